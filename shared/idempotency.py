@@ -1,7 +1,7 @@
-"""Do a request once for each key of a client; remember for 24 hours which objects it made.
+"""Carry out a request once for each Idempotency-Key of a client, even if it is sent again.
 
-The key is written in the transaction of the request's own changes, so after a crash both exist or
-both are missing.
+For 24 hours the key is stored with the ids of the objects that the request made. The key is written
+in the transaction of the request's own changes, so after a crash either both exist or none.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ T = TypeVar("T")
 KEPT: Final = "24 hours"
 
 REMOVED_AT_ONCE: Final = 5000
-"""The most keys that one statement of `prune` removes."""
+"""The most keys that one DELETE of `prune` removes."""
 
 
 class KeyReused(AttachmentsError):
@@ -31,7 +31,7 @@ class KeyInUse(AttachmentsError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestKey:
-    """A key of an organization, and the fingerprint of the key's request; both are SHA-256."""
+    """The hash of an organization's key, and the hash of the request that has it; both SHA-256."""
 
     organization_id: int
     digest: bytes
@@ -39,14 +39,14 @@ class RequestKey:
 
     @property
     def lock(self) -> int:
-        """The number of the advisory lock that requests with this key take."""
+        """The number of the PostgreSQL advisory lock that all requests with this key take."""
         named = sha256(b"%d " % self.organization_id + self.digest).digest()
         return int.from_bytes(named[:8], "big", signed=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeated(FromRow):
-    """The request was done before; `made` are the ids that its answer is about.
+    """The record of a request that was carried out before. `made` are the ids that it made.
 
     `fingerprint` is that of the first request with the key.
     """
@@ -56,9 +56,9 @@ class Repeated(FromRow):
 
 
 async def find_made(connection: Connection, key: RequestKey) -> Repeated | None:
-    """Return the ids that the first request with a key made; None if the key is new.
+    """Return the record of the first request with a key, or None if the key is new.
 
-    Raises KeyReused if the first request was a different one.
+    Raises KeyReused if the first request had another fingerprint.
     """
     row = await connection.fetchrow(
         "SELECT k.fingerprint, k.made FROM idempotency_keys AS k WHERE k.organization_id = $1"
@@ -80,11 +80,11 @@ async def once(
     make: Callable[[Connection], Awaitable[T]],
     ids_of: Callable[[T], list[int]],
 ) -> T | Repeated:
-    """Run `make` and remember the ids of its result with the key, in one transaction.
+    """Run `make` and store the ids of its result with the key, in one transaction.
 
-    Returns Repeated without running `make` if the key is known. Raises KeyInUse if another
-    transaction has the key, KeyReused if a different request used the key, and what `make` raises;
-    nothing has changed then. May be repeated.
+    Returns Repeated without running `make` if the key is stored already. Raises KeyInUse if another
+    transaction has the key, KeyReused if a different request used the key, and the errors of
+    `make`; then nothing has changed. May be repeated.
     """
     async with connection.transaction():
         if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", key.lock):
@@ -108,7 +108,7 @@ async def once(
 
 
 async def prune(connection: Connection) -> int:
-    """Remove up to REMOVED_AT_ONCE keys that are too old to count; return how many."""
+    """Remove up to REMOVED_AT_ONCE keys that are older than KEPT, and return how many."""
     status = await connection.execute(
         f"""
         DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(

@@ -1,7 +1,7 @@
-"""Keep connections out of their pool between statements, to save CPU.
+"""Keep a database connection after a statement for the next statement, to save CPU.
 
 asyncpg creates a task, a timer and a future each time a connection is released to its pool. That
-costs as much CPU as a short statement. So a connection is kept for the next statement. It is
+costs as much CPU as a short statement. So a connection is kept out of the pool for a while. It is
 released after KEPT_USES statements, after KEPT_S seconds, after any error, or when a caller waits
 for the pool.
 """
@@ -16,24 +16,24 @@ from asyncpg.pool import PoolConnectionProxy
 from shared.metrics import DATABASE_WAIT_SECONDS
 
 KEPT_USES = 100
-"""The number of statements that a connection serves before it is released. A connection must be
-released sometimes, because the pool replaces a connection after 50,000 statements and closes it
-after five idle minutes."""
+"""The number of statements after which a connection is released. Each connection must be released
+sometimes, so that the pool can replace it after 50,000 statements or close it after five idle
+minutes."""
 
 KEPT_S = 1.0
 
 TIMEOUT_S = 2.0
-"""The time limit for acquiring a connection, and for releasing it."""
+"""Seconds to wait for a connection of the pool, and for its release."""
 
 Taken: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 
 class Lease:
-    """A connection that is taken from its pool.
+    """One connection that is taken from its pool.
 
     `ends` is the time, in monotonic seconds, from which the connection must return to the pool.
-    `epoch` is the number of calls of `Kept.renew` before the connection was requested; after a
-    further call the connection is not kept any more.
+    `epoch` is the number of earlier calls of `Kept.renew`. After a later call, the connection is
+    not kept any more.
     """
 
     __slots__ = ("connection", "ends", "epoch", "uses")
@@ -46,10 +46,10 @@ class Lease:
 
 
 class Kept:
-    """Takes connections from one pool and releases them, at the lowest cost.
+    """Takes connections from one pool and releases them, with as little CPU as possible.
 
-    After success, pass each taken connection to `keep`, and to `give_back` if `keep` returns False.
-    After an error, pass it to `give_back`.
+    After a success, pass the connection to `keep`. If `keep` returns False, or after an error, pass
+    the connection to `give_back`.
     """
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
@@ -62,17 +62,18 @@ class Kept:
         self._returning: set[asyncio.Task[None]] = set()
 
     def take_kept(self) -> Lease | None:
-        """Take a connection that is kept here; None if no connection is kept."""
+        """Return a connection that is kept here, or None."""
         while self._free:
             lease = self._free.pop()
             if _is_open(lease.connection):
-                return lease  # a closed connection is back in the pool already
+                return lease  # if a connection is closed, it is back in the pool already
         return None
 
     async def take(self) -> Lease:
-        """Take a connection from the pool. Raises asyncpg's errors, and TimeoutError after 2 s."""
-        # No timer if a connection is idle: there is no wait, and a timer costs more than taking the
-        # connection.
+        """Take a connection from the pool. Raises asyncpg's errors, TimeoutError after
+        TIMEOUT_S."""
+        # No timer if a connection is idle: nobody waits then, and a timer costs more than taking
+        # the connection.
         if self._pool.get_idle_size():
             return await self._acquire(None)
         with DATABASE_WAIT_SECONDS.time():
@@ -88,11 +89,12 @@ class Kept:
 
     @property
     def spare(self) -> int:
-        """The number of connections that are kept for the next statement."""
+        """The number of connections that are kept here for the next statement."""
         return len(self._free)
 
     def keep(self, lease: Lease) -> bool:
-        """Keep a connection for the next statement; False if it must be released instead."""
+        """Keep a connection for the next statement. Returns False if it must be released
+        instead."""
         lease.uses += 1
         if (
             self._waiting
@@ -111,35 +113,34 @@ class Kept:
     async def give_back(self, lease: Lease) -> None:
         """Release a connection to the pool, which resets or closes it if necessary.
 
-        The release goes on if the caller is cancelled. Otherwise nobody would retrieve its
-        exception, and asyncio would log it with a traceback.
+        The release goes on if the caller is cancelled. `_returned` then reads its exception,
+        because asyncio would log an unread exception with a traceback.
         """
         releasing = asyncio.create_task(self._pool.release(lease.connection, timeout=TIMEOUT_S))
         self._note_return(releasing)
         await asyncio.shield(releasing)
 
     async def give_all_back(self) -> None:
-        """Release all connections that are kept here; may be repeated."""
+        """Release all connections that are kept here. May be repeated."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         free, self._free = self._free, []
-        # Exceptions are collected: if one release fails, the others must still reach the pool.
+        # If one release fails, the other connections must still reach the pool.
         returning = [self.give_back(lease) for lease in free]
         await asyncio.gather(*returning, *self._returning, return_exceptions=True)
 
     async def renew(self) -> None:
-        """Use only new connections for further statements; may be repeated.
+        """Use only new connections for later statements. May be repeated.
 
-        Connections that are in use now are released after their statement, and the pool closes
-        them.
+        A connection that is in use now is released after its statement, and the pool closes it.
         """
         self._epoch += 1
         await self._pool.expire_connections()
         await self.give_all_back()
 
     async def close(self) -> None:
-        """Release all connections and keep none from now on; may be repeated."""
+        """Release all connections, and keep none from now on. May be repeated."""
         self._closed = True
         await self.give_all_back()
 
@@ -164,5 +165,5 @@ class Kept:
 def _is_open(connection: Taken) -> bool:
     try:
         return not connection.is_closed()
-    except asyncpg.InterfaceError:  # the pool took the connection back because it was closed
+    except asyncpg.InterfaceError:  # the connection was closed, so the pool took it back
         return False

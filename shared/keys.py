@@ -1,4 +1,4 @@
-"""Build the keys of an attachment's objects in the bucket, and parse keys."""
+"""Build the keys of an attachment's objects in the bucket, and parse such keys."""
 
 import re
 import unicodedata
@@ -17,8 +17,8 @@ _KEY = re.compile(
 
 
 def partition(attachment_id: int) -> str:
-    """Format an id as at least nine digits in groups of three: 4 → `000/000/004`."""
-    if attachment_id < 10**9:  # the usual case, at a fifth of the cost
+    """Return an id as at least nine digits in groups of three: 4 → `000/000/004`."""
+    if attachment_id < 10**9:  # the usual case, for which this takes a fifth of the time
         digits = f"{attachment_id:09}"
         return f"{digits[:3]}/{digits[3:6]}/{digits[6:]}"
     digits = str(attachment_id)
@@ -27,11 +27,11 @@ def partition(attachment_id: int) -> str:
 
 
 def safe_file_name(name: str) -> str:
-    """Build a file name that every store, decode rule and shell reads in the same way.
+    """Return a file name that every store, URL decoder and shell reads in the same way.
 
-    The result has only `[A-Za-z0-9._-]`, starts with a letter, a digit or `_`, has at most 180
-    bytes, and keeps an extension of up to 20 characters. Accents are dropped; other characters
-    become `_`.
+    The result has only characters of `[A-Za-z0-9._-]`, starts with a letter, a digit or `_`, and
+    has at most 180 bytes. An extension of up to 20 characters is kept. Accents are dropped, and
+    runs of other characters become `_`.
     """
     plain = name
     if not name.isascii():
@@ -54,7 +54,7 @@ def original_key(attachment_id: int, name: str) -> str:
 
 
 def thumbnail_key(original: str, extension: str | None = None) -> str:
-    """Return the thumbnail's key for an original's key; give `extension` only if formats differ."""
+    """Return a thumbnail's key by its original's key; `extension` replaces the original's."""
     folder, file_name = original.rsplit("/original/", 1)
     if extension is not None:
         stem, dot, _ = file_name.rpartition(".")
@@ -63,15 +63,15 @@ def thumbnail_key(original: str, extension: str | None = None) -> str:
 
 
 def thumbnail_keys(original: str) -> set[str]:
-    """Return every key under which a thumbnail of an original may have been stored."""
+    """Return every key at which a thumbnail of an original may be stored."""
     return {thumbnail_key(original, extension) for extension in (None, *THUMBNAIL_EXTENSIONS)}
 
 
 def parse_key(key: str) -> tuple[int, str] | None:
-    """Return the id and the style (`original` or `thumb`) in a key; None if the key is not ours.
+    """Return the id and the style (`original` or `thumb`) of a key of this service, or None.
 
-    Only the exact spelling that `original_key` builds is accepted, because no store reads it as
-    another key.
+    Only the exact spelling that `original_key` builds is accepted, because some stores read another
+    spelling as another key.
     """
     match = _KEY.fullmatch(key)
     if match is None:

@@ -1,23 +1,25 @@
-"""The guarded statements that change an attachment's state: record, claim, finish, purge.
+"""SQL statements that change an attachment's state: record, claim, finish, purge.
 
     pending ──event / PATCH / sweep──▶ uploaded ──claim──▶ processing ──▶ ready
        │                                  ▲                    ├──▶ rejected
        └─policy over, no object─▶ expired │                    ├──▶ failed
                                           └────────────────────┴──▶ uploaded
 
-`revision` counts the changes recorded about the object. A claim is identified by its revision
-(`claimed_revision`) and by `attempt`, which counts the claims of that revision. Every write under a
-claim checks both, so that a worker that lost its claim changes nothing. Every such write checks the
-organization too: after rows were lost, the same id may be claimed for another organization. While a
-worker holds an attachment, no other worker can claim it: a newer upload only raises `revision`, and
-the holder notices that when it renews or finishes. So two workers never write the same thumbnail at
-once.
+A statement changes a row only if the row is as the statement expects.
 
-`due_at` is when the sweep (see `shared.due`) must look at a row, in every state: at the end of a
-lease, or when the next attempt, the next check of the store or the purge is due. `due_at` is
-compared only with the database's clock.
+`revision` counts the changes recorded about the object. A claim is a worker's right to process a
+row. It is identified by its revision (`claimed_revision`) and by `attempt`, which counts the claims
+of that revision. Every write under a claim compares both, so a worker that lost its claim changes
+nothing. Every such write compares the organization too, because after a loss of rows the same id
+may be claimed for another organization. While a worker holds an attachment, no other worker can
+claim it. A newer upload only raises `revision`, and the holder notices that when it renews or
+finishes. So two workers never write the same thumbnail at once.
 
-The file is long so that a reader can compare the statements, which must agree.
+`due_at` is the time at which the sweep (see `shared.due`) must look at a row, in every state: the
+end of a lease, or the time of the next attempt, of the next check of the store or of the purge.
+`due_at` is compared only with the database's clock.
+
+The file is long, so that a reader can compare the statements, which must agree.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,50 +37,50 @@ from shared.rows import FromRow
 from shared.states import EndState, State
 from shared.verdicts import NOT_SCANNED, Scan
 
-# LAST_CHECK is when the store is asked for the last time whether the object has changed, because
-# the event of an overwrite under the same policy may have been lost. Nothing is due after that.
-# In NEXT_CHECK, $5 is the number of seconds to the next check.
+# SQL for `due_at`. LAST_CHECK is the time at which the store is asked for the last time whether the
+# object has changed, because the event of an overwrite under the same policy may have been lost.
+# Nothing is due after that. In NEXT_CHECK, $5 is the number of seconds to the next check.
 ALIVE = f"(a.policy_expires_at + interval '{CHECK_MARGIN}' > now())"
 LAST_CHECK = f"CASE WHEN {ALIVE} THEN a.policy_expires_at + interval '{CHECK_MARGIN}' END"
 NEXT_CHECK = f"""least(now() + $5 * interval '1 second',
                         a.policy_expires_at + interval '{CHECK_MARGIN}')"""
-# When the object is gone, clear what was measured. If no object was ever seen (etag is null), keep
-# what the client declared.
+# When the object is gone, clear its measured facts. If no object was ever seen (etag is null), keep
+# the facts that the client declared.
 _NO_FACTS = ", ".join(f"{name} = CASE WHEN a.etag IS NULL THEN a.{name} END" for name in MEASURED)
 COPY_ATTEMPTS = 1000
-"""`copy_attempt` is a multiple of this while nobody has tried the copy: see `shared.copies`."""
+"""While nobody has tried a copy, its `copy_attempt` is a multiple of this: see `shared.copies`."""
 
 
 def unless_copied(due_at: str) -> str:
-    """Return the SQL for `due_at` of a row whose processing or check ends; `due_at` is SQL too.
+    """Return the SQL for `due_at` when a row's processing or check ends; the argument is SQL too.
 
-    A row with a copy that nobody has claimed is due at once. If the copy is claimed, `due_at`
-    stays, because it is the end of the copy's lease.
+    Without a copy, the row is due at the argument. With a copy that nobody has claimed, the row is
+    due at once. If the copy is claimed, `due_at` stays, because it is the end of the copy's lease.
     """
     return f"""CASE WHEN a.copy_key IS NULL THEN {due_at}
                     WHEN a.copy_attempt % {COPY_ATTEMPTS} = 0 THEN now() ELSE a.due_at END"""
 
 
-# File addresses contain uploaded_at in whole seconds, so two uploads must not share a second.
+# A file's address contains uploaded_at in whole seconds, so two uploads must differ in the second.
 _NEXT_STAMP = "greatest(now(), date_trunc('second', a.uploaded_at) + interval '1 second')"
 ACTIVE = "a.state IN ('uploaded', 'processing')"
 _VAGUE = "(event.etag IS NULL AND event.sequencer IS NULL)"
-# Such an event does not show what the object is now, so the store is asked.
+# These events do not show what the object is now, so the store is asked.
 _ASK = f"(event.removed OR ({_VAGUE} AND a.state IN ('processing', 'ready', 'rejected')))"
 
 
 def _padded(sequencer: str) -> str:
-    # S3 documentation: sequencers of one key compare as text, the shorter padded with zeros.
+    # S3 documentation: sequencers of one key are compared as text, the shorter one padded with 0.
     width = "greatest(length(event.sequencer), length(a.sequencer))"
     return f"rpad({sequencer}, {width}, '0') COLLATE \"C\""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeUp(FromRow):
-    """The message that starts a task: the attachment's id, and the revision to process.
+    """The message that starts a worker's task: an attachment's id, and the revision to process.
 
-    A wake-up that a worker has received has the id of the request that caused it. `traceparent` is
-    the context of the upload's trace, None without traces.
+    `request_id` is the id of the request that caused the message; it is empty before a worker has
+    received the message. `traceparent` is the upload's trace context, or None if traces are off.
     """
 
     NOT_COLUMNS = frozenset({"request_id"})
@@ -91,17 +93,17 @@ class WakeUp(FromRow):
 
 
 COURIERS = WakeUp(attachment_id=0, organization_id=0, revision=0)
-"""The message that wakes a courier of webhooks. No attachment has the id 0, so that workers of the
-previous release do nothing."""
+"""The message that wakes a courier, which delivers webhooks. No attachment has the id 0, so workers
+of the previous release do nothing with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """The result of recording events.
 
-    `changed` are the ids of all rows that were changed. This includes rows for which the store
-    will be asked, and rows whose worker must check the object again before it finishes. `woken` are
-    the wake-ups to publish now.
+    `changed` are the ids of all changed rows: also of rows for which the sweep will ask the store,
+    and of rows whose worker must check the object again before it finishes. `woken` are the
+    wake-ups to publish now.
     """
 
     changed: list[int]
@@ -111,12 +113,12 @@ class Recorded:
 async def record_uploads(
     connection: Connection, events: Sequence[UploadEvent], *, publish_grace_s: float
 ) -> Recorded:
-    """Record events in one statement; return the changed ids and the wake-ups to publish.
+    """Record events in one statement. Return the changed ids, and the wake-ups to publish.
 
-    May be repeated: the second time changes nothing. An event with an older sequencer, or about the
-    object that the row already describes, has no effect. The sweep asks the store at once after an
-    event of a removal, and after an event without etag and sequencer about a finished attachment.
-    `publish_grace_s` is how many seconds the sweep leaves a new upload to its wake-up.
+    May be repeated: the second time changes nothing. An event has no effect if its sequencer is
+    older than the row's, or if the row already describes its object. After an event of a removal,
+    and after an event without etag and sequencer about a finished attachment, the sweep asks the
+    store at once. `publish_grace_s` is how many seconds the sweep waits for a new upload's wake-up.
     """
     named = [
         (event, key[0])
@@ -182,15 +184,15 @@ class Claim:
 
     @property
     def proof(self) -> tuple[int, int, int]:
-        """The id, claimed revision and attempt, which every write under this claim must match."""
+        """The id, claimed revision and attempt. A write under this claim must match all of them."""
         row = self.attachment
         return row.id, row.claimed_revision, row.attempt
 
 
 def held(number: int) -> str:
-    """Return the SQL condition that a claim still holds; $1 to $3 are its proof.
+    """Return the SQL condition that a claim still holds; $1 to $3 are `Claim.proof`.
 
-    `number` is the number of the parameter for the organization's id.
+    `number` is the number of the SQL parameter with the organization's id.
     """
     return f"""a.id = $1 AND a.claimed_revision = $2 AND a.attempt = $3
             AND a.state = 'processing' AND a.deleted_at IS NULL AND a.organization_id = ${number}"""
@@ -201,8 +203,9 @@ async def claim(
 ) -> Claim | None:
     """Claim the first attempt at a revision of an upload, for `lease_s` seconds.
 
-    Returns None if the revision is claimed already, done, replaced by a newer one or deleted. Later
-    attempts are claimed by the sweep alone, because they must wait until they are due.
+    Returns None if the revision is claimed already, finished or replaced by a newer one, or if the
+    attachment is deleted. Only the sweep claims later attempts, because they must wait until they
+    are due.
     """
     row = await connection.fetchrow(
         f"""
@@ -225,8 +228,8 @@ async def renew(
 ) -> dict[int, int]:
     """Extend the leases of many claims in one statement, to `lease_s` seconds from now.
 
-    Returns the current revision by id for every claim that still holds. If an id is missing, its
-    claim is lost. If a revision has risen, the object has been replaced.
+    Returns the current revision by attachment id for every claim that still holds. If an id is
+    missing, its claim is lost. If a revision is higher than claimed, the object was replaced.
     """
     claims = list(claims)
     proofs = [item.proof for item in claims]
@@ -254,8 +257,8 @@ async def announce_thumbnail(
 ) -> bool:
     """Record the name of a thumbnail that is about to be stored, and renew the lease.
 
-    The name is recorded before the object is written, so that the object can be found and removed
-    after a crash. Returns False if the claim is lost; the thumbnail must not be stored then.
+    The name is recorded first, so that the object can be found and removed after a crash. Returns
+    False if the claim is lost. Then the thumbnail must not be stored.
     """
     status = await connection.execute(
         f"""
@@ -276,8 +279,8 @@ async def announce_thumbnail(
 class Outcome:
     """The result of processing one object: the end state and the measured facts.
 
-    `etag` and `version_id` identify the object that was read. The other fields have the same
-    meaning as in `Attachment`.
+    `etag` and `version_id` identify the object that was read. The other fields mean the same as in
+    `Attachment`.
     """
 
     state: EndState
@@ -289,7 +292,7 @@ class Outcome:
     scan: Scan = NOT_SCANNED
 
     def joined(self, found: Facts) -> Self:
-        """Return this outcome with the facts that a later step found."""
+        """Return this outcome with the facts that a later step measured."""
         return replace(self, facts=self.facts.joined(found))
 
 
@@ -297,7 +300,7 @@ _AFTER_FINISH = f"""CASE WHEN $5 <> 'failed' AND {ALIVE}
                           THEN least(now() + $10 * interval '1 second',
                                      a.policy_expires_at + interval '{CHECK_MARGIN}')
                           ELSE {LAST_CHECK} END"""
-# $14 is the first fact. A declared value stays if it was not measured.
+# $14 is the first fact. A fact that the client declared stays if it was not measured.
 _SET_FACTS = ", ".join(
     f"{name} = coalesce(${number}, a.{name})" if name in DECLARED else f"{name} = ${number}"
     for number, name in enumerate(FACTS, 14)
@@ -312,12 +315,12 @@ async def finish(
     revision: int,
     next_check_s: float,
 ) -> bool:
-    """Write the outcome under the claim if `revision` is still current.
+    """Write the outcome if the claim holds and `revision` is still the row's revision.
 
-    The store is checked once more after `next_check_s`, and once when the policy has ended: a
-    client that retries overwrites its object within moments, and the event of the overwrite may be
-    lost. Returns False, with nothing changed, if the claim is lost, a newer upload has been
-    recorded, or another worker may have spoiled the thumbnail of this outcome.
+    The store is checked once more after `next_check_s` seconds, and once when the policy has ended.
+    A client that retries overwrites its object within moments, and the event of that may be lost.
+    Returns False and changes nothing if the claim is lost, a newer upload has been recorded, or
+    another worker may have spoiled the thumbnail of this outcome.
     """
     status = await connection.execute(
         f"""
@@ -362,10 +365,10 @@ async def release(
     reason: ReasonCode | None = None,
     counted: bool = True,
 ) -> int | None:
-    """Release a claim: the row is `uploaded` again and due after `delay_s` seconds.
+    """Release a claim. The row is `uploaded` again and due after `delay_s` seconds.
 
-    It is due at once if a newer upload has been recorded. If `counted` is false, the attempt is not
-    counted. Returns the current revision; None, with nothing changed, if the claim is lost.
+    If a newer upload has been recorded, the row is due at once. If `counted` is false, the attempt
+    is not counted. Returns the current revision, or None without a change if the claim is lost.
     """
     revision = await connection.fetchval(
         f"""
@@ -388,11 +391,11 @@ async def release(
 async def mark_missing(
     connection: Connection, claimed: Claim, *, revision: int, next_check_s: float
 ) -> State | None:
-    """Record, under the claim, that there is no object; return the new state.
+    """Record under the claim that the store has no object. Return the new state.
 
-    The state is `pending` again if no etag was ever recorded and the policy still allows uploads,
+    The new state is `pending` if no etag was ever recorded and the policy still allows uploads,
     else `failed` with `missing`. In both cases the store is asked again while the policy lasts.
-    Returns None if the claim is lost or a newer upload has been recorded; nothing has changed then.
+    Returns None and changes nothing if the claim is lost or a newer upload has been recorded.
     """
     state: State | None = await connection.fetchval(
         f"""
@@ -418,11 +421,10 @@ async def mark_missing(
 async def process_again(connection: Connection, attachment_id: int) -> bool:
     """Let an upload be processed again because its thumbnail may be spoiled.
 
-    A worker calls this after it wrote or removed a thumbnail and then found its claim lost. The
-    worker that holds the attachment now must store the thumbnail again before that worker can
-    finish. A row that has no thumbnail and is not being processed is left alone: otherwise an
-    upload that stalls every worker would be retried without end. Returns whether the row was
-    changed.
+    A worker calls this if it wrote or removed a thumbnail and then found its claim lost. If another
+    worker holds the attachment now, that worker must store the thumbnail again before it can
+    finish. A row that is not `processing` and has no thumbnail is not changed: otherwise an upload
+    that stalls every worker would be retried without end. Returns whether the row was changed.
     """
     status = await connection.execute(
         """
@@ -439,7 +441,7 @@ async def process_again(connection: Connection, attachment_id: int) -> bool:
     return affected(status) == 1
 
 
-# An upload that began under the policy may end long after the policy has ended.
+# An upload that begins just before the policy ends may end long after it.
 _AFTER_MISSING = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
                           WHEN a.state = 'pending' THEN now() + $4 * interval '1 second' END"""
 
@@ -450,8 +452,8 @@ async def settle_missing(
     """Record that the store has no object, if the row is unchanged since `seen` was read.
 
     A `pending` row stays `pending` while its policy lasts, and then becomes `expired`. A row that
-    is ready, rejected or failed becomes `failed`. Returns the new state; None if the row has
-    changed.
+    is `ready`, `rejected` or `failed` becomes `failed`. Returns the new state, or None if the row
+    has changed.
     """
     state: State | None = await connection.fetchval(
         f"""
@@ -475,7 +477,7 @@ async def settle_missing(
 
 
 async def settle_unchanged(connection: Connection, seen: Attachment) -> None:
-    """Record that the store still has the object of the row, if the row is unchanged.
+    """Record that the store still has the row's object, if the row is unchanged since `seen`.
 
     Sets the time of the last check. May be repeated.
     """
@@ -493,9 +495,9 @@ async def settle_unchanged(connection: Connection, seen: Attachment) -> None:
 async def postpone(connection: Connection, seen: Attachment, *, delay_s: float) -> bool:
     """Make a row due after `delay_s` seconds, if it is unchanged since the sweep took `seen`.
 
-    `attempt` counts the delays in addition to earlier claims. That is safe: only a row that is
-    deleted, or that is in another state than `uploaded` and `processing`, is changed. Such a row
-    has no claim, and its next claim has a new revision. Returns whether the row was changed.
+    Each delay raises `attempt`, which otherwise counts claims. That is safe: the row is deleted, or
+    not `uploaded` or `processing`, so it has no claim, and its next claim has a new revision.
+    Returns whether the row was changed.
     """
     status = await connection.execute(
         f"""
@@ -511,7 +513,7 @@ async def postpone(connection: Connection, seen: Attachment, *, delay_s: float) 
 
 
 async def row_age_s(connection: Connection, attachment_id: int) -> float | None:
-    """Return the age of a row in seconds, by the database's clock; None if there is no row."""
+    """Return the age of a row in seconds, by the database's clock, or None if there is no row."""
     age_s = await connection.fetchval(
         "SELECT extract(epoch FROM now() - a.created_at)::float8 FROM attachments AS a"
         " WHERE a.id = $1",
@@ -532,8 +534,8 @@ async def settle_purged(connection: Connection, attachment_id: int) -> None:
 async def retry(connection: Connection, ids: Sequence[int]) -> list[WakeUp]:
     """Let failed and rejected attachments, and ready ones with a reason, be processed again.
 
-    Returns the wake-ups to publish. Every other id, including those of deleted attachments and of
-    those being processed, is ignored.
+    Other ids are ignored, also those of attachments that are deleted or are being processed.
+    Returns the wake-ups to publish.
     """
     rows = await connection.fetch(
         """

@@ -1,9 +1,9 @@
-"""The statements for lists: totals, and pages by number or from an id.
+"""SQL statements for lists: total numbers, pages by number, and pages from an id.
 
 Each list is read in one of three ways. If the only filter has an index of its own, that index lists
-the attachments of each value by id, and the lists are merged. For a range of times, the index of
-times is read, and its ids are sorted. For any other list, the planner chooses among the indexes by
-id and by attachable.
+the attachments of each of the filter's values by id, and these lists are merged. For a range of
+times, the index by time is read, and the ids are sorted. For any other list, PostgreSQL's planner
+chooses the index by id or the index by attachable.
 """
 
 import json
@@ -17,20 +17,20 @@ from shared.filters import INDEXED, Filter, OneOf
 from shared.keys import MAX_ID
 
 MAX_COUNTED = 100_000
-"""Totals are exact up to this number; above it they are estimates (contract.md)."""
+"""The number up to which totals are exact. Above it, totals are estimates (contract.md)."""
 
 
 async def count(connection: Connection, organization_id: int, filters: Sequence[Filter]) -> int:
-    """Count the attachments that match, up to MAX_COUNTED + 1."""
+    """Count the attachments that match the filters, up to MAX_COUNTED + 1."""
     chosen = filtering.walked(filters)
     if chosen is not None:
         source, values = _walk(organization_id, chosen, filters, "ASC", str(MAX_COUNTED + 1))
         selected = f"SELECT {source}"
     else:
         where, values = filtering.where(organization_id, filters)
-        # Without ORDER BY the planner may scan the table from its start. If the organization's rows
-        # are at the end, it then reads most of the table. If the filters list ids, the planner must
-        # not scan by id.
+        # Without ORDER BY, the planner may scan the table from its start. It then reads most of the
+        # table if the organization's rows are at the end. But ORDER BY can make the planner scan
+        # the organization's rows by id, which is slow if a filter lists ids.
         order = "ORDER BY a.organization_id, a.id"
         if filtering.by_time(filters):
             order = "ORDER BY a.organization_id, a.created_at"
@@ -44,7 +44,7 @@ async def count(connection: Connection, organization_id: int, filters: Sequence[
 
 
 async def estimate(connection: Connection, organization_id: int, filters: Sequence[Filter]) -> int:
-    """Estimate a total above MAX_COUNTED from the planner's statistics, without reading a row."""
+    """Estimate a total above MAX_COUNTED from the planner's statistics, without reading rows."""
     where, values = filtering.where(organization_id, filters)
     plan = await connection.fetchval(
         f"EXPLAIN (FORMAT JSON) SELECT FROM attachments AS a WHERE {where}", *values
@@ -65,9 +65,9 @@ async def page(
 ) -> list[Attachment]:
     """List up to `limit` attachments in the order of their ids.
 
-    `after` and `before` are the ids from which the page starts, at constant cost; these two ids are
-    excluded. With `before`, the result is the `limit` attachments nearest to `before`, still in the
-    requested order.
+    A page starts after the id `after` or ends before the id `before`, at constant cost. These two
+    ids are not on the page. With `before`, the result is the `limit` attachments nearest to
+    `before`, still in the requested order.
     """
     backwards = before is not None
     bound = before if backwards else after
@@ -86,16 +86,16 @@ async def page(
         if bound is not None:
             values.append(bound)
             where += f" AND a.id {'>' if order == 'ASC' else '<'} ${len(values)}"
-        # The addition hides the index by id: the attachments of a range of times may all be at the
-        # end of that index.
+        # With `+ 0`, the planner cannot use the index by id. It would be slow if all attachments of
+        # the range of times were at the end of that index.
         sorted_by = "a.id + 0" if filtering.by_time(filters) else "a.id"
         selected = f"FROM attachments AS a WHERE {where} ORDER BY {sorted_by} {order}"
     values.append(limit)
     selected += f" LIMIT ${len(values)}"
     statement = f"SELECT {COLUMNS} {selected}"
     if offset or chosen is not None or filtering.by_time(filters):
-        # The rows before the page are skipped in the index alone. LATERAL and OFFSET 0 make the
-        # planner fetch the rows of the page by the primary key.
+        # The index alone serves to skip the rows before the page. LATERAL and OFFSET 0 make the
+        # planner fetch the page's rows by the primary key.
         values.append(offset)
         statement = (
             f"SELECT {COLUMNS} FROM (SELECT a.id {selected} OFFSET ${len(values)}) AS chosen"
@@ -118,7 +118,7 @@ def _walk(
     low: int | None = None,
     high: int | None = None,
 ) -> tuple[str, list[Any]]:
-    """Return the source (FROM …) that lists up to `most` ids of each value, and its parameters.
+    """Return SQL (FROM …) that lists up to `most` ids of each value, and its parameters.
 
     The condition compares all columns of the index with > and <. If a column were compared with
     "=", the planner would ignore it in ORDER BY. It might then choose another index, and read and

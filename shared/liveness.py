@@ -1,7 +1,7 @@
-"""The health of a process: whether it is alive, and whether the parts that it needs answer.
+"""The health of a process: whether it is alive, and whether the services that it needs answer.
 
-A process is alive if its event loop turns, which an answer proves, and if its periodic work ran
-lately. A process that is stopped or stuck gives no answer, so a caller needs a timeout.
+A process is alive if its event loop runs and its periodic work ran lately. An answer proves that
+the loop runs. A process that is stopped or stuck does not answer, so a caller needs a timeout.
 """
 
 import asyncio
@@ -17,23 +17,24 @@ from shared.outages import Outage
 from shared.store_limits import NO_ANSWER, store_limit
 
 Check = Callable[[], Awaitable[str | None]]
-"""Asks a part; returns its fault, or None. Raises AttachmentsError, whose text is the fault."""
+"""A function that asks a part, such as the database or the store. It returns the part's fault, or
+None. It may also raise AttachmentsError, whose text is the fault."""
 
 CHECK_S: Final = 3.0
-"""Seconds in which a part must answer."""
+"""The time limit for a part's answer, in seconds."""
 
 CACHED_S: Final = 2.0
-"""Seconds for which an answer of the parts is reused, so that frequent health checks cost the parts
-little."""
+"""Seconds for which the answers of the parts are reused, so that frequent health checks do not load
+the parts."""
 
 NOT_YET: Final = "not yet"
-"""The fault of a part that the start of the process still waits for."""
+"""The fault of the part that the start of the process waits for."""
 
 
 class Beat:
-    """The sign of life of one piece of periodic work, which should beat every `within_s` seconds.
+    """Records when one periodic task of the process last ran; it should run every `within_s` s.
 
-    While it waits on purpose, inside `resting`, no beat is expected.
+    Inside `resting` the task waits on purpose, and need not run.
     """
 
     def __init__(self, within_s: float) -> None:
@@ -42,12 +43,12 @@ class Beat:
         self._resting = 0
 
     def beat(self) -> None:
-        """Record that the work runs."""
+        """Record that the task runs now."""
         self._last = time.monotonic()
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """Expect no beat during the block."""
+        """Expect no `beat` during the block."""
         self._resting += 1
         try:
             yield
@@ -57,7 +58,7 @@ class Beat:
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the last beat, if that is longer than expected; else 0."""
+        """Seconds since the last `beat`, if they are more than `within_s`; else 0."""
         silent_s = time.monotonic() - self._last
         return 0.0 if self._resting or silent_s <= self._within_s else silent_s
 
@@ -67,10 +68,10 @@ Status = Literal["starting", "not ready", "ready", "stopping"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """The answer to the question whether a process is ready.
+    """Whether a process is ready.
 
-    `parts` holds `ok` or the fault of each part. `missing` names the parts without which the
-    process cannot do its work, and which do not answer.
+    `parts` has `ok` or the fault of each part. `missing` names the parts that do not answer, and
+    without which the process cannot do its work.
     """
 
     status: Status
@@ -80,10 +81,10 @@ class Readiness:
 
 @dataclass(slots=True)
 class Health:
-    """The state of one process's health.
+    """The health of one process, with its periodic tasks and the parts that it uses.
 
-    `step` names the part that the start of the process waits for, None once the start is complete.
-    `stopping` is set when the process begins to stop. Both may be set in any thread.
+    `step` names the part that the start of the process waits for; None after the start. `stopping`
+    is set when the process begins to stop. Both fields may be set in any thread.
     """
 
     step: str | None = None
@@ -96,21 +97,21 @@ class Health:
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def expect(self, name: str, *, within_s: float) -> Beat:
-        """Return the beat of a piece of periodic work; it counts as beating now."""
+        """Return the Beat of a new periodic task, which counts as having run now."""
         self._beats[name] = Beat(within_s)
         return self._beats[name]
 
     def need(self, name: str, check: Check) -> None:
-        """Add a part without which this process cannot do its work."""
+        """Add a part that this process needs for its work."""
         self._needed[name] = check
-        self._asked_at = -CACHED_S  # an earlier answer says nothing of this part
+        self._asked_at = -CACHED_S  # earlier answers do not include this part
 
     def use(self, name: str, check: Check) -> None:
-        """Add a part that is reported, and without which this process still does its work."""
+        """Add a part that is reported, but that this process can work without."""
         self._helpful[name] = check
 
     def faults(self) -> dict[str, str]:
-        """Return the faults of a process that is not alive, by the name of the work; else empty."""
+        """Return the periodic tasks that do not run, each with its fault; empty if all run."""
         return {
             name: f"did not run for {beat.silent_s:.0f} s"
             for name, beat in self._beats.items()
@@ -120,7 +121,7 @@ class Health:
     async def ask(self) -> Readiness:
         """Ask all parts whether they answer.
 
-        An answer is reused for CACHED_S seconds, and concurrent callers share one answer.
+        The answers are reused for CACHED_S seconds, and concurrent callers share them.
         """
         async with self._asking:
             if time.monotonic() - self._asked_at >= CACHED_S:
@@ -158,7 +159,7 @@ async def _ask(check: Check) -> str:
 
 
 def answers(database: Database) -> Check:
-    """Return the check that a database answers a statement."""
+    """Return a check that the database answers a statement."""
 
     async def check() -> str | None:
         await database.run_within(CHECK_S, _select_one)
@@ -172,7 +173,7 @@ async def _select_one(connection: Connection) -> None:
 
 
 def reports(outage: Outage) -> Check:
-    """Return the check of a part that is not asked: its fault is the outage that lasts."""
+    """Return a check of a part that is not asked: its fault is the present outage, if any."""
 
     async def check() -> str | None:
         return outage.away
@@ -181,7 +182,7 @@ def reports(outage: Outage) -> Check:
 
 
 def reads(read: Callable[[], Awaitable[object]]) -> Check:
-    """Return the check that the store answers; `read` reads something from the bucket."""
+    """Return a check that the store answers; `read` reads something from the bucket."""
 
     async def check() -> str | None:
         await read()

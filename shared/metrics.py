@@ -1,4 +1,5 @@
-"""The metrics that several kinds of process have; `deploy/docs/metrics.md` lists all."""
+"""The Prometheus metrics of several kinds of process. `deploy/docs/metrics.md` lists all
+metrics."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal
@@ -7,11 +8,11 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_creat
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 
-# Otherwise each counter and histogram has one more series, which nobody reads.
+# Otherwise each counter and histogram has one more series (`_created`), which nobody reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # its package has no types for it
 
 EVENTS = Counter("attachments_events_total", "Events by dialect and effect", ["dialect", "effect"])
-"""The effects are those of `shared.intake.effects`; for SNS also `refused`, counted by message."""
+"""The effects are those of `shared.intake.effects`. Messages of SNS can also be `refused`."""
 
 OLDER_OBJECTS = Counter(
     "attachments_older_objects_total",
@@ -22,7 +23,7 @@ NOT_KEPT = Counter(
     "attachments_dead_letters_not_kept_total",
     "Unreadable messages that were not kept, because one origin sent too many",
 )
-"""A message that is stored already may be counted here too; its dead letter also counts it."""
+"""A message that is already stored may be counted here and in the count of its dead letter."""
 
 BACKLOG_OLDEST_SECONDS = Gauge(
     "attachments_backlog_oldest_seconds",
@@ -44,8 +45,8 @@ StoreVerb = Literal[
 ]
 
 StoreFault = Literal["refused", "unavailable"]
-"""`refused`: a retry is no use. `unavailable`: the store did not carry out the request, but a retry
-may succeed."""
+"""`refused`: a retry cannot succeed. `unavailable`: the store did not carry out the request, but a
+retry may succeed."""
 
 STORE_SECONDS = Histogram(
     "attachments_store_request_seconds",
@@ -100,22 +101,22 @@ SpanResult = Literal["exported", "lost"]
 SPANS = Counter(
     "attachments_trace_spans_total", "Spans of traces by how their export ended", ["result"]
 )
-"""Spans that found no room in the queue are not counted."""
+"""Spans that were dropped because the queue was full are not counted."""
 
 ProcessKind = Literal["api", "worker", "consume"]
-"""The processes that have a metrics address, by their commands."""
+"""The processes that have a metrics address, named by their commands."""
 
 NOT_COUNTED: Final[Mapping[ProcessKind, tuple[MetricWrapperBase, ...]]] = {
     "api": (),
     "worker": (EVENTS, NOT_KEPT, PUBLISHED, DROPPED, QUEUE_MESSAGES),
     "consume": (OLDER_OBJECTS, STORE_SECONDS, STORE_ERRORS, READ_BYTES),
 }
-"""The metrics of this module that a kind of process never counts. They are not shown there: a 0
-would look as if nothing had happened."""
+"""For each kind of process, the metrics of this module that it never counts. They are hidden there,
+because a 0 would look as if nothing had happened."""
 
 
 class Shown:
-    """The metrics of this process, without those that its kind never counts."""
+    """The metrics of this process, without those that its kind of process never counts."""
 
     def __init__(self, process: ProcessKind) -> None:
         self._hidden = {
@@ -123,5 +124,5 @@ class Shown:
         }
 
     def collect(self) -> Iterable[Metric]:
-        """Read all metrics, as `prometheus_client.generate_latest` needs them."""
+        """Return the metrics, as `prometheus_client.generate_latest` needs them."""
         return (family for family in REGISTRY.collect() if family.name not in self._hidden)

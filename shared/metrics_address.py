@@ -1,7 +1,6 @@
-"""The address at which a process shows operators its metrics, its health and the backlog.
+"""The address at which a process shows its metrics, its health and the backlog to operators.
 
-The address is separate from the API's public one: it is for operators, and a scrape must not use
-the public port.
+This address is separate from the public address of the API, so that only operators reach it.
 """
 
 import asyncio
@@ -23,8 +22,8 @@ from shared.scrapes import Page, make_server
 from shared.settings import Settings
 
 CACHED_S = 1.0
-"""Seconds for which the text of a scrape is reused: collecting it costs milliseconds of CPU
-time."""
+"""Seconds for which the text of the metrics is reused, because collecting it takes milliseconds of
+CPU time."""
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -32,7 +31,7 @@ log = get_logger(__name__)
 
 
 class Scrapes:
-    """The text of all metrics of this process, collected at most once a second, in a thread."""
+    """The text of all metrics of this process. A thread collects it at most once a second."""
 
     def __init__(self, process: ProcessKind) -> None:
         self._shown = Shown(process)
@@ -41,7 +40,7 @@ class Scrapes:
         self._collecting = asyncio.Lock()
 
     async def body(self) -> bytes:
-        """Return the metrics in the text exposition format, at most CACHED_S seconds old."""
+        """Return the metrics in Prometheus's text format, at most CACHED_S seconds old."""
         async with self._collecting:
             now = time.monotonic()
             if now - self._collected_at >= CACHED_S:
@@ -51,7 +50,7 @@ class Scrapes:
 
 
 class Pages:
-    """The pages of a process at its metrics address."""
+    """The pages that a process serves at its metrics address."""
 
     def __init__(self, process: ProcessKind, health: Health, backlog: BacklogWatch) -> None:
         self._health = health
@@ -59,23 +58,23 @@ class Pages:
         self._scrapes = Scrapes(process)
 
     async def metrics(self) -> Page:
-        """Show the metrics."""
+        """Return the metrics."""
         return Page(await self._scrapes.body(), content_type=METRICS_TYPE)
 
     async def live(self) -> Page:
-        """Show whether the process is alive: its loop turns, and its periodic work ran lately."""
+        """Return whether the process is alive: its loop runs, and its periodic work ran lately."""
         if faults := self._health.faults():
             return _json({"status": "stuck", "faults": faults}, status=503)
         return _json({"status": "alive"})
 
     async def ready(self) -> Page:
-        """Show whether the parts that the process needs answer, and the answer of each part."""
+        """Return whether the parts that the process needs answer, and the answer of each part."""
         found = await self._health.ask()
         status = 200 if found.status == "ready" else 503
         return _json({"status": found.status, "parts": found.parts}, status=status)
 
     async def backlog(self) -> Page:
-        """Show the backlog, by which workers are scaled; 503 while the database is unavailable."""
+        """Return the backlog, by which workers are scaled; 503 if the database is unavailable."""
         if (found := self._backlog.latest) is None:
             return _json({"oldest_seconds": None, "waiting": None}, status=503)
         return _json({"oldest_seconds": round(found.oldest_seconds, 3), "waiting": found.waiting})
@@ -89,11 +88,11 @@ def _json(document: object, status: int = 200) -> Page:
 async def open_metrics(
     settings: Settings, process: ProcessKind, health: Health, backlog: BacklogWatch
 ) -> AsyncIterator[str | None]:
-    """Serve metrics, health and backlog at the metrics address; yield the address of the metrics.
+    """Serve metrics, health and backlog during the block; yield the address of the metrics.
 
-    The server listens on ATTACHMENTS_METRICS_HOST and _PORT. Yields None and serves nothing if no
-    port is set. Port 0 chooses a free port. Raises SettingsError if the process cannot listen
-    there.
+    The server listens on ATTACHMENTS_METRICS_HOST and ATTACHMENTS_METRICS_PORT. Port 0 means any
+    free port. If no port is set, nothing is served, and None is yielded. Raises SettingsError if
+    the process cannot listen on the address.
     """
     if settings.metrics_port is None:
         yield None

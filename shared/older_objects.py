@@ -1,8 +1,8 @@
-"""Set aside an object that is older than its row; such an object is never used for the row.
+"""Set aside an object that is older than its row: it is not used for the row.
 
-The object stays in the bucket, because it may be all that a restore has left. The row continues as
-if no object had been seen: `pending` while its policy lasts, then `expired`. A real upload under
-the row's policy replaces the object and is then used. `shared.ages` decides which object is older.
+The object stays in the bucket, because after a loss of rows it may be all that is left. The row
+continues as if no object had been seen: it is `pending` while its policy lasts, then `expired`. An
+upload under the row's policy replaces the object and is used. `shared.ages` compares the ages.
 """
 
 import itertools
@@ -23,13 +23,14 @@ from shared.stored_objects import StoredObject
 log = get_logger(__name__)
 _count = itertools.count(1)
 
-# An upload that began under the policy may end long after the policy has ended.
+# An upload that begins just before the policy ends may end long after it.
 _NEXT = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
                   WHEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' > now()
                   THEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' END"""
 
-# $5 is the number of seconds to the next check. What the client declared is kept. If an upload was
-# processed, content type and size were measured, perhaps of the older object, so they are cleared.
+# $5 is the number of seconds to the next check. The facts that the client declared are kept. But if
+# an object was processed, content type and size were measured, perhaps of the older object. Then
+# they are cleared.
 _FORGET_FACTS = ", ".join(
     f"{name} = CASE WHEN a.processed_at IS NULL THEN a.{name} END"
     if name in DECLARED
@@ -46,11 +47,11 @@ _SET_ASIDE = f"""
 
 
 SeenBy = Literal["api", "worker", "sweep", "delete"]
-"""The part of the service that found an object older than its row."""
+"""The part of the service that found the older object."""
 
 
 def note_older(row: Attachment, found: StoredObject, *, seen_by: SeenBy) -> None:
-    """Count and log that an object is older than its row; call it for each such object."""
+    """Count and log an object that is older than its row. Call it once for each such object."""
     OLDER_OBJECTS.inc()
     log.warning(
         "object older than its row",
@@ -65,9 +66,9 @@ def note_older(row: Attachment, found: StoredObject, *, seen_by: SeenBy) -> None
 async def set_aside(
     connection: Connection, claimed: Claim, *, revision: int, next_check_s: float
 ) -> State | None:
-    """Set aside the object of a claimed row; return the new state.
+    """Set aside the object of a claimed row. Return the row's new state.
 
-    Returns None, with nothing changed, if the claim is lost or a newer upload has been recorded.
+    Returns None and changes nothing if the claim is lost or a newer upload has been recorded.
     """
     state: State | None = await connection.fetchval(
         f"UPDATE attachments AS a SET {_SET_ASIDE} WHERE {held(6)} AND a.revision = $4"
@@ -83,9 +84,9 @@ async def set_aside(
 async def settle_older(
     connection: Connection, seen: Attachment, *, next_check_s: float
 ) -> State | None:
-    """Set aside the object of a row that no worker holds, if the row is unchanged since `seen`.
+    """Set aside the object of an unclaimed row, if the row is unchanged since `seen` was read.
 
-    Returns the new state; None if the row has changed.
+    Returns the row's new state, or None if the row has changed.
     """
     state: State | None = await connection.fetchval(
         f"UPDATE attachments AS a SET {_SET_ASIDE} WHERE a.id = $1 AND a.revision = $2"
@@ -101,9 +102,9 @@ async def settle_older(
 
 
 async def delete_own(storage: Storage, key: str, row: Attachment) -> bool:
-    """Delete an object of a row unless the object is older than the row; may be repeated.
+    """Delete the object at a row's key, unless the object is older than the row. May be repeated.
 
-    Returns whether nothing is left under the key.
+    Returns whether no object is left at the key.
     """
     try:
         found = await storage.head(key)

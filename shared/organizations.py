@@ -1,4 +1,4 @@
-"""Organizations: the record, and the statements for the operator's commands."""
+"""Organizations: the record, and the SQL statements of the operator's commands."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from shared.database import Connection
 from shared.errors import AttachmentsError
 from shared.rows import FromRow
 
-NAMES_LOCK_KEY = 7_236_013_484  # arbitrary; no other advisory lock in this database may use it
+NAMES_LOCK_KEY = 7_236_013_484  # an arbitrary number that no other advisory lock uses
 
 
 async def create_organization(
@@ -15,8 +15,8 @@ async def create_organization(
 ) -> int:
     """Create an organization and return its id.
 
-    With a given id it may be repeated: an existing organization keeps its name. Ids created later
-    are greater than any given one.
+    With `organization_id` it may be repeated: an existing organization keeps its name. Ids that are
+    created later are greater than any id given here.
     """
     if organization_id is None:
         created: int = await connection.fetchval(
@@ -42,7 +42,7 @@ async def create_organization(
 
 
 class NameTaken(AttachmentsError):
-    """An organization has that name already."""
+    """Another organization has that name already."""
 
     def __init__(self, organization_id: int) -> None:
         super().__init__(organization_id)
@@ -50,10 +50,10 @@ class NameTaken(AttachmentsError):
 
 
 async def create_named(connection: Connection, name: str, *, force: bool = False) -> int:
-    """Create an organization and return its id.
+    """Create an organization whose name is not used yet, and return its id.
 
-    Without `force`, raises NameTaken if the name is used, also if another process is creating it at
-    the moment. Organizations that were created with `force` or by id may share a name.
+    Raises NameTaken if the name is used, also if another process is just creating it. With `force`
+    the name is not checked, so organizations may share a name.
     """
     async with connection.transaction():
         if not force:
@@ -67,7 +67,7 @@ async def create_named(connection: Connection, name: str, *, force: bool = False
 
 
 async def exists(connection: Connection, organization_id: int) -> bool:
-    """Return whether there is an organization with that id."""
+    """Return whether an organization with that id exists."""
     found = await connection.fetchval(
         "SELECT true FROM organizations AS o WHERE o.id = $1", organization_id
     )
@@ -76,7 +76,7 @@ async def exists(connection: Connection, organization_id: int) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organization(FromRow):
-    """An organization in a list."""
+    """An organization, as a list shows it."""
 
     id: int
     name: str
@@ -86,7 +86,7 @@ class Organization(FromRow):
 async def list_organizations(
     connection: Connection, *, after: int, limit: int
 ) -> list[Organization]:
-    """List up to `limit` organizations with ids greater than `after`, by id."""
+    """List up to `limit` organizations with ids greater than `after`, in the order of ids."""
     rows = await connection.fetch(
         "SELECT o.id, o.name, o.created_at FROM organizations AS o WHERE o.id > $1"
         " ORDER BY o.id LIMIT $2",

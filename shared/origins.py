@@ -1,4 +1,4 @@
-"""Origins of web pages, in the form of the header `Origin`: `scheme://host[:port]`.
+"""Origins of web pages, in the form of the `Origin` header: `scheme://host[:port]`.
 
 Source: RFC 6454, section 6.2 (serialization of an origin).
 """
@@ -15,7 +15,7 @@ LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 ANY_LOOPBACK = tuple(
     f"{scheme}://{host}:*" for scheme in ("http", "https") for host in LOOPBACK_HOSTS
 )
-"""Every origin on the machine of the browser itself."""
+"""All origins of pages that come from the browser's own machine."""
 
 RULE = (
     "must be origins such as https://app.example or http://localhost:*, as browsers send them:"
@@ -29,10 +29,10 @@ _LOCAL = re.compile(
 
 
 def normal_origin(text: str) -> str:
-    """Return an origin as browsers send it: in lower case, without the usual port of its scheme.
+    """Return an origin as browsers send it: in lower case, without the scheme's usual port.
 
-    Raises ValueError for anything else. The port `*` means any port, also the usual port, which
-    browsers leave out. `*` is allowed for loopback hosts only.
+    The port `*` means any port, also the usual one, which browsers leave out. Only loopback hosts
+    may have it. Raises ValueError for any other text.
     """
     scheme, found, netloc = text.partition("://")
     scheme = scheme.lower()
@@ -62,7 +62,7 @@ class Origins:
         return bool(self._exact or self._any_port)
 
     def allow(self, origin: str) -> bool:
-        """Return True if a header `Origin` names an allowed origin, in exactly that spelling."""
+        """Return whether an `Origin` header names an allowed origin in exactly that spelling."""
         if origin in self._exact:
             return True
         local = _LOCAL.fullmatch(origin) if self._any_port else None

@@ -1,7 +1,7 @@
-"""Spans of OpenTelemetry, and their export by OTLP over HTTP; imported only if traces are on.
+"""Spans of OpenTelemetry, exported by OTLP over HTTP. Imported only if traces are on.
 
-No call here waits for the collector: ended spans wait in a bounded queue, and a thread exports them
-in batches. What does not fit into the queue is dropped.
+No call here waits for the collector. Ended spans wait in a queue, and a thread exports them in
+batches. If the queue is full, spans are dropped.
 """
 
 import logging
@@ -31,16 +31,18 @@ from shared.traces import NO_ATTRIBUTES, NOTHING, Attributes, Kind
 from shared.version import VERSION
 
 QUEUED_SPANS: Final = 4096
-"""The most spans that wait for the export, about a kilobyte each. The oldest are dropped first."""
+"""The most spans that wait for their export. Each takes about a kilobyte. The oldest are dropped
+first."""
 
 BATCH_SPANS: Final = 512
 
 EXPORT_EVERY_S: Final = 2.0
-"""Seconds from the end of a span to its export, at most, unless a batch is full earlier."""
+"""The longest time, in seconds, from the end of a span to its export. A full batch is exported
+earlier."""
 
 FLUSH_S: Final = 2.0
-"""Seconds that a stop waits for the export of the last spans. The API may need 8 s before this for
-requests, and must end within 10 s."""
+"""Seconds that a stopping process waits for the export of the last spans. The API may need 8 s
+before that for its requests, and must end within 10 s."""
 
 _KINDS: Final[Mapping[Kind, SpanKind]] = {
     "server": SpanKind.SERVER,
@@ -56,7 +58,7 @@ log = get_logger(__name__)
 
 
 class OpenSpan:
-    """A span of OpenTelemetry: see `shared.traces.Span`."""
+    """A span of OpenTelemetry; its methods are described in `shared.traces.Span`."""
 
     __slots__ = ("_given", "_span", "_token")
 
@@ -67,34 +69,34 @@ class OpenSpan:
 
     @property
     def traceparent(self) -> str:
-        """The context of this span."""
+        """The context of this span as a `traceparent`."""
         return _traceparent_of(self._span)
 
     @property
     def trace_id(self) -> str:
-        """The id of the trace."""
+        """The id of this span's trace, 32 hexadecimal digits."""
         return trace.format_trace_id(self._span.get_span_context().trace_id)
 
     @property
     def inner(self) -> trace.Span:
-        """The span itself."""
+        """The span as an object of OpenTelemetry."""
         return self._span
 
     @property
     def given(self) -> bool:
-        """True if the caller's request named the trace."""
+        """True if the trace was begun by the caller of the API."""
         return self._given
 
     def set(self, attributes: Attributes) -> None:
-        """Add attributes."""
+        """Add attributes to the span. Those that are None are left out."""
         self._span.set_attributes(_known(attributes))
 
     def rename(self, name: str) -> None:
-        """Change the name."""
+        """Change the name of the span."""
         self._span.update_name(name)
 
     def fail(self, error: str) -> None:
-        """Mark the span as failed."""
+        """Mark the span as failed; `error` becomes its `error.type`."""
         self._span.set_attribute("error.type", error)
         self._span.set_status(StatusCode.ERROR)
 
@@ -115,7 +117,7 @@ class OpenSpan:
 
 
 class Call(OpenSpan):
-    """A span that ends with its block, and is not the current span inside the block."""
+    """A span that ends with its block, but is not the current span inside the block."""
 
     __slots__ = ()
 
@@ -132,13 +134,13 @@ _current: ContextVar[OpenSpan | None] = ContextVar("span", default=None)
 
 
 class OtelRecorder:
-    """Makes spans of one tracer: see `shared.traces.Recorder`."""
+    """Makes the spans of one tracer; its methods are described in `shared.traces.Recorder`."""
 
     def __init__(self, tracer: trace.Tracer) -> None:
         self._tracer = tracer
 
     def serve(self, name: str, attributes: Attributes, headers: Mapping[str, str]) -> OpenSpan:
-        """Begin the span of a request."""
+        """Begin the span of a request, in the trace that the request's headers name, if any."""
         named = {each: headers[each] for each in _propagator.fields if each in headers}
         context = _propagator.extract(named, Context()) if named else Context()
         return OpenSpan(
@@ -157,7 +159,7 @@ class OtelRecorder:
         parent: str | None = None,
         link: str | None = None,
     ) -> OpenSpan:
-        """Begin a span in the trace of `parent`, or a trace."""
+        """Begin a span in the trace of `parent`, or in a new trace."""
         linked = trace.get_current_span(_context_of(link)).get_span_context()
         span = self._tracer.start_span(
             name,
@@ -169,14 +171,14 @@ class OtelRecorder:
         return OpenSpan(span)
 
     def inside(self, name: str) -> AbstractContextManager[Any]:
-        """Begin a span below the current one."""
+        """Begin a span below the current span. Does nothing if there is no current span."""
         if (above := _current.get()) is None:
             return NOTHING
         context = trace.set_span_in_context(above.inner, Context())
         return OpenSpan(self._tracer.start_span(name, context), given=above.given)
 
     def call(self, name: str, attributes: Attributes) -> AbstractContextManager[Any]:
-        """Begin the span of a call."""
+        """Begin the span of a call, below the current span. Does nothing without one."""
         if (above := _current.get()) is None:
             return NOTHING
         context = trace.set_span_in_context(above.inner, Context())
@@ -184,26 +186,26 @@ class OtelRecorder:
         return Call(self._tracer.start_span(name, context, kind, _known(attributes)))
 
     def past(self, name: str, seconds: float) -> None:
-        """Record a span that ends now."""
+        """Record a span of `seconds` that ends now, below the current span, if there is one."""
         if (above := _current.get()) is not None:
             context = trace.set_span_in_context(above.inner, Context())
             now = time.time_ns()
             self._tracer.start_span(name, context, start_time=now - int(seconds * 1e9)).end(now)
 
     def note(self, attributes: Attributes) -> None:
-        """Add attributes to the current span."""
+        """Add attributes to the current span, if there is one."""
         if (span := _current.get()) is not None:
             span.set(attributes)
 
     @property
     def current(self) -> str | None:
-        """The context of the current span."""
+        """The context of the current span as a `traceparent`, or None."""
         span = _current.get()
         return None if span is None else span.traceparent
 
     @property
     def given(self) -> str | None:
-        """The context of the current span if the caller's request named the trace."""
+        """The context of the current span if its trace was begun by the caller of the API."""
         span = _current.get()
         return span.traceparent if span is not None and span.given else None
 
@@ -213,13 +215,13 @@ def _known(attributes: Attributes) -> dict[str, str | int | float | bool]:
 
 
 def _context_of(traceparent: str | None) -> Context:
-    """Return the context of a `traceparent`; an empty context if the text is not valid."""
+    """Return the context that a `traceparent` names; an empty one if the text is not valid."""
     carried = {} if traceparent is None else {"traceparent": traceparent}
     return _propagator.extract(carried, Context())
 
 
 def _traceparent_of(span: trace.Span) -> str:
-    """Write the context of a span in the form of W3C Trace Context, section 3.2."""
+    """Return the context of a span as a `traceparent` (W3C Trace Context, section 3.2)."""
     context = span.get_span_context()
     return (
         f"00-{trace.format_trace_id(context.trace_id)}-{trace.format_span_id(context.span_id)}"
@@ -229,11 +231,11 @@ def _traceparent_of(span: trace.Span) -> str:
 
 @contextmanager
 def recording(settings: TraceSettings, process: str) -> Iterator[None]:
-    """Record and export the spans of this process for the block; then export the rest.
+    """Record and export the spans of this process during the block. Export the last ones after it.
 
-    The export of the rest ends after FLUSH_S, even if the collector does not answer.
+    The export after the block takes at most FLUSH_S, even if the collector does not answer.
     """
-    # Failures are logged by `shared.outages`; the library logs each, with its traceback.
+    # `shared.outages` logs failures. The library would log each failure with its traceback.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
     resource = Resource.create(
         {

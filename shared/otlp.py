@@ -1,4 +1,4 @@
-"""The exporter of spans: OTLP over HTTP in protobuf, whose faults are logged as an outage."""
+"""The exporter of spans: protobuf in OTLP over HTTP. Failing exports are logged as an outage."""
 
 import os
 from collections.abc import Sequence
@@ -16,13 +16,14 @@ from shared.trace_settings import TraceSettings
 from shared.web_proxies import proxy_for
 
 EXPORT_S: Final = 5.0
-"""Timeout of one export with its retries, in seconds; spans wait in the queue meanwhile."""
+"""The time limit of one export with its retries, in seconds. Other spans wait in the queue."""
 
 
 class Session(requests.Session):
-    """Remembers why the last request failed; empty after a success.
+    """Sends requests, and remembers in `fault` why the last one failed; empty after a success.
 
-    It reads no environment variable and no file: a netrc file could add credentials to a request.
+    It reads no environment variable and no file, because a netrc file could add credentials to a
+    request.
     """
 
     def __init__(self, proxy: str | None) -> None:
@@ -33,10 +34,10 @@ class Session(requests.Session):
             self.proxies = {"http": proxy, "https": proxy}
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send a request, and remember its fault: a class or a status, which hold no secret."""
+        """Send a request. Its fault is the name of an exception or a status, without any secret."""
         try:
             response = super().request(*args, **kwargs)
-        except Exception as error:  # It is raised again; only its class is kept.
+        except Exception as error:  # it is raised again, and only its class is remembered
             self.fault = type(error).__name__
             raise
         # The exporter treats a redirect as a success, and does not follow it.
@@ -45,18 +46,18 @@ class Session(requests.Session):
 
 
 class Exporter(SpanExporter):
-    """Exports batches and reports their outcome; never raises, never logs a traceback."""
+    """Exports batches of spans and reports each result; never raises, never logs a traceback."""
 
     def __init__(self, inner: SpanExporter, session: Session) -> None:
         self._inner = inner
         self._session = session
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export a batch."""
+        """Export a batch of spans, and count it as exported or lost."""
         self._session.fault = ""
         try:
             result = self._inner.export(spans)
-        except Exception as error:  # the thread that exports must go on
+        except Exception as error:  # an exception would end the thread that exports
             self._session.fault = type(error).__name__
             result = SpanExportResult.FAILURE
         if result is not SpanExportResult.SUCCESS or self._session.fault:
@@ -68,17 +69,17 @@ class Exporter(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        """Send nothing more."""
+        """Close the exporter. No span is sent after that."""
         self._inner.shutdown()
 
 
 def make_exporter(settings: TraceSettings) -> Exporter:
-    """Make the exporter of the settings; sends nothing yet."""
+    """Return an exporter with the address and headers of the settings; send nothing yet."""
     url = settings.traces_url
     session = Session(proxy_for(url))
     inner = OTLPSpanExporter(
         endpoint=url,
-        # requests trusts only its own authorities, so the machine's must be named
+        # requests trusts only its own list of authorities, so the machine's list must be named
         certificate_file=os.environ.get("SSL_CERT_FILE"),
         headers=settings.collector_headers,
         timeout=EXPORT_S,

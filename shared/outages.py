@@ -1,9 +1,9 @@
-"""Log outages of database, broker, store, queue and collector: a warning at the beginning, one a
-minute with a count, and one at the end.
+"""Log the outages of the parts outside a process: database, broker, store, queue and collector.
 
-Each request and each upload notices an outage, so a line for each would fill the log. A process has
-one object for each part. The code that calls the part reports every fault and every success to it,
-and logs no line of its own.
+An outage is logged when it begins, once a minute with a count, and when it ends. Each request and
+each upload notices an outage, so a line for each of them would fill the log. A process has one
+Outage for each part. The code that calls the part reports every fault and every success to it, and
+does not log them.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ from shared.log import get_logger
 from shared.throttle import Throttle
 
 LINE_EVERY_S: Final = 60.0
-"""Seconds between two lines while an outage lasts."""
+"""Seconds between two lines about the same outage."""
 
 QUIET_S: Final = 2.0
-"""Seconds without a fault after which a part is back, because one success proves little. If the
-outage began within LINE_EVERY_S after the end of another, this time is doubled each time, up to
-LINE_EVERY_S. So a part that works now and then is one outage, and not hundreds."""
+"""Seconds without a fault after which an outage ends, because one success proves little. If an
+outage begins within LINE_EVERY_S after the last one, this time is doubled, up to LINE_EVERY_S. So a
+part that works only now and then has one long outage, not hundreds."""
 
 TICK_S: Final = 1.0
-"""Seconds between two looks whether a line is due."""
+"""Seconds between two checks whether a line is due."""
 
 log = get_logger(__name__)
 
@@ -33,10 +33,10 @@ Clock = Callable[[], float]
 
 
 class Outage:
-    """The state of one part: available or not. Its methods may be called from any thread."""
+    """Records whether one part is available. Its methods may be called from any thread."""
 
     def __init__(self, lost: str, back: str, *, clock: Clock = time.monotonic) -> None:
-        """`lost` and `back` are the events of the log lines."""
+        """`lost` and `back` are the texts that are logged when an outage begins and ends."""
         self._lost = lost
         self._back = back
         self._clock = clock
@@ -52,11 +52,11 @@ class Outage:
 
     @property
     def needs_write(self) -> bool:
-        """Whether only a successful write can end the outage."""
+        """True if only a successful write can end the outage."""
         return self._away_since is not None and self._only_writes
 
     def fault(self, cause: str, *, only_writes: bool = False) -> None:
-        """Record a fault. `cause` must hold no secret.
+        """Record a fault of the part. `cause` is logged, so it must hold no secret.
 
         `only_writes` means that the part answers, but refuses to write. If all faults of an outage
         are of that kind, a success that wrote nothing does not end the outage.
@@ -66,12 +66,12 @@ class Outage:
             self._add(cause, only_writes)
 
     def late_fault(self, cause: str) -> None:
-        """Record a fault of an earlier connection: it does not undo a success since then."""
+        """Record a fault of an old connection. Successes since then still count."""
         with self._lock:
             self._add(cause, only_writes=False)
 
     def success(self, *, wrote: bool = False) -> None:
-        """Record a success of the part; this costs nothing while the part is available."""
+        """Record a success of the part. This costs nothing while the part is available."""
         if self._away_since is None:
             return
         with self._lock:
@@ -83,11 +83,11 @@ class Outage:
 
     @property
     def away(self) -> str | None:
-        """The cause of the outage that lasts; None while the part is available."""
+        """The cause of the present outage, or None if the part is available."""
         return None if self._away_since is None else self._cause
 
     def tick(self) -> None:
-        """Log the lines that are due; call it every few seconds."""
+        """Log the lines that are due. Call it every few seconds."""
         if self._away_since is None:
             return
         with self._lock:
@@ -131,8 +131,8 @@ class Outage:
 
 
 def _warn(event: str, **fields: Any) -> None:
-    # An empty context is used, because the line is not about the request or the upload that noticed
-    # the outage.
+    # The context is empty, so that the line has no fields of the request or upload that noticed the
+    # outage.
     Context().run(log.warning, event, **fields)
 
 
@@ -144,7 +144,7 @@ TRACES: Final = Outage("trace collector is unavailable: spans are lost", "trace 
 
 
 async def keep_logging(*throttles: Throttle) -> None:
-    """Log the lines that are due, of all parts and of `throttles`, until cancelled."""
+    """Log the lines of all parts and of `throttles` when they are due, until cancelled."""
     while True:
         await asyncio.sleep(TICK_S)
         for each in (DATABASE, BROKER, STORE, QUEUE, TRACES):

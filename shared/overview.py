@@ -1,7 +1,7 @@
-"""Lists and counts for operators: the newest attachments by state and reason.
+"""Lists and counts of attachments for operators: the newest ones by state and reason.
 
-Each state is read in the order of an index (migration 0010). So the cost of a page does not depend
-on the number of rows, or on how few of them match.
+The rows of each state are read in the order of an index (migration 0010). So the cost of a page
+does not depend on the number of rows, or on how few of them match.
 """
 
 import json
@@ -21,7 +21,7 @@ from shared.states import STATES, State
 class Selection:
     """Selects attachments in `states` that are not deleted.
 
-    None means any reason or organization.
+    `reason` and `organization_id` are further conditions; None means any.
     """
 
     states: Sequence[State] = STATES
@@ -32,7 +32,7 @@ class Selection:
 async def list_newest(
     connection: Connection, selection: Selection, *, limit: int, before: int | None = None
 ) -> list[Attachment]:
-    """List up to `limit` attachments, newest first; with `before`, only those with lower ids."""
+    """List up to `limit` attachments, newest first. With `before`, list only lower ids."""
     bounds = {} if before is None else {"before": before}
     statement, values = _walk(selection, COLUMNS, "DESC", limit, **bounds)
     return [Attachment.from_row(row) for row in await connection.fetch(statement, *values)]
@@ -49,7 +49,7 @@ async def list_ids(
 async def count_states(
     connection: Connection, organization_id: int | None = None, *, most: int = MAX_COUNTED
 ) -> dict[State, int]:
-    """Count the attachments of each state that are not deleted, each up to `most` + 1."""
+    """Count the attachments of each state that are not deleted, up to `most` + 1 in each state."""
     wanted = Selection(organization_id=organization_id)
     key, where, values = _range("state", STATES, wanted)
     rows = await connection.fetch(
@@ -65,9 +65,9 @@ async def count_states(
 async def estimate_state(
     connection: Connection, state: State, organization_id: int | None = None
 ) -> int:
-    """Estimate the number of attachments in a state from the planner's statistics; read no row.
+    """Estimate the number of attachments in a state from the planner's statistics, without rows.
 
-    The result is above MAX_COUNTED: call it for states of which `count_states` counted more.
+    The result is above MAX_COUNTED, so call it only if `count_states` counted more than that.
     """
     where, values = "a.state = $1 AND a.deleted_at IS NULL", [state]
     more: list[Any] = []
@@ -113,7 +113,7 @@ def _range(
 def _walk(
     selection: Selection, columns: str, direction: str, limit: int, **bounds: int
 ) -> tuple[str, list[Any]]:
-    """Build a statement that reads each state, or the one reason, by id and merges the rows."""
+    """Return a statement that reads each state, or the reason, by id, and merges the rows."""
     column: str = "state"
     walked: Sequence[str] = selection.states
     if selection.reason is not None:

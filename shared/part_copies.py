@@ -1,6 +1,5 @@
-"""Copy large objects in parts, each of which the store copies within seconds.
-
-S3 copies at most 5 GiB in one request, and sends nothing while it copies. Source: Amazon S3 User
+"""Copy large objects in parts, because the store copies each part within seconds.
+S3 copies at most 5 GiB in one request, and sends nothing during the copy. Source: Amazon S3 User
 Guide, "Copying an object using multipart upload" and "Amazon S3 multipart upload limits".
 """
 
@@ -14,19 +13,20 @@ from shared.storage import Storage
 from shared.stored_objects import StoredObject
 
 IN_ONE_BYTES = 512 * 1024 * 1024
-"""The largest object that is copied in one request."""
+"""The largest object that is copied by one request, in bytes."""
 
 PART_BYTES = 256 * 1024 * 1024
 MAX_PARTS = 10_000
-"""S3's limit. If an object has more parts of PART_BYTES than this, its parts are made larger."""
+"""S3's limit for the parts of one object. If PART_BYTES would give more parts, they are larger."""
 
 UNKNOWN_CALL = "NotImplemented"
 
 
 def plan(size: int, *, part_bytes: int = PART_BYTES) -> Iterator[tuple[int, int]]:
-    """Split an object of `size` bytes into parts; yield the first and the last byte of each.
+    """Split an object of `size` bytes into parts. Yield the first and the last byte of each part.
 
-    All parts but the last have the same size, at least `part_bytes`. There are at most MAX_PARTS.
+    All parts except the last have the same size, at least `part_bytes`. There are at most
+    MAX_PARTS.
     """
     step = max(part_bytes, -(-size // MAX_PARTS))
     for first in range(0, size, step):
@@ -42,11 +42,11 @@ async def copy_object(
     pin: StoredObject,
     content_type: str | None = None,
 ) -> str:
-    """Copy an object of any size to `key` inside the store; return the copy's etag.
+    """Copy an object of any size to `key` inside the store. Return the copy's etag.
 
-    Calls `Storage.copy` if `pin.size` is small or the store cannot copy parts; otherwise it does
-    the same as `Storage.copy`, part by part. A copy in parts first removes the unfinished parts of
-    earlier copies to this key, so only one copy may run at a time. May be repeated.
+    A small object is copied by one request, and so is any object if the store cannot copy parts. A
+    copy in parts first removes the unfinished parts of earlier copies to this key, so only one copy
+    to a key may run at a time. Raises the errors of `Storage.copy`. May be repeated.
     """
     source: Any = {"source_bucket": source_bucket, "source_key": source_key, "pin": pin}
     if pin.size > IN_ONE_BYTES:
@@ -87,7 +87,7 @@ async def _copy_parts(
             parts.append({"PartNumber": number, "ETag": etag})
         return await storage.multipart.end(key, upload_id, parts)
     except BaseException:
-        with suppress(StoreError):  # the next copy, or the purge of the attachment, removes it
+        with suppress(StoreError):  # the next copy or the attachment's purge removes the parts
             await storage.multipart.drop(key, upload_id)
         raise
 
@@ -95,8 +95,8 @@ async def _copy_parts(
 async def remove_unfinished(storage: Storage, key: str) -> None:
     """Remove the parts of unfinished copies to `key`, which a killed worker leaves.
 
-    If the store refuses, the parts stay; a bucket's rule for incomplete multipart uploads can
-    remove them. Needs s3:ListBucketMultipartUploads and s3:AbortMultipartUpload. May be repeated.
+    Needs s3:ListBucketMultipartUploads and s3:AbortMultipartUpload. If the store refuses that, the
+    parts stay; the bucket's rule for incomplete multipart uploads can remove them. May be repeated.
     """
     with suppress(StoreRefused):
         for upload_id in await storage.multipart.unfinished(key):

@@ -1,6 +1,6 @@
-"""Settings by part of the service, so that a command reads only the settings that it uses.
+"""Groups of settings, so that a command reads only the settings that it uses.
 
-Processes use `shared.settings.Settings`, which combines all of these.
+`shared.settings.Settings` combines all groups for the API, the worker and the consumer.
 """
 
 import getpass
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 PREFIX = "ATTACHMENTS_"
 
-# botocore's own rule for the name of a region.
+# botocore's own rule for names of regions.
 REGION = re.compile(r"(?![0-9]+\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
-# A prefix has no characters that have a meaning in a shell or in the key pattern of an ACL.
+# Characters that have no special meaning in a shell or in the key pattern of an ACL.
 QUEUE_PREFIX = re.compile(r"[A-Za-z0-9._:/{}-]{1,100}", re.ASCII)
 
-MAX_QUOTA = 2**62  # the sum of two must fit into a bigint
+MAX_QUOTA = 2**62  # the sum of two quotas must fit into a bigint
 
 
 Words = Annotated[tuple[str, ...], NoDecode]
-"""The words of a comma-separated setting."""
+"""The type of a setting that is a list of words, separated by commas."""
 
 
 def split_words(value: Any) -> Any:
     """Split a comma-separated setting into words, without white space and empty words.
 
-    A value that is not a text is returned as it is.
+    A value of another type than str is returned unchanged.
     """
     if isinstance(value, str):
         return tuple(word.strip() for word in value.split(",") if word.strip())
@@ -50,7 +50,7 @@ def split_words(value: Any) -> Any:
 
 
 def split_setting(value: Any) -> Any:
-    """Do the same as `split_words`; raise ValueError if there are only commas."""
+    """Split a setting as `split_words` does. Raises ValueError if it consists of commas."""
     words = split_words(value)
     if value and not words:
         raise ValueError("has commas, but no entry between them")
@@ -58,21 +58,21 @@ def split_setting(value: Any) -> Any:
 
 
 def none_if_blank(value: Any) -> Any:
-    """Return None for an empty setting, because compose cannot omit a setting in another way."""
+    """Return None for an empty setting, because compose can only set a variable to empty."""
     return None if value == "" else value
 
 
 def refuse_blank(value: Any) -> Any:
-    """Raise for an empty required setting the same fault as for a missing one."""
+    """Raise ValueError for an empty setting that is required, as for a missing one."""
     if value == "":
         raise ValueError("is not set")
     return value
 
 
 def check_address(value: str | None) -> str | None:
-    """Check an http(s) address and drop its last slash; return None for an empty one.
+    """Check an http(s) address, and remove its last slash. Returns None for an empty address.
 
-    Raises ValueError with the rule, never with the value.
+    Raises ValueError with the rule that is broken, without the address.
     """
     if value is None or value == "":
         return None
@@ -85,11 +85,11 @@ def check_address(value: str | None) -> str | None:
 
 
 def _split_address(value: str) -> SplitResult:
-    """Split an address; raise ValueError, without the value in the message, if that fails."""
+    """Split an address. Raises ValueError, without the address, if that fails."""
     try:
         value.encode()  # raises ValueError if the variable's bytes are not valid UTF-8
         parts = urlsplit(value)
-        for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL allows several
+        for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL: several hosts
             _ = urlsplit(f"//{host}").port
     except ValueError:
         raise ValueError(
@@ -100,7 +100,7 @@ def _split_address(value: str) -> SplitResult:
 
 
 def _has_user_name() -> bool:
-    """Return whether a driver can find a user name: containers may run as an id without a name."""
+    """Return whether a driver can find a user name. In a container, the user may have none."""
     if os.environ.get("PGUSER"):
         return True
     try:
@@ -110,7 +110,7 @@ def _has_user_name() -> bool:
 
 
 class LogSettings(BaseSettings):
-    """The format of log lines, and whether requests are logged; the base of all parts."""
+    """The settings of the log. Every other group includes them."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
@@ -123,7 +123,7 @@ class LogSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read the environment only: looking for files that are never used takes half the time."""
+        """Read environment variables only: a search for unused files would take half the time."""
         return init_settings, env_settings
 
     log_format: Literal["console", "json"] = "console"
@@ -153,7 +153,7 @@ class DatabaseSettings(LogSettings):
 
     @property
     def session_url(self) -> str:
-        """The database's address for LISTEN and migrations, which need a session of their own."""
+        """The database address for LISTEN and migrations, which need a session without pooler."""
         return (self.database_direct_url or self.database_url).get_secret_value()
 
 
@@ -187,12 +187,12 @@ class BrokerSettings(LogSettings):
             return None
         if not QUEUE_PREFIX.fullmatch(value):
             raise ValueError("must be 1 to 100 letters, digits and characters from . _ : / { } -")
-        # A colon at the end, so that the keys of prefix `a` cannot equal those of prefix `ab`.
+        # The prefix ends with a colon, so that no key of prefix `a` has the prefix `ab` too.
         return value if value.endswith(":") else f"{value}:"
 
 
 class BucketSettings(LogSettings):
-    """The bucket's name, for commands that compare it without calling the store."""
+    """The bucket's name, for commands that compare it and do not call the store."""
 
     s3_bucket: str
 
@@ -230,14 +230,14 @@ class StoreSettings(BucketSettings):
 
     @cached_property
     def upload_url(self) -> str:
-        """The address to which clients post uploads; it includes the bucket."""
+        """The address to which clients post uploads, with the bucket's name."""
         return self.s3_public_url or self.store.url
 
     @cached_property
     def store(self) -> "StoreAddress":
-        """The address at which the service reaches the bucket, by botocore's own rules.
+        """The address at which the service reaches the bucket, found by botocore's rules.
 
-        Computed once. Raises SettingsError if there is no such address.
+        Computed once. Raises SettingsError if botocore finds no address.
         """
         from shared.store_address import find_store
 
@@ -246,14 +246,15 @@ class StoreSettings(BucketSettings):
 
 
 class WaitSettings(LogSettings):
-    """Times that the sweep waits for wake-ups of new uploads, and for events of pending rows."""
+    """How long the sweep waits for the wake-up of a new upload, and for the event of a pending
+    one."""
 
     publish_grace: float = Field(15, ge=0.1, le=300, description="seconds")
     pending_check: float = Field(75, ge=0.1, le=3600, description="seconds")
 
 
 class QuotaSettings(LogSettings):
-    """The quotas of organizations without quotas of their own."""
+    """The quotas of organizations that have no quotas of their own."""
 
     quota_bytes: int | None = Field(None, ge=0, le=MAX_QUOTA, description="bytes")
     quota_attachments: int | None = Field(None, ge=0, le=MAX_QUOTA)
@@ -265,16 +266,17 @@ class QuotaSettings(LogSettings):
 
 
 class QueueSettings(BrokerSettings, DatabaseSettings):
-    """The settings to publish wake-ups: `attachments retry`."""
+    """The settings to publish wake-ups, for `attachments retry`."""
 
 
 class ReplaySettings(WaitSettings, BucketSettings, QueueSettings):
-    """The settings to record events: `attachments events replay`."""
+    """The settings to record events, for `attachments events replay`."""
 
 
 class ReconcileSettings(WaitSettings, StoreSettings, QueueSettings):
-    """The settings to compare rows and bucket: `attachments reconcile`."""
+    """The settings to compare the rows with the bucket, for `attachments reconcile`."""
 
 
 class UsageSettings(QuotaSettings, DatabaseSettings):
-    """The settings to count usage: `attachments usage` and `attachments organizations limit`."""
+    """The settings to count usage, for `attachments usage` and `attachments organizations
+    limit`."""

@@ -1,4 +1,4 @@
-"""Count the processors that this process may use, by its affinity and its cgroups' quotas."""
+"""Count the processors that this process may use, from its CPU affinity and its cgroups' quotas."""
 
 import math
 import os
@@ -13,9 +13,10 @@ ROOT: Final = Path("/")
 
 
 def usable(root: Path = ROOT) -> int:
-    """Return the number of processors that this process may use, at least 1; round a quota up.
+    """Return the number of processors that this process may use, at least 1.
 
-    `root` is the folder that contains `proc` and the mounted cgroups.
+    A quota of a part of a processor is rounded up. `root` is the folder that contains `proc` and
+    the mounted cgroups.
     """
     try:
         count = len(os.sched_getaffinity(0))
@@ -27,12 +28,12 @@ def usable(root: Path = ROOT) -> int:
 
 
 def default_decoders() -> int:
-    """Return the number of processors, limited to MAX_DECODERS."""
+    """Return the default number of decoders: one for each processor, at most MAX_DECODERS."""
     return min(usable(), MAX_DECODERS)
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Yield the quotas of this process's cgroups and of all their parents, in processors."""
+    """Yield the CPU quotas of this process's cgroups and of their parents, in processors."""
     own = _own_cgroups(root)
     for kind, options, mount_root, mount_point in _mounts(root):
         controllers = {""} if kind == "cgroup2" else {"cpu"} & options
@@ -48,7 +49,7 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _own_cgroups(root: Path) -> dict[str, PurePosixPath]:
-    """Return the path of this process's cgroup by controller; version 2 has the empty name."""
+    """Return this process's cgroup path of each controller; the one of version 2 has no name."""
     found = {}
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -58,7 +59,7 @@ def _own_cgroups(root: Path) -> dict[str, PurePosixPath]:
 
 
 def _mounts(root: Path) -> Iterator[tuple[str, set[str], PurePosixPath, PurePosixPath]]:
-    """Yield the mounted cgroups: type, options, root of the mount, mount point (proc(5))."""
+    """Yield type, options, root and mount point of each mounted cgroup hierarchy (proc(5))."""
     for line in _read(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, (kind, _, options) = before.split(" "), after.split(" ", 2)
@@ -73,7 +74,7 @@ def _unescaped(text: str) -> PurePosixPath:
 
 
 def _upwards(top: Path, own: PurePosixPath, mount_root: PurePosixPath) -> Iterator[Path]:
-    """Yield the folders of our cgroup and of its parents, as far as they are mounted.
+    """Yield the mounted folders of this process's cgroup and of its parents.
 
     A container without a cgroup namespace sees the host's path, but only its own group is mounted.
     """

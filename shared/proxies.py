@@ -1,9 +1,9 @@
 """Read the headers of trusted proxies: the client's address, the scheme, and the requested host.
 
-Headers are read only if the peer of a request is a trusted proxy. A proxy adds to the right end of
-a header, so chains are read from the right. Reading stops at the first address that is no trusted
-proxy, because the client itself sent everything to the left of it.
-Sources: RFC 7239 (Forwarded); X-Forwarded-For, -Proto, -Host and -Port have no standard.
+The headers of a request are read only if its peer is a trusted proxy. Each proxy appends to the
+right end of a header, so a header is read from the right. Reading stops at the first address that
+is not a trusted proxy's, because that client may have sent everything to the left of it.
+Sources: RFC 7239 (Forwarded). X-Forwarded-For, -Proto, -Host and -Port have no standard.
 """
 
 import re
@@ -24,17 +24,17 @@ from typing import Literal, Protocol
 from shared.hosts import normal_host
 
 ForwardedHeaders = Literal["any", "x-forwarded", "forwarded"]
-"""The header fields of a proxy that are read; see `Proxies`."""
+"""The kinds of header fields that are read; see `Proxies`."""
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 MAX_HOPS = 32
-"""The most proxies of one chain that are read; the rest of a longer chain is ignored."""
+"""The most proxies of one request that are read. Further ones are ignored."""
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _PORT = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
-# RFC 7239, section 4: one parameter of an element; its value is a token or a quoted string.
+# RFC 7239, section 4: a name, and a value that is a token or a quoted string.
 _PARAMETER = re.compile(
     r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\";,]*))\s*(?:;|\Z)"
 )
@@ -43,15 +43,15 @@ _USUAL_PORTS = {"http": "80", "https": "443"}
 
 
 class Headers(Protocol):
-    """The header fields of a request; the case of names does not matter."""
+    """The header fields of a request. Names are found in upper and lower case."""
 
     def getall(self, name: str, default: list[str], /) -> Sequence[str]:
-        """Return the values of all lines of a field, in order."""
+        """Return the values of all lines of a field, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forwarded:
-    """The facts about a request that trusted proxies report; a fact that is not reported is None.
+    """What trusted proxies report about a request; None if a proxy does not report it.
 
     `host` is `host[:port]` in lower case. It is not yet compared with the hosts of the settings.
     """
@@ -62,7 +62,7 @@ class Forwarded:
 
 
 def parse_network(word: str) -> Network:
-    """Parse a network or an address. Raises ValueError for names and for set host bits."""
+    """Parse a network or an address. Raises ValueError for names and for bits beyond the prefix."""
     try:
         network = ip_network(word)
     except ValueError:
@@ -71,18 +71,18 @@ def parse_network(word: str) -> Network:
             " and no bits beyond the length of the prefix"
         ) from None
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
-        # Peers are compared as IPv4, also those of a socket for both families.
+        # Peers' addresses are compared as IPv4, also if a socket for both families got them.
         mapped = int(network.network_address) & 0xFFFF_FFFF
         return IPv4Network((mapped, network.prefixlen - 96))
     return network
 
 
 class Proxies:
-    """The networks of the trusted proxies, and the headers that are read.
+    """The networks of the trusted proxies, and the kind of headers that they set.
 
-    `headers` is `x-forwarded`, `forwarded` or `any`. `any` reads X-Forwarded-* if a request has
-    X-Forwarded-For, else Forwarded. X-Forwarded-* and Forwarded are never mixed, because a proxy
-    that sets one of them may forward the other as the client sent it.
+    `headers` is `x-forwarded`, `forwarded` or `any`. With `any`, X-Forwarded-* is read if a request
+    has X-Forwarded-For, else Forwarded. The two kinds are never mixed, because a proxy that sets
+    one kind may forward the other as the client sent it.
     """
 
     def __init__(
@@ -96,11 +96,11 @@ class Proxies:
         self._trusts = lru_cache(maxsize=1024)(self._is_inside)
 
     def __bool__(self) -> bool:
-        """Return True if any proxy is trusted."""
+        """Return whether any proxy is trusted."""
         return bool(self._networks)
 
     def trusts(self, address: str) -> bool:
-        """Return whether an address belongs to a trusted proxy."""
+        """Return whether an address is a trusted proxy's."""
         return self._trusts(address)
 
     def _is_inside(self, address: str) -> bool:
@@ -110,8 +110,8 @@ class Proxies:
     def read(self, peer: str, headers: Headers) -> Forwarded:
         """Return the client's address, the scheme and the host of a request from `peer`.
 
-        An address that cannot be parsed, such as `unknown`, ends the chain; the client is then the
-        trusted proxy that reported it. May be repeated.
+        Reading stops at a text that is not an address, such as `unknown`. The client's address is
+        then that of the trusted proxy that reported the text.
         """
         if not self._networks or not self.trusts(peer):
             return Forwarded(address=peer)
@@ -144,7 +144,7 @@ class Proxies:
             parameters = _parameters(element)
             if parameters is None:
                 break
-            # A trusted proxy nearer to the client knows the scheme and the host better.
+            # Of two trusted proxies, the one nearer to the client knows the scheme and host better.
             found = Forwarded(
                 address=found.address,
                 scheme=_scheme(parameters.get("proto")) or found.scheme,
@@ -160,7 +160,8 @@ class Proxies:
 
 
 def plain_address(address: str) -> str | None:
-    """Normalize an address: no zone, mapped IPv4 as IPv4; return None if it is no address."""
+    """Return an address without zone, and mapped IPv4 as IPv4; None if the text is not an
+    address."""
     parsed = _parsed(address)
     return None if parsed is None else str(parsed)
 
@@ -174,7 +175,7 @@ def _parsed(address: str) -> Address | None:
 
 
 def _reported(item: str) -> str | None:
-    """Parse a node: an address or `[IPv6]`, perhaps with a port; None for `unknown` and names."""
+    """Parse a reported address, with or without brackets and port. Returns None for other texts."""
     item = item.strip()
     if item.startswith("["):
         inside, bracket, rest = item[1:].partition("]")
@@ -187,10 +188,10 @@ def _reported(item: str) -> str | None:
 
 
 def _from_right(lines: Sequence[str]) -> Iterator[str]:
-    """Yield up to MAX_HOPS elements of a list field, the last one first.
+    """Yield up to MAX_HOPS elements of a header's comma-separated list, the last one first.
 
     Empty elements are skipped (RFC 9110, section 5.6.1.2). Commas in quotes do not separate. An
-    element with an unpaired quote cannot be parsed later.
+    element with an unpaired quote is yielded, but cannot be parsed.
     """
     every = (each for line in reversed(lines) for each in _elements(line) if each.strip())
     yield from islice(every, MAX_HOPS)

@@ -1,7 +1,7 @@
-"""The quotas of organizations and their usage: bytes, attachments, uploads a day.
+"""The quotas of organizations and their usage: bytes, attachments, uploads per day.
 
-Triggers count usage (migrations 0005 and 0006), so the counters include every write to the table.
-Counting starts when an organization's usage is first requested or limited; until then it costs
+Triggers count the usage (migrations 0005 and 0006), so every write to the table is counted. The
+counting starts when an organization's usage is first requested or limited. Before that, it costs
 nothing.
 """
 
@@ -22,7 +22,7 @@ from shared.rows import FromRow
 QuotaName = Literal["attachments", "bytes", "uploads_per_day"]
 
 UNLIMITED = -1
-"""The stored value for "no quota", which overrides the settings."""
+"""The stored value for "no quota". It overrides a quota of the settings."""
 
 COLUMNS = ("quota_attachments", "quota_bytes", "quota_uploads_per_day")
 
@@ -31,11 +31,11 @@ EXCEEDED = "AQ002"
 
 
 class NotCounted(AttachmentsError):
-    """An organization has a quota, but its usage is not counted yet: see `counting.start`."""
+    """An organization has a quota, but its usage is not counted yet: see `shared.counting`."""
 
 
 class QuotaExceeded(AttachmentsError):
-    """A quota leaves no room; the error has the quota's name, its limit, and how much is used."""
+    """A request would exceed a quota. Has the quota's name, its limit, and how much is used."""
 
     def __init__(self, quota: QuotaName, limit: int, used: int) -> None:
         super().__init__(f"the quota of {limit} {quota} is used up")
@@ -46,9 +46,9 @@ class QuotaExceeded(AttachmentsError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quotas:
-    """The limits of an organization; None is no limit.
+    """The limits of an organization; None means no limit.
 
-    `bytes` includes the bytes promised to uploads that have not arrived.
+    `bytes` also limits the bytes that are promised to uploads that have not arrived.
     """
 
     attachments: int | None = None
@@ -57,7 +57,7 @@ class Quotas:
 
     @classmethod
     def of_settings(cls, settings: QuotaSettings) -> "Quotas":
-        """Return the quotas of an organization that has no quotas of its own."""
+        """Return the quotas of the settings, for organizations that have none of their own."""
         return cls(
             attachments=settings.quota_attachments,
             bytes=settings.quota_bytes,
@@ -67,9 +67,9 @@ class Quotas:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage(FromRow):
-    """An organization's usage and quotas at `as_of`, by the database's clock.
+    """The usage and the quotas of an organization; `as_of` is by the database's clock.
 
-    The counts are None until a large organization has been counted for the first time.
+    The counts are None until the organization has been counted for the first time.
     """
 
     organization_id: int
@@ -81,7 +81,7 @@ class Usage(FromRow):
 
 
 def translate(error: asyncpg.PostgresError) -> AttachmentsError | None:
-    """Return our error for an error of hold_quota() (migration 0005); None for any other error."""
+    """Return the error for an SQLSTATE that hold_quota() of migration 0005 raises, else None."""
     if error.sqlstate == NOT_COUNTED:
         return NotCounted()
     if error.sqlstate == EXCEEDED:
@@ -102,7 +102,7 @@ COUNTERS = """
 async def find_usage(
     connection: Connection, organization_id: int, usual: Quotas
 ) -> tuple[Usage, bool] | None:
-    """Return an organization's usage and whether it is counted; None without such an organization.
+    """Return an organization's usage, and whether it is counted. None without the organization.
 
     `usual` are the quotas of the settings. The cost does not depend on the number of attachments.
     """
@@ -122,7 +122,7 @@ async def find_usage(
 
 
 def _counted(name: str) -> str:
-    """Return the SQL of a counter, which is NULL until the organization is counted."""
+    """Return SQL for a counter; its value is NULL until the organization is counted."""
     return f"CASE WHEN o.usage_counted_at IS NOT NULL THEN greatest(0, c.{name}) END"
 
 
@@ -132,9 +132,9 @@ async def growing(
 ) -> AsyncIterator[None]:
     """Check an organization's quota of bytes after a block that may raise its usage.
 
-    Must run within a transaction; other transactions that check quotas of the same organization
-    wait until that transaction ends. Raises QuotaExceeded after a block that raised the usage above
-    the quota. `usual` are the quotas of the settings; None if nothing limits the organization.
+    Call it within a transaction. Other transactions that check quotas of this organization wait
+    until the transaction ends. Raises QuotaExceeded after the block if the block raised the usage
+    above the quota. `usual` are the quotas of the settings; None means that nothing is checked.
     """
     if usual is None:
         yield
@@ -153,9 +153,9 @@ async def growing(
 
 
 def effective(row: asyncpg.Record, usual: Quotas) -> Quotas:
-    """Return the quotas that apply to an organization: its own, else those of the settings.
+    """Return the quotas that apply to an organization: its own, or else those of the settings.
 
-    `from_row` cannot make this record: each limit is chosen from a column and a setting.
+    `from_row` cannot build Quotas, because each limit depends on a column and a setting.
     """
 
     def chosen(own: int | None, default: int | None) -> int | None:
@@ -171,10 +171,10 @@ def effective(row: asyncpg.Record, usual: Quotas) -> Quotas:
 async def set_quotas(
     connection: Connection, organization_id: int, quotas: Mapping[str, int | None]
 ) -> bool:
-    """Set an organization's own quotas by column; return whether the organization exists.
+    """Set an organization's own quotas by column. Returns whether the organization exists.
 
-    The value None leaves a quota to the settings; UNLIMITED removes it. Columns that are not named
-    stay as they are. May be repeated.
+    With None the quota of the settings applies. With UNLIMITED there is no quota. Other columns are
+    not changed. May be repeated.
     """
     assert quotas.keys() <= set(COLUMNS)
     assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(quotas, 2))
@@ -187,5 +187,5 @@ async def set_quotas(
 
 
 async def organization_ids(connection: Connection) -> list[int]:
-    """List the ids of all organizations, ascending."""
+    """List the ids of all organizations in ascending order."""
     return [row[0] for row in await connection.fetch("SELECT id FROM organizations ORDER BY id")]

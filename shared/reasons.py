@@ -1,26 +1,27 @@
-"""The stable codes for why an attachment is `rejected` or `failed`, or what is wrong with its file.
+"""Stable codes for why an attachment is `rejected` or `failed`, or what is wrong with its file.
 
-A final code is caused by the file and is never retried. The others were retried until the attempts
-were used up. `attachments retry` processes every attachment that has a reason again.
+A final code is caused by the file, and the attempt is never repeated. With the other codes, the
+attempts were repeated until none was left. `attachments retry` lets attachments with any reason be
+processed again.
 """
 
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 RejectedCode = Literal["too_large", "reserved_type", "type_not_allowed", "infected", "unscannable"]
-"""The reason why a file may not be kept."""
+"""Reasons why a file may not be kept."""
 
 FileCode = Literal["damaged", "too_expensive", "encrypted", "unsupported"]
-"""The faults of a file that a decoder may report."""
+"""Faults of a file that a decoder may report."""
 
 DecoderCode = Literal["decoder_died", "decoder_stalled", "decoder_fault"]
-"""The way in which a decoder or the libmagic process failed."""
+"""Ways in which a decoder, or the process that names types with libmagic, can fail."""
 
 UndecodableCode = Literal[FileCode, "decoder_died"]
-"""The reason why a file that is kept has no thumbnail, or an incomplete thumbnail."""
+"""Reasons why a file is kept without a thumbnail, or with an incomplete one."""
 
 CopyCode = Literal["source_missing", "copy_failed"]
-"""The reason why a copy could not be made."""
+"""Reasons why a copy could not be made."""
 
 ReasonCode = Literal[
     RejectedCode,
@@ -35,12 +36,12 @@ ReasonCode = Literal[
     "internal_error",
     "scanner_unavailable",
 ]
-"""The codes that this release writes. A row may have a code of another release."""
+"""The codes that this release writes. A row may have a code that another release wrote."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """The sentence for people, shown in `meta.reason.detail`, and whether the code is `final`."""
+    """The sentence that clients see in `meta.reason.detail`, and whether the code is `final`."""
 
     sentence: str
     final: bool
@@ -55,20 +56,20 @@ def _tried_again(sentence: str) -> Reason:
 
 
 REASONS: Final[dict[ReasonCode, Reason]] = {
-    # The file may not be kept: always `rejected`.
+    # The file may not be kept: the attachment is always `rejected`.
     "too_large": _final("The object is larger than an upload may be."),
     "reserved_type": _final("Files of this type are not accepted."),
     "type_not_allowed": _final("The client that created the attachment does not allow this type."),
     "infected": _final("The scanner found malware in the file."),
     # With ATTACHMENTS_SCAN_OPTIONAL the file is kept, and the attachment is `ready`.
     "unscannable": _final("The file is too large or too complex to be scanned."),
-    # The file is kept, and the attachment is `ready`. Only with `damaged` can it have a thumbnail.
+    # The file is kept, and the attachment is `ready`. Only with `damaged` it may have a thumbnail.
     "damaged": _final("The file is damaged or incomplete; its thumbnail, if any, shows the rest."),
     "too_expensive": _final("The file would take too much time or memory to decode."),
     "encrypted": _final("The document is encrypted, so it has no thumbnail."),
     "unsupported": _final("The file is of a variant that is not decoded, so it has no thumbnail."),
     "decoder_died": _tried_again("The decoder died of this file in every attempt."),
-    # A fault of the service or the store, after all attempts: `failed`.
+    # The service or the store failed in all attempts: the attachment is `failed`.
     "missing": _tried_again("The object is no longer in the store."),
     "store_unavailable": _tried_again("The store could not be reached in any of the attempts."),
     "store_refused": _tried_again("The store refused access to the object."),
@@ -88,10 +89,9 @@ _SENTENCES: Final[dict[str, str]] = {code: each.sentence for code, each in REASO
 UNDECODABLE: Final[frozenset[FileCode]] = frozenset(get_args(FileCode))
 
 NO_OBJECT: Final[frozenset[ReasonCode]] = frozenset({"missing", *get_args(CopyCode)})
-"""The reasons of a `failed` attachment without an object: the object is missing, or the copy
-failed."""
+"""The reasons of `failed` attachments that have no object: it is missing, or the copy failed."""
 
 
 def sentence(code: str) -> str:
-    """Return the sentence of a code, or the code itself if this release does not know it."""
+    """Return the sentence for a code, or the code itself if this release does not know the code."""
     return _SENTENCES.get(code, code)

@@ -1,10 +1,10 @@
-"""Find the differences between rows and bucket in one pass over each, and mend them.
+"""Find the differences between the rows and the objects of a bucket, and mend them.
 
-The bucket is listed page by page, and each page is compared with its rows. Then the rows are walked
-to find objects that were not listed. One bit per id is kept between these two passes, so ten
-million attachments take about two megabytes. Processes keep working meanwhile, so each difference
-is checked once more before it is reported. No object is ever deleted: an original without a row may
-be all that is left of a lost attachment.
+The bucket is listed page by page, and each page is compared with its rows. Then all rows are read,
+to find those whose objects were not listed. One bit per id is kept between these two passes, so ten
+million attachments take about two megabytes. Other processes keep working meanwhile, so a changed
+or missing object is checked once more before it is reported. No object is ever deleted, because an
+original without a row may be all that is left of a lost attachment.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -28,11 +28,11 @@ PAGE = 1000
 CHUNK = 4096
 
 OnProgress = Callable[[int, int], None]
-"""Receives the number of objects and the number of rows compared so far."""
+"""A function that gets the numbers of objects and of rows that have been compared so far."""
 
 
 class IdSet:
-    """A set of ids that stores one bit per id, in chunks."""
+    """A set of ids that takes one bit per id, stored in chunks."""
 
     def __init__(self) -> None:
         self._chunks: dict[int, bytearray] = {}
@@ -50,7 +50,7 @@ class IdSet:
 
 
 async def name_bucket(connection: Connection, seen: Attachment, bucket: str) -> None:
-    """Record the bucket that holds an object now, if the row is unchanged since `seen`."""
+    """Record that the object is in `bucket`, if the row is unchanged since `seen` was read."""
     await connection.execute(
         "UPDATE attachments SET bucket = $4"
         " WHERE id = $1 AND revision = $2 AND state = $3 AND deleted_at IS NULL",
@@ -62,7 +62,7 @@ async def name_bucket(connection: Connection, seen: Attachment, bucket: str) -> 
 
 
 async def walk_rows(connection: Connection, after: int) -> list[Attachment]:
-    """List the next page of rows with ids greater than `after`, by id, deleted ones too."""
+    """List the next page of rows with ids greater than `after`, by id, also deleted rows."""
     rows = await connection.fetch(
         f"SELECT {COLUMNS} FROM attachments AS a WHERE a.id > $1 ORDER BY a.id LIMIT {PAGE}", after
     )
@@ -70,14 +70,14 @@ async def walk_rows(connection: Connection, after: int) -> list[Attachment]:
 
 
 def _is_settled(row: Attachment) -> bool:
-    """Return whether the row describes an object and no worker is about to examine it."""
+    """Return whether the row describes an object that no worker is about to examine."""
     return row.state in MEASURED or (
         row.state == "failed" and row.reason not in NO_OBJECT and row.etag is not None
     )
 
 
 def _differs(row: Attachment, found: StoredObject) -> bool:
-    """Return whether the row contradicts the object that the store has."""
+    """Return whether the row does not describe the object that the store has."""
     if _is_settled(row):
         return row.etag != found.etag
     unseen = row.state == "expired" or (row.state == "failed" and row.reason in NO_OBJECT)
@@ -113,16 +113,16 @@ class Reconciliation:
     async def differences(self) -> AsyncIterator[Difference]:
         """Yield the differences. Raises StoreRefused without s3:ListBucket, and DatabaseAway.
 
-        The difference of the sequence comes first, then that of the bucket's owner. So both can be
-        mended before the rest is found, and no id is reused in a bucket that was just taken over.
-        A difference of the sequence comes again at the end if the whole listing shows a greater id
-        or lost ids.
+        The difference of the id sequence comes first, then that of the bucket's owner. So the
+        caller can mend both before the rest is found, and no id is reused in a bucket that was just
+        taken over. A difference of the sequence comes again at the end if the whole listing shows a
+        greater id or ids of lost rows.
         """
         owner = self._owner = await bucket_owner.find_owner(self._database, self._storage)
         try:
             taken = await sequence.find_taken_id(self._database, self._storage)
         except IdsUndecided:
-            taken = None  # the whole listing will show it
+            taken = None  # the listing of the whole bucket will show the greatest id
         if taken is not None:
             yield Difference(kind=Kind.SEQUENCE, attachment_id=taken.attachment_id)
         if owner.is_foreign or owner.has_strangers:
@@ -142,7 +142,7 @@ class Reconciliation:
             yield Difference(kind=Kind.LOST, attachment_id=self._lost)
 
     async def _compare(self, page: Sequence[tuple[str, StoredObject]]) -> list[Difference]:
-        """Compare a page of the listing with its rows."""
+        """Compare one page of the bucket's listing with the rows of its keys."""
         named = [(key, found, keys.parse_key(key)) for key, found in page]
         ids = sorted({parsed[0] for _, _, parsed in named if parsed is not None})
         rows = await self._database.run(find_rows, ids)
@@ -172,8 +172,8 @@ class Reconciliation:
     def _judge_moved(self, row: Attachment, key: str, found: StoredObject) -> Difference | None:
         """Return a difference if a row describes this object, but names another bucket.
 
-        Etag and size must be equal. A copy of a large object may have another etag; the copy then
-        counts as an original without a row.
+        Etag and size must be equal. A copy of a large object may have another etag. It then counts
+        as an original without a row.
         """
         same = row.key == key and (row.etag, row.size) == (found.etag, found.size)
         if not same or row.deleted_at is not None or not _is_settled(row):
@@ -190,7 +190,7 @@ class Reconciliation:
         if row is None or row.key != key:
             self._lost = max(self._lost, attachment_id)
             return difference
-        if row.deleted_at is not None:  # with due_at set, the sweep will purge it
+        if row.deleted_at is not None:  # if due_at is set, the sweep will purge the object
             return difference if row.due_at is None else None
         difference = replace(difference, row=row)
         if predates(found, row) or (
@@ -206,7 +206,7 @@ class Reconciliation:
     ) -> Difference | None:
         named = row is not None and row.thumbnail_key == key
         if row is not None and row.state in UNDER_WAY:
-            return None  # a worker is about to store or remove it
+            return None  # a worker is about to store or remove the thumbnail
         if row is not None and named and not predates(found, row):
             self._thumbnails.add(attachment_id)
         if named and (row is None or row.deleted_at is None or row.due_at is not None):
@@ -216,12 +216,12 @@ class Reconciliation:
         )
 
     async def _asked_again(self, difference: Difference) -> Difference | None:
-        """Check store and database once more; return the difference, or None if they agree now."""
+        """Ask store and database once more. Returns the difference, or None if they agree now."""
         assert difference.key is not None
         try:
             found = await self._storage.head(difference.key)
         except ObjectMissing:
-            return None  # if the row still describes it, `_unlisted` reports that
+            return None  # if the row still describes the object, `_unlisted` reports that
         assert difference.attachment_id is not None
         row = (await self._database.run(find_rows, [difference.attachment_id])).get(
             difference.attachment_id
@@ -231,7 +231,7 @@ class Reconciliation:
         return replace(difference, found=found, row=row)
 
     async def _unlisted(self) -> AsyncIterator[Difference]:
-        """Walk all rows, and ask the store for each object that was not listed."""
+        """Read all rows, and ask the store for each object that was not listed."""
         after = 0
         while rows := await self._database.run(walk_rows, after):
             after = rows[-1].id
@@ -258,9 +258,9 @@ class Reconciliation:
         return None
 
     async def mend(self, difference: Difference) -> tuple[Difference, list[WakeUp]]:
-        """Mend a difference if that is possible; return it and the wake-ups to publish.
+        """Mend a difference if possible. Return the difference, and the wake-ups to publish.
 
-        A row that has changed since it was read is left as it is, and counts as mended.
+        If the row has changed since it was read, the row is not changed, and counts as mended.
         """
         run, row, woken = self._database.run, difference.row, list[WakeUp]()
         check_s = self._settings.pending_check
@@ -286,7 +286,7 @@ class Reconciliation:
             case Kind.MISSING if row is not None:
                 await run(lifecycle.settle_missing, row, next_check_s=check_s)
             case Kind.OLDER if row is not None and difference.found is not None:
-                # If the row describes another object than the older one, the described object is
+                # If the row describes an object other than the older one, the described object is
                 # gone.
                 lost = row.etag not in (None, difference.found.etag)
                 settle = lifecycle.settle_missing if lost else older_objects.settle_older

@@ -1,8 +1,9 @@
-"""Explain PostgreSQL's refusals: one table from its error codes to cause and remedy.
+"""Explain why PostgreSQL refuses something: a table from its error codes to cause and remedy.
 
 The codes are SQLSTATEs (https://www.postgresql.org/docs/current/errcodes-appendix.html). A code of
-five characters takes precedence over its class of two. The server's own message is never shown: it
-may repeat a password or what a client sent. A code that is not in the table is a bug of ours.
+five characters takes precedence over its class, its first two characters. The server's own message
+is never shown, because it may contain a password or a client's text. A code that is not in the
+table means a bug of the service.
 """
 
 import socket
@@ -18,11 +19,11 @@ DISK_FULL = "53100"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """The reason why the database refuses us, and the remedy.
+    """The cause why the database refuses a connection or statement, and the remedy `mend`.
 
-    `code` is the SQLSTATE. It is empty if the server did not answer; `server` is then the server's
-    address, without user and password. `detail` is the message for clients if their content is the
-    cause.
+    `code` is the SQLSTATE, or empty if the server did not answer. In that case `server` is the
+    server's address, without user and password. `detail` is a message for the client if the
+    client's text is the cause.
     """
 
     cause: str
@@ -33,12 +34,12 @@ class Refusal:
 
     @property
     def of_content(self) -> bool:
-        """True if only this content is refused, so that other rows are still accepted."""
+        """True if only a text in this statement is refused, so that other rows are accepted."""
         return self.code in OF_CONTENT
 
     @property
     def of_writes(self) -> bool:
-        """True if PostgreSQL refuses to write, but may answer queries."""
+        """True if PostgreSQL refuses to write, but may still answer queries."""
         return self.code in OF_WRITES
 
     def __str__(self) -> str:
@@ -50,7 +51,7 @@ MIGRATE = "run `attachments migrate`; if that was done, deploy the version that 
 TRY_AGAIN = "it is retried; if it keeps failing, read PostgreSQL's own log"
 ENCODING = "create the database again with the encoding UTF8 (createdb -E UTF8 -T template0)"
 
-# SQLSTATE or its class → cause, remedy
+# SQLSTATE, or its class of two characters → cause, remedy
 TABLE: Mapping[str, tuple[str, str]] = {
     "08": ("the connection to PostgreSQL broke", TRY_AGAIN),
     "08P01": (
@@ -146,7 +147,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "57P04": ("the database was dropped", f"create it (createdb), or correct {URL}"),
     "58": ("PostgreSQL cannot use its files", "look at its disk, and read its own log"),
     "F0": ("PostgreSQL cannot use its configuration", "read its own log"),
-    "P0001": (  # no trigger of the service raises it
+    "P0001": (  # no trigger of this service raises it
         "a trigger or function that was added to the database refuses it",
         "read PostgreSQL's own log, and correct or drop that trigger",
     ),
@@ -157,18 +158,18 @@ UNKNOWN = ("PostgreSQL refuses the statement", "read its own log")
 
 ENCODING_CODES = ("22021", "22P05")
 OF_CONTENT = (*ENCODING_CODES, "P0001")
-"""The codes for content that is refused; the server accepts other rows meanwhile."""
+"""The codes for a refused text. The server still accepts other rows."""
 
 OF_WRITES = ("25006", DISK_FULL)
-"""The codes for writes that are refused; queries are still answered."""
+"""The codes for refused writes. The server still answers queries."""
 
 TEXT_DETAIL = "The text cannot be stored: the database does not use the encoding UTF8"
 
 
 def find_refusal(error: BaseException, server: str = "") -> Refusal | None:
-    """Explain an error of the database or of the connection to it; None if it is a bug of ours.
+    """Explain an error of the database or of the connection; None means a bug of the service.
 
-    `server` is the server's address without secrets; it is shown if no server answered.
+    `server` is the server's address without secrets. It is shown if no server answered.
     """
     if isinstance(error, asyncpg.PostgresError):
         code = str(error.sqlstate or "")
@@ -192,7 +193,7 @@ def find_refusal(error: BaseException, server: str = "") -> Refusal | None:
 
 
 def explain(error: BaseException, server: str = "") -> Refusal:
-    """Explain an error or one of its causes as `find_refusal` does; return UNKNOWN's words else."""
+    """Explain an error, or else one of its causes, as `find_refusal` does; or with UNKNOWN."""
     for each in _chain(error):
         if (found := find_refusal(each, server)) is not None:
             return found
@@ -201,7 +202,7 @@ def explain(error: BaseException, server: str = "") -> Refusal:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and its causes: SQLAlchemy and alembic wrap the errors of the driver."""
+    """Yield an error and its causes, because SQLAlchemy and alembic wrap the driver's errors."""
     current: BaseException | None = error
     for _ in range(10):
         if current is None:
@@ -211,7 +212,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _of_the_way(error: OSError) -> Refusal:
-    """Explain an error that occurred before PostgreSQL could answer."""
+    """Explain an error that occurred before PostgreSQL answered."""
     start = f"start it, and check that {URL} and the network lead to it"
     if isinstance(error, TimeoutError):
         return Refusal(cause="PostgreSQL did not answer in time", mend=start)
@@ -233,7 +234,7 @@ def _of_the_way(error: OSError) -> Refusal:
         return Refusal(cause="there is no such socket or file", mend=f"correct {URL}, or start it")
     if isinstance(error, PermissionError):
         return Refusal(cause="a socket or a file may not be opened", mend=f"correct {URL}")
-    if "rejected SSL upgrade" in str(error):  # asyncpg has no class for this error
+    if "rejected SSL upgrade" in str(error):  # asyncpg raises a ConnectionError without a class
         return Refusal(
             cause="PostgreSQL does not speak TLS, which the address asks for",
             mend=f"turn ssl on at the server, or change sslmode in {URL}",

@@ -1,4 +1,4 @@
-"""Give attachments a new upload policy: for an upload that broke off, and to replace a file."""
+"""Give attachments a new upload policy, to repeat an interrupted upload or to replace a file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from shared.rows import FromRow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renewed(FromRow):
-    """A row whose policy was renewed, and the time of the renewal by the database's clock."""
+    """A row with its new policy, and the time of the renewal by the database's clock."""
 
     attachment: Attachment
     signed_at: datetime
@@ -29,11 +29,11 @@ async def renew_policies(
     policy_ttl_s: int,
     first_check_s: float,
 ) -> list[Renewed]:
-    """Let the policies of attachments end `policy_ttl_s` seconds from now; return rows by id.
+    """Let the policies of attachments end `policy_ttl_s` seconds from now. Return the rows by id.
 
-    An expired row is `pending` again; every other state stays until a new object is recorded. The
-    sweep asks the store after `first_check_s` seconds, unless a worker or a copy has the row: the
-    row's `due_at` is then the end of a lease. Ids that are missing, deleted, of another
+    An `expired` row becomes `pending`. Every other state stays until a new object is recorded. The
+    sweep asks the store after `first_check_s` seconds. But if a row waits for a worker or a copy,
+    or is claimed by one, its `due_at` stays. Rows that are missing, deleted, of another
     organization or in another bucket are left out. May be repeated.
     """
     rows = await connection.fetch(
@@ -73,10 +73,10 @@ async def renew_counted(
 ) -> Renewed | None:
     """Renew one policy as `renew_policies` does, and count it as an upload of today.
 
-    `usual` are the quotas of the settings; None if nothing limits the organization. While a quota
-    applies, other requests that check it wait until the transaction ends. `max_size` is the
-    service's limit in bytes. Returns None if the row cannot be renewed. Raises QuotaExceeded with
-    nothing changed. A repetition counts again.
+    `usual` are the quotas of the settings; None if the organization has no quotas. Other requests
+    that check the organization's quotas wait until the transaction ends. `max_size` is the
+    service's limit in bytes. Returns None if the row cannot be renewed. Raises QuotaExceeded and
+    changes nothing if a quota would be exceeded. A repetition counts again.
     """
     async with connection.transaction():
         if usual is not None:
@@ -108,10 +108,10 @@ async def renew_counted(
 
 
 async def _hold_room(connection: Connection, row: Attachment, usual: Quotas, max_size: int) -> None:
-    """Raise QuotaExceeded if a quota has no room for one more upload of a row's file.
+    """Raise QuotaExceeded if one more upload of a row's file would exceed a quota.
 
-    Under a quota of bytes, a row without `promised_bytes` gets the maximum that its policy allows
-    as `promised_bytes`.
+    Under a quota of bytes, a row without `promised_bytes` gets as `promised_bytes` the largest size
+    that its policy allows.
     """
     found = await quotas.find_usage(connection, row.organization_id, usual)
     if found is None:

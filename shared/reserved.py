@@ -1,9 +1,9 @@
-"""Reserved files, which are never accepted: a double click runs them on some desktop.
+"""Reserved files, which are never accepted: a double click would run them on some desktop.
 
-`TYPES` are types of content (`worker.sniffing.identify`); a client may not declare them either.
-`EXTENSIONS` decide if the bytes do not, because a desktop uses only the name. Source code that
-people share (`.js`, `.py`, `.sh`, `.ps1`) is not reserved; it is always served as a download. The
-table for operators is deploy/docs/reserved-types.md; a test compares it with this one.
+A file is rejected if its bytes have one of `TYPES` (`worker.sniffing.identify`). Clients may not
+declare these types either. A name with one of `EXTENSIONS` is not accepted with any bytes, because
+desktops look only at the name. Source code that people share (`.js`, `.py`, `.sh`, `.ps1`) is not
+reserved, but always served as a download. A test compares deploy/docs/reserved-types.md with this.
 """
 
 import re
@@ -221,7 +221,7 @@ EXTENSIONS: Final[dict[str, tuple[str, ...]]] = {
         "xpi",
     ),
 }
-"""Extensions in lower case, grouped by the system that runs them."""
+"""Extensions in lower case, grouped by the system that runs such files."""
 
 ALL_EXTENSIONS: Final = frozenset().union(*EXTENSIONS.values())
 
@@ -229,14 +229,14 @@ _WORD: Final = re.compile(r"[+-](?:\.[a-z0-9-]{1,20}|[^.].*/.+)")
 _UNSEEN: Final = ("Cc", "Cf", "Mn", "Zl", "Zp")
 _ENDS: Final = re.compile(r"[\s./]+\Z")
 _PLAIN: Final = re.compile(r"[\w ()-][\w .()-]*\.([A-Za-z0-9]{1,20})", re.ASCII)
-"""A name that every desktop, and `safe_file_name`, reads with the same extension."""
+"""A usual name. Every desktop, and `safe_file_name`, reads the same extension from it."""
 _CLASS_ID: Final = re.compile(r"\{[0-9a-f-]{36}\}")
-"""If the extension is a class id, Windows opens the file with the handler of that id."""
+"""A class id in the place of an extension. Windows opens the file with the handler of that id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserved:
-    """The types and extensions that one deployment reserves."""
+    """The content types and the extensions that one deployment does not accept."""
 
     types: frozenset[str] = TYPES
     extensions: frozenset[str] = ALL_EXTENSIONS
@@ -245,7 +245,7 @@ class Reserved:
     def changed_by(cls, words: Iterable[str]) -> Self:
         """Return the table with changes: `+.iso`, `-.chm`, `+application/x-foo`, `-text/vbscript`.
 
-        `+` adds and `-` removes. Raises ValueError with the rule for a word of another form.
+        `+` adds and `-` removes. Raises ValueError with the rule if a word has another form.
         """
         added: set[str] = set()
         removed: set[str] = set()
@@ -266,16 +266,16 @@ class Reserved:
         )
 
     def has_type(self, content_type: str) -> bool:
-        """Return whether a type is reserved; ignore case and parameters."""
+        """Return whether a content type is reserved. Its case and parameters are ignored."""
         return essence(content_type) in self.types
 
     def has_name(self, name: str) -> bool:
         """Return whether a desktop would run a file with this name.
 
-        The name is read as desktops read it. Compatibility forms and case are folded, and invisible
-        characters are dropped. Trailing dots, spaces and slashes are dropped, as well as everything
-        from a colon on (an alternate data stream), as in Windows. The name in the key, which may be
-        shorter, is checked too: clients that cannot read the real name use the name in the key.
+        The name is read as desktops read it: compatibility forms and case are folded, and invisible
+        characters are removed. As in Windows, trailing dots, spaces and slashes are removed, and
+        everything from a colon on (an alternate data stream). The name in the object's key, which
+        may be shorter, is checked too, because some clients save the file under that name.
         """
         plain = _PLAIN.fullmatch(name)
         if plain is not None:  # most names; the general way takes four times as long

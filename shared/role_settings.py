@@ -1,4 +1,4 @@
-"""Set session settings on the role, for poolers that refuse them from their clients."""
+"""Set session settings on the database role, for poolers that refuse settings of their clients."""
 
 from collections.abc import Mapping
 
@@ -10,15 +10,15 @@ from shared.refusals import explain
 
 CONNECT_S = 10.0
 
-LOCK_KEY = 7_236_013_483  # arbitrary; no other advisory lock in this database may use it
+LOCK_KEY = 7_236_013_483  # an arbitrary number that no other advisory lock uses
 
 
 async def set_on_role(database_url: str) -> list[str]:
-    """Set on the service's role, in this database, the settings that a pooler refuses.
+    """Set the settings that a pooler refuses on the service's role in this database.
 
-    Returns the names of the settings that were set; empty if there is no pooler. May be repeated,
-    also at the same time. A session reads these settings when it begins, so sessions that the
-    pooler has open do not change. Raises DatabaseAway.
+    Returns the names of the settings, or an empty list if there is no pooler. Several processes may
+    call this at once; it may be repeated. A session reads these settings when it begins, so the
+    sessions that the pooler has open do not change. Raises DatabaseAway.
     """
     connector = Connector(database_url, SERVER_SETTINGS)
     try:
@@ -27,8 +27,8 @@ async def set_on_role(database_url: str) -> list[str]:
             if not connector.pooled:
                 return []
             async with connection.transaction():
-                # PostgreSQL refuses two changes at once: "tuple concurrently updated", or a
-                # duplicate key.
+                # Only one process at a time: PostgreSQL answers two concurrent changes with "tuple
+                # concurrently updated" or a duplicate key.
                 await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", LOCK_KEY)
                 return [
                     name
@@ -47,7 +47,7 @@ async def set_on_role(database_url: str) -> list[str]:
 
 
 async def _set(connection: Connection, name: str, value: str) -> bool:
-    """Set one setting on the role; False if PostgreSQL does not know it."""
+    """Set one setting on the role. Returns False if PostgreSQL does not know the setting."""
     quoted = ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
     database = await connection.fetchval("SELECT quote_ident(current_database())")
     try:
@@ -65,7 +65,7 @@ async def _set(connection: Connection, name: str, value: str) -> bool:
 
 
 async def find_missing(connection: Connection, wanted: Mapping[str, str]) -> list[str]:
-    """List the settings that have another value in this session than wanted.
+    """List the settings whose value in this session differs from the wanted value.
 
     Settings that PostgreSQL does not know, or whose wanted value it refuses, are left out.
     """
@@ -77,7 +77,7 @@ async def find_missing(connection: Connection, wanted: Mapping[str, str]) -> lis
         transaction = connection.transaction()
         await transaction.start()
         try:
-            # PostgreSQL formats the wanted value in the same way as the present one: 5000 as 5s.
+            # PostgreSQL writes the wanted value in the form of the present one: 5000 as 5s.
             meant = await connection.fetchval("SELECT set_config($1, $2, true)", name, value)
         except asyncpg.PostgresError:
             continue

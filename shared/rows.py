@@ -1,4 +1,4 @@
-"""Build records from database rows."""
+"""Build records, which are frozen dataclasses, from database rows."""
 
 from dataclasses import field, fields, make_dataclass
 from operator import itemgetter
@@ -8,18 +8,18 @@ import asyncpg
 
 
 class FromRow:
-    """Base of dataclasses whose fields have the names of columns."""
+    """Base class of dataclasses whose fields have the names of columns."""
 
     __slots__ = ()
     NOT_COLUMNS: ClassVar[frozenset[str]] = frozenset()
-    """Fields without a column."""
+    """The names of the fields that have no column."""
 
     @classmethod
     def from_row(cls, row: asyncpg.Record, **given: Any) -> Self:
-        """Build the record of a row; ignore other columns. Raises KeyError for a missing column.
+        """Build a record from a row. Columns without a field are ignored.
 
-        `given` are fields that no column holds as it is: a record made of several columns, or a
-        column of another name or type.
+        `given` are fields that no column holds in that form, such as a record made of several
+        columns. Raises KeyError if the row lacks the column of a field.
         """
         names = columns_of(cls)
         if given:
@@ -29,10 +29,10 @@ class FromRow:
 
     @classmethod
     def made_of(cls, **values: Any) -> Self:
-        """Make a record of its fields, as the class does, but at a quarter of the cost.
+        """Build a record from its fields, in a quarter of the time that the constructor takes.
 
-        The constructor of a frozen dataclass calls `object.__setattr__` for each field. A request
-        for one attachment would spend a tenth of its CPU time there.
+        The constructor of a frozen dataclass calls `object.__setattr__` for each field. That would
+        be a tenth of the CPU time of a request for one attachment.
         """
         made = _unfrozen(cls)(**values)
         made.__class__ = cls
@@ -45,7 +45,7 @@ _UNFROZEN: dict[type[Any], type[Any]] = {}
 
 
 def columns_of(record: type[Any]) -> tuple[str, ...]:
-    """Return the columns that `from_row` of a class reads: two or more."""
+    """Return the names of the columns that `from_row` of a class reads, at least two."""
     if record not in _COLUMNS:
         names = (each.name for each in fields(record))
         _COLUMNS[record] = tuple(each for each in names if each not in record.NOT_COLUMNS)
@@ -53,9 +53,9 @@ def columns_of(record: type[Any]) -> tuple[str, ...]:
 
 
 def _unfrozen(record: type[Any]) -> type[Any]:
-    """Return a dataclass with the same fields that is not frozen.
+    """Return a dataclass with the same fields as `record`, but not frozen.
 
-    Its objects have the same slots, so they may become objects of the class `record`.
+    Its objects have the same slots, so their `__class__` may be changed to `record`.
     """
     if record not in _UNFROZEN:
         same = [

@@ -1,4 +1,4 @@
-"""The settings of the scanner for malware."""
+"""The settings of the malware scanner, ClamAV's clamd."""
 
 import re
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from pydantic import Field, field_validator
 from shared.part_settings import LogSettings, none_if_blank
 
 CLAMD_PORT: Final = 3310
-"""The port that ClamAV's documentation uses for clamd."""
+"""The port of clamd in ClamAV's documentation."""
 
 MAX_SCANNED: Final = 2**31 - 1
-"""ClamAV scans no file of 2 GiB or more (clamd.conf(5), MaxFileSize)."""
+"""The largest object that may be scanned. ClamAV scans no file of 2 GiB or more (clamd.conf(5),
+MaxFileSize)."""
 
 _RULE = "must be tcp://host, tcp://host:port or unix:///path"
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}", re.ASCII)
@@ -22,7 +23,7 @@ _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClamdAddress:
-    """The address of clamd: a host and a port, or the `path` of a Unix socket."""
+    """The address of clamd: either `host` and `port`, or the `path` of a Unix socket."""
 
     host: str = ""
     port: int = 0
@@ -36,7 +37,7 @@ class ClamdAddress:
 
 
 def parse_clamd_url(value: str) -> ClamdAddress:
-    """Read the address of clamd. Raises ValueError with the rule, never with the value."""
+    """Parse the address of clamd. Raises ValueError with the rule, without the address."""
     try:
         value.encode()  # raises ValueError if the variable's bytes are not valid UTF-8
         parts = urlsplit(value)
@@ -58,7 +59,7 @@ def parse_clamd_url(value: str) -> ClamdAddress:
 
 
 class ScanSettings(LogSettings):
-    """The address of clamd, and what happens to files that it does not scan."""
+    """The address of clamd, the limits of scans, and what happens to files that are not scanned."""
 
     clamd_url: str | None = None
     scan_optional: bool = False
@@ -77,5 +78,5 @@ class ScanSettings(LogSettings):
 
     @cached_property
     def clamd(self) -> ClamdAddress | None:
-        """The address of clamd; None if uploads are not scanned."""
+        """The address of clamd, or None if uploads are not scanned."""
         return None if self.clamd_url is None else parse_clamd_url(self.clamd_url)

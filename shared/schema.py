@@ -1,4 +1,4 @@
-"""Migrate a database to the schema of this version, and read which version it has."""
+"""Migrate a database to the schema of this release, and find the schema's revision."""
 
 import asyncio
 from pathlib import Path
@@ -17,14 +17,14 @@ from shared.refusals import ENCODING, explain
 
 
 class NotUtf8(AttachmentsError):
-    """The database has no schema yet, and its encoding cannot store every text."""
+    """The database has no tables yet, and its encoding cannot store every text."""
 
     def __init__(self, encoding: str) -> None:
         super().__init__(f"the database has the encoding {encoding}, not UTF8: {ENCODING}")
 
 
 class NotMigrated(AttachmentsError):
-    """The schema could not be migrated to this version; the message has cause and remedy."""
+    """The schema could not be migrated to this release. The message has cause and remedy."""
 
 
 FORBIDDEN = (
@@ -36,7 +36,7 @@ NEWER = (
     " version's `attachments migrate`"
 )
 
-# SQLSTATEs for a table, index, type or function that exists already or is not ours
+# SQLSTATEs if a table, index, type or function exists already, or is not the service's
 TAKEN_CODES = ("42P07", "42710", "42723", "42809", "42701", "42P16")
 TAKEN = (
     "tables of another program have the names of ours ({code}): give the service a database of its"
@@ -45,7 +45,7 @@ TAKEN = (
 
 
 async def find_version(connection: Connection) -> str | None:
-    """Return the revision of the database's schema; None before its first migration."""
+    """Return the revision of the database's schema, or None before the first migration."""
     if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
         return None
     version: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
@@ -55,8 +55,8 @@ async def find_version(connection: Connection) -> str | None:
 def migrate(database_url: str, revision: str = "head") -> None:
     """Run all migrations up to a revision that have not run, then build the indexes of the head.
 
-    May be repeated, also at the same time. Must not be called from a running event loop. Raises
-    NotMigrated.
+    Several processes may call this at once; it may be repeated. Do not call it in a running event
+    loop. Raises NotMigrated.
     """
     config = Config()
     folder = str(Path(__file__).parent / "migrations")

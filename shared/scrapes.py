@@ -1,7 +1,7 @@
-"""The HTTP server of the metrics address; unwanted clients of its port cost almost nothing.
+"""The HTTP server of the metrics address, on which unwanted clients cost almost nothing.
 
-aiohttp's own server logs each request that it cannot parse, with a traceback and a part of the
-data.
+aiohttp's own server would log each request that it cannot parse, with a traceback and a part of the
+received data.
 """
 
 import asyncio
@@ -18,14 +18,15 @@ from shared.log import get_logger
 from shared.throttle import Throttle
 
 MAX_CONNECTIONS = 100
-"""Further connections are closed at once: each one uses a descriptor and memory for unsent data."""
+"""The most connections at one time. Further ones are closed at once, because each takes a
+descriptor and memory for unsent data."""
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The answer of a path."""
+    """The answer to a request for one path."""
 
     body: bytes
     content_type: str
@@ -33,7 +34,7 @@ class Page:
 
 
 class Connection(TidyConnection):
-    """One client's connection; it ends after data that could not be parsed."""
+    """The connection of one client. It ends after data that could not be parsed."""
 
     __slots__ = ("_address", "_refusals")
 
@@ -43,12 +44,12 @@ class Connection(TidyConnection):
         self._address = "unknown"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the first request, or close if there are too many connections."""
+        """Wait for the first request. Close if there are more than MAX_CONNECTIONS."""
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self._address = str(peer[0])
-        # `_manager` is private in aiohttp: a connection has no public name for its server.
+        # `_manager` is private in aiohttp, which has no public name for a connection's server.
         if self._manager is not None and len(self._manager.connections) > MAX_CONNECTIONS:
             self.force_close()
 
@@ -59,7 +60,7 @@ class Connection(TidyConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer 400 to data that could not be parsed, without repeating it; a bug gets a 500."""
+        """Answer 400 to data that could not be parsed, without repeating the data; else 500."""
         if status != 400 or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
         self._note(exc)
@@ -69,7 +70,7 @@ class Connection(TidyConnection):
         return response
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
-        """Log an error of aiohttp; if data could not be parsed, log only the class of the error."""
+        """Log an error of aiohttp. If data could not be parsed, log only the error's class."""
         error = kwargs.get("exc_info")
         if isinstance(error, HttpProcessingError):
             self._note(error)
@@ -77,8 +78,7 @@ class Connection(TidyConnection):
             super().log_exception(*args, **kwargs)
 
     def _note(self, error: BaseException | None) -> None:
-        # The error's text contains a part of the data; its class is one of a few that the parser
-        # raises.
+        # The error's text contains a part of the received data. The parser raises few classes.
         kind = type(error).__name__
         self._refusals.log(
             "unreadable request for metrics", kind, reason=kind, address=self._address
@@ -86,24 +86,24 @@ class Connection(TidyConnection):
 
 
 class Server(web.Server):
-    """A server that uses our class of connection."""
+    """An aiohttp server whose connections are `Connection`."""
 
     def __init__(self, handler: Any, **settings: Any) -> None:
         super().__init__(handler, **settings)
         self.unreadable = Throttle(log.info)
 
     def __call__(self) -> Connection:
-        """Create the protocol of one connection."""
+        """Create the object for one connection."""
         # `_loop` and `_kwargs` are private in aiohttp. `web.Server.__call__` passes them to
-        # aiohttp's own class of connection.
+        # aiohttp's own class of connections.
         return Connection(self, unreadable=self.unreadable, loop=self._loop, **self._kwargs)
 
 
 def make_server(pages: Mapping[str, Callable[[], Awaitable[Page]]], **settings: Any) -> Server:
     """Create a server that answers GET with the page of a path; `settings` are aiohttp's.
 
-    Each path exists with and without a slash at its end. There is no router: aiohttp's router
-    searches once for each slash of a path.
+    Each path exists with and without a slash at its end. aiohttp's router is not used, because it
+    searches once for each slash of a path, and a client may send many.
     """
     paths = {**pages, **{f"{path}/": page for path, page in pages.items()}}
 
@@ -121,7 +121,7 @@ def make_server(pages: Mapping[str, Callable[[], Awaitable[Page]]], **settings: 
                 body=page.body, status=page.status, headers={"Content-Type": page.content_type}
             )
         response.headers["Server"] = SERVER
-        if request.body_exists:  # aiohttp reads its trailers as part of the next request
+        if request.body_exists:  # aiohttp would read the body's trailers as the next request
             response.force_close()
         return response
 

@@ -1,8 +1,8 @@
-"""The sequence of attachment ids, and a search of the bucket for originals with ids above it.
+"""The sequence of attachment ids, and a search of the bucket for originals with higher ids.
 
-Such originals exist after rows were lost (a restore, a failover to a replica that lagged), or while
-a second deployment uses the bucket. New rows would then get ids, and so keys, that other objects
-have. The policies of lost rows may also still allow uploads to these keys.
+Such originals exist after rows were lost (by a restore, or a failover to a replica that lagged), or
+if a second deployment uses the bucket. New rows would then get ids, and so keys, of objects that
+exist already. And policies of lost rows may still allow uploads to these keys.
 """
 
 from collections.abc import Sequence
@@ -14,26 +14,25 @@ from shared.errors import IdsUndecided
 from shared.storage import Storage
 
 STEP = 1_000_000
-"""The sequence is raised to a multiple of this, at least this far above every known id. So the id
-of a lost row is not reused even if its object has not arrived yet."""
+"""The sequence is raised to a multiple of STEP that is at least STEP above every known id. So the
+id of a lost row is not reused, even if its object has not arrived yet."""
 
 MAX_LISTINGS = 200
-"""The most folders that the search for ids of up to nine digits lists. The search lists three if no
-id is above the sequence. Only folders that a store still lists after their objects were deleted
-(SeaweedFS, for some minutes) cost more. If the limit is reached, keys are listed instead."""
+"""The most folders that the search for ids of up to nine digits lists. Three suffice if no id is
+above the sequence. More are needed if a store still lists folders after their objects were deleted
+(SeaweedFS does so for some minutes). When the limit is reached, keys are listed instead."""
 
 KEY_PAGES = 10
-"""The most pages of keys that are listed after MAX_LISTINGS, from the first key above the
-sequence."""
+"""The most pages of keys that are listed after MAX_LISTINGS folders. The first page begins above
+the sequence."""
 
 LONGER_LISTINGS = 10
-"""The most folders that the search for ids of more than nine digits lists, from the first one above
-the sequence: lost ids are directly above it. The search runs only if a top folder is above `000`,
-that is, if ids have reached a million."""
+"""The most folders that the search for ids of more than nine digits lists. The search begins at the
+first folder above the sequence, because lost ids are directly above it. It runs only if a top
+folder is above `000`, so only if ids have reached a million."""
 
 RACES = 5
-"""Maximum number of repetitions of the search while other processes create ids and uploads
-arrive."""
+"""The most repetitions of the search while other processes take ids and uploads arrive."""
 
 
 async def find_last_id(connection: Connection) -> int:
@@ -45,12 +44,12 @@ async def find_last_id(connection: Connection) -> int:
 
 
 async def find_greatest_row(connection: Connection) -> int:
-    """Return the greatest id of all rows; 0 if there is no row."""
+    """Return the greatest id of all rows, or 0 if there is no row."""
     return int(await connection.fetchval("SELECT max(a.id) FROM attachments AS a") or 0)
 
 
 async def raise_sequence(connection: Connection, last_id: int) -> bool:
-    """Raise the sequence to `last_id` if it is lower; return whether it was raised.
+    """Raise the sequence to `last_id` if it is lower. Returns whether it was raised.
 
     May be repeated. Needs UPDATE on the sequence.
     """
@@ -62,10 +61,10 @@ async def raise_sequence(connection: Connection, last_id: int) -> bool:
 
 
 async def mend_sequence(database: Database, greatest: int) -> int | None:
-    """Raise the sequence well above `greatest` and above all rows; return its new value.
+    """Raise the sequence at least STEP above `greatest` and above all rows. Return its new value.
 
-    Returns None, with nothing changed, if the sequence is above both already. Safe while processes
-    run; may be repeated.
+    Returns None and changes nothing if the sequence is above both already. Safe while processes
+    run. May be repeated.
     """
     greatest = max(greatest, await database.run(find_greatest_row))
     last_id = await database.run(find_last_id)
@@ -76,12 +75,12 @@ async def mend_sequence(database: Database, greatest: int) -> int | None:
 
 
 async def keep_clear(database: Database, lost_id: int) -> int | None:
-    """Raise the sequence well above every known id, unless it is well above `lost_id` already.
+    """Raise the sequence STEP above every known id, unless it is STEP above `lost_id` already.
 
-    `lost_id` is an id whose row was lost and that the sequence has passed again. Rows that were
-    lost with it may have had ids above the sequence. Their policies may still be valid, even if
-    their objects have not arrived. Returns the new value of the sequence, None if nothing has
-    changed. Safe while processes run; may be repeated.
+    `lost_id` is the id of a lost row that the sequence has passed again. Other rows that were lost
+    with it may have had ids above the sequence. Their policies may still be valid, even if their
+    objects have not arrived. Returns the new value of the sequence, or None if it was not changed.
+    Safe while processes run. May be repeated.
     """
     last_id = await database.run(find_last_id)
     if last_id >= lost_id + STEP:
@@ -91,18 +90,18 @@ async def keep_clear(database: Database, lost_id: int) -> int | None:
 
 
 async def _name(connection: Connection) -> str:
-    # PostgreSQL returns the name quoted, so it can be part of a statement.
+    # PostgreSQL returns the name in quotes, so it can be used in a statement.
     return str(await connection.fetchval("SELECT pg_get_serial_sequence('attachments', 'id')"))
 
 
 def raised_above(greatest: int) -> int:
-    """Return the value to raise the sequence to: one to two steps above `greatest`."""
+    """Return the new value of the sequence: one to two steps above `greatest`."""
     return min((greatest // STEP + 2) * STEP, keys.MAX_ID)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenId:
-    """An original in the bucket with an id above the last one that the sequence has given."""
+    """The id of an original in the bucket, above the last id that the sequence has given."""
 
     attachment_id: int
     last_id: int
@@ -116,12 +115,12 @@ class TakenId:
 
 
 async def find_taken_id(database: Database, storage: Storage) -> TakenId | None:
-    """Search for originals with ids above the sequence; return the greatest that was found.
+    """Search the bucket for originals with ids above the sequence. Return the greatest one found.
 
-    May run while ids are created. The result None proves that there is no such id of up to nine
-    digits. Longer ids are found if they begin within some thousands above the sequence, or are few.
-    If too many folders are empty, the returned id may not be the greatest. Raises IdsUndecided if
-    the limits ended the search too early, StoreError (StoreRefused without s3:ListBucket),
+    None proves that there is no such id of up to nine digits. Longer ids are found if they begin
+    within some thousands above the sequence, or if they are few. The returned id may not be the
+    greatest if many folders are empty. Processes may create ids meanwhile. Raises IdsUndecided if
+    the limits ended the search too early, StoreError (StoreRefused without s3:ListBucket), and
     DatabaseAway (DatabaseForbids if the role may not read the sequence).
     """
     last_id = await database.run(find_last_id)
@@ -136,15 +135,16 @@ async def find_taken_id(database: Database, storage: Storage) -> TakenId | None:
 
 
 class _UsedUp(Exception):
-    """The search has used all listings that it may make."""
+    """The search has made all listings that it may make."""
 
 
 @dataclass(slots=True)
 class IdSearch:
-    """Walks the folders of keys: at least three levels of three digits each, then `original/`.
+    """Searches the folders of keys: three or more levels of three digits each, then `original/`.
 
     An id of up to nine digits has three levels, one of up to twelve has four, and so on. A folder
-    at the third level may contain both: `001/000/000/original/` and `001/000/000/000/original/`.
+    at the third level may contain both kinds: `001/000/000/original/` is the id 1,000,000, and
+    `001/000/000/000/original/` is the id 1,000,000,000.
     """
 
     storage: Storage
@@ -155,7 +155,7 @@ class IdSearch:
     async def find(self) -> int | None:
         """Return the greatest id of up to nine digits above `last_id`, else a longer one, or None.
 
-        Raises IdsUndecided if the allowed listings were too few to decide.
+        Raises IdsUndecided if the allowed number of listings did not suffice.
         """
         self.left = MAX_LISTINGS
         top = await self._names(())
@@ -171,16 +171,17 @@ class IdSearch:
             try:
                 found = await self._longer((), top, least)
             except _UsedUp:
-                # Folders of ids in use can reach the limit, which is normal and means that no lost
-                # id was found. The search is undecided only if a folder was empty.
+                # Many folders of ids in use can reach the limit. That is normal, and means that no
+                # lost id was found. Only if a folder was empty, the search is undecided.
                 if self.met_empty:
                     raise IdsUndecided("too many folders above the sequence are empty") from None
         return found
 
     async def _listed(self) -> int | None:
-        """Return the first id above `last_id` in a listing of keys, which skips empty folders.
+        """Return the first original's id above `last_id` in a listing of keys.
 
-        The keys of ids of up to nine digits sort in the order of the ids. Raises IdsUndecided.
+        Such a listing skips empty folders. Keys of ids of up to nine digits sort by id. Raises
+        IdsUndecided if KEY_PAGES pages have no such key.
         """
         pages = 0
         after = f"{keys.PREFIX}{keys.partition(self.last_id)}/u"  # after original/ and thumb/
@@ -227,7 +228,7 @@ class IdSearch:
         return None
 
     async def _names(self, groups: tuple[str, ...]) -> list[str]:
-        """List the subfolders of a folder that are three digits or `original`."""
+        """List those subfolders of a folder whose name is three digits or `original`."""
         if len(groups) > 7:
             return []
         self._use_one()
@@ -240,7 +241,7 @@ class IdSearch:
         ]
 
     async def _holds_original(self, groups: tuple[str, ...]) -> bool:
-        """Return whether a folder has an original: a store may list folders that are empty."""
+        """Return whether a folder has an original, because a store may list empty folders."""
         self._use_one()
         async for page in self.storage.list_keys(f"{_folder(groups)}original/", page_size=1):
             if page:

@@ -1,4 +1,4 @@
-"""Settings: environment variables `ATTACHMENTS_*`, read and checked once, at start."""
+"""The settings: environment variables `ATTACHMENTS_*`, read and checked once, at the start."""
 
 import os
 import re
@@ -37,7 +37,7 @@ __all__ = ["PREFIX", "Settings", "load_part", "load_settings", "retired_settings
 S = TypeVar("S", bound=BaseSettings)
 
 Seal = Literal["preferred", "required"]
-"""Whether decoders may run on a machine where they cannot be sealed."""
+"""`required`: a decoder starts only if it can be sealed. `preferred`: it starts in any case."""
 
 MAX_POST_OBJECT_BYTES = 5 * 1024**3  # the largest object that S3 accepts in one request
 
@@ -58,9 +58,9 @@ class Settings(
     StoreSettings,
     QueueSettings,
 ):
-    """All settings of the service; `deploy/docs/settings.md` explains each of them.
+    """All settings of the service. `deploy/docs/settings.md` explains each of them.
 
-    Faults are reported in the order of the fields: the fields of the last base class come first.
+    Faults are reported in the order of the fields. The fields of the last base class come first.
     """
 
     files_public: bool = False
@@ -187,9 +187,9 @@ class Settings(
             raise ValueError("must be a time zone such as Europe/Berlin") from None
         return value
 
-    # A rule about two settings is a validator of the later field. A validator of the model would
-    # not report the fault if another field is invalid, because pydantic then skips model
-    # validators.
+    # A rule about two settings is checked in a validator of the later field. A validator of the
+    # model would not report the fault if another field is invalid, because pydantic then skips the
+    # validators of the model.
     @field_validator("files_public")
     @classmethod
     def _public(cls, value: bool, info: ValidationInfo) -> bool:
@@ -219,41 +219,42 @@ class Settings(
 
     @cached_property
     def listens_on_loopback(self) -> bool:
-        """True if only processes on the same machine can reach the API."""
+        """True if only processes on this machine can reach the API."""
         return is_loopback(self.api_host)
 
     @cached_property
     def proxies(self) -> Proxies:
-        """The trusted proxies, and the headers that they set."""
+        """The trusted proxies, and the kind of headers that they set."""
         networks: list[Network] = [parse_network(word) for word in self.trusted_proxies]
         return Proxies(networks, headers=self.forwarded_headers)
 
     @cached_property
     def reserved_files(self) -> Reserved:
-        """The file types and file names that are not accepted."""
+        """The types and names of files that are not accepted."""
         return Reserved.changed_by(self.reserved)
 
     @cached_property
     def zone(self) -> ZoneInfo:
-        """The time zone of the times in answers."""
+        """The time zone of the times in the API's answers."""
         return ZoneInfo(self.time_zone)
 
     @cached_property
     def fences(self) -> Fences:
-        """The buckets, and the prefixes in them, that `temp_url` may name.
+        """The buckets, and the prefixes in them, from which `temp_url` may copy.
 
-        The service's own bucket is always included; as a whole, unless the setting lists it.
+        The service's own bucket is always included. It is included as a whole, unless the setting
+        lists it with prefixes.
         """
         named = parse_fences(self.temp_url_buckets, own_bucket=self.s3_bucket)
         return {self.s3_bucket: WHOLE_BUCKET, **named}
 
 
 RETIRED = {"MAX_PIXELS": "files are limited by what they would cost to decode"}
-"""The settings of earlier releases that are ignored, and why."""
+"""Settings of earlier releases that are ignored now, with the reason."""
 
 
 def retired_settings() -> list[str]:
-    """Return one warning line for each setting in the environment that has no effect any more."""
+    """Return a warning for each setting in the environment that has no effect any more."""
     return [
         f"{PREFIX}{name} is ignored: {why}"
         for name, why in RETIRED.items()
@@ -262,16 +263,16 @@ def retired_settings() -> list[str]:
 
 
 def load_settings(**given: str) -> Settings:
-    """Read the settings from the environment; `given`, by lower-case name, takes precedence.
+    """Read the settings from the environment. `given`, by lower-case name, takes precedence.
 
-    Raises SettingsError with all faults, one a line. Each line names the variable and the rule but
-    never shows the value, which may be a secret.
+    Raises SettingsError with all faults, one in each line. A line names the variable and the rule.
+    It does not contain the value, which may be a secret.
     """
     return load_part(Settings, **given)
 
 
 def load_part(part: type[S], **given: str) -> S:
-    """Read only the settings of one part, as `load_settings` does; all others may be invalid.
+    """Read only the settings of one group, as `load_settings` does. Others may be invalid.
 
     Raises SettingsError as `load_settings` does.
     """

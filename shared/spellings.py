@@ -1,9 +1,9 @@
 r"""Decide whether a store could read a key as another key, and whether the key may be copied.
 
-A store may accept more spellings of a key than the text that we compare. SeaweedFS reads `\` as `/`
-and `a//b` as `a/b`. A file system may ignore case, Unicode forms, or trailing dots and spaces
-(Windows, macOS, NFS gateways). A proxy may decode percent signs twice. So `may_be_copied` compares
-the fold of a key, which is the same for all of these spellings, and refuses a doubtful key.
+A store may read several spellings as the same key. SeaweedFS reads `\` as `/`, and `a//b` as `a/b`.
+A file system may ignore case, Unicode forms, or trailing dots and spaces (Windows, macOS, NFS
+gateways). A proxy may decode percent signs twice. So `may_be_copied` compares the fold of a key, a
+form that is the same for all of these spellings. A doubtful key may not be copied.
 """
 
 import re
@@ -15,32 +15,35 @@ from urllib.parse import unquote_to_bytes
 from shared.keys import PREFIX
 
 MAX_KEY_BYTES = 1024
-"""Source: Amazon S3 User Guide, "Naming Amazon S3 objects"."""
+"""The longest key in bytes. Source: Amazon S3 User Guide, "Naming Amazon S3 objects"."""
 
 MAX_ROUNDS = 8
-"""A key that is still encoded after this many rounds of decoding is refused, to limit the work."""
+"""The most times that a key is decoded. A key that is still encoded after that may not be
+copied."""
 
 MAX_FOLDED = 2 * MAX_KEY_BYTES
-"""A key whose fold has more characters is refused: U+FDFA alone becomes eighteen characters."""
+"""The most characters of a fold, because U+FDFA alone becomes eighteen. A key with a longer fold
+may not be copied."""
 
 ORIGINALS = PREFIX.rstrip("/")
-"""The folder of the attachments' objects. In our bucket, a key whose fold begins so is refused."""
+"""The folder of the attachments' objects. In the service's bucket, no key may be copied whose fold
+begins with it."""
 
 VERSIONS = ".versions"
-"""The end of the name of a folder in which SeaweedFS stores the old versions of an object."""
+"""The end of the names of the folders in which SeaweedFS stores old versions of an object."""
 
-# Characters that look like a slash or backslash and that some code page or gateway replaces by one.
-# NFKC itself folds the full-width and small forms. The yen and won signs stand for the backslash in
-# code pages 932 and 949.
+# Characters that look like a slash or backslash, and that some code page or gateway replaces by one
+# of them. The full-width and small forms are not listed, because NFKC folds them. In the code pages
+# 932 and 949, the yen and won signs have the code of the backslash.
 _SLASHES = re.compile("[\\\\\u00a5\u20a9\u2044\u2215\u2216\u2571\u2572\u29f5\u29f8\u29f9]")
-# Default ignorable code points (Unicode, DerivedCoreProperties) of other categories than Cf and Mn,
-# and the control pictures with which rclone replaces control characters.
+# Code points that are ignorable by default (Unicode, DerivedCoreProperties) and not of category Cf
+# or Mn, and the control pictures with which rclone replaces control characters.
 _IGNORED = re.compile("[\u115f\u1160\u2400-\u2421\u3164\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]")
 _IGNORED_CATEGORIES = frozenset({"Cc", "Cf", "Mn", "Me"})
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
 _SPACES = re.compile(r"[\s+]")  # a plus sign is a space if a key is decoded like a form
 _NOT_PLAIN = re.compile("[\\\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_UNICODE_ESCAPE = re.compile(r"%u([0-9a-f]{4})")  # as IIS decodes it
+_UNICODE_ESCAPE = re.compile(r"%u([0-9a-f]{4})")  # IIS decodes this form
 _OVERLONG = re.compile(
     rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0[\x80-\x8f][\x80-\xbf]{2}"
 )
@@ -51,15 +54,15 @@ _SHORT_NAME = re.compile(r"at[a-z0-9_]{0,4}~[0-9a-f]{1,4}")
 def may_be_copied(key: str, *, ours: bool, fences: Sequence[str] = ("",)) -> bool:
     r"""Return whether a client may copy the object under this key to an attachment.
 
-    `ours` is true for a key in the service's own bucket, in which nothing below `attachments/files`
-    may be copied. `fences` are the prefixes from which the caller may copy; an empty one is the
-    whole bucket. The answer depends only on the text, never on what is stored.
+    `ours` is true for a key in the service's own bucket, where no key below `attachments/files` may
+    be copied. `fences` are the prefixes from which the caller may copy; an empty one means the
+    whole bucket. The answer depends only on the text, not on what is stored.
 
-    Keys that stores may read in more than one way are refused: with `\`, with control characters,
-    with an empty segment, `.` or `..` in any spelling, or longer than 1,024 bytes. Keys whose first
-    segment begins with a dot are refused, because stores and file systems store their own data
-    there (`.uploads` of SeaweedFS, `.sgwtmp` of versitygw, `.minio.sys`, `.snapshot`). Keys in a
-    folder of old versions are refused too.
+    A key may not be copied if stores may read it in more than one way: if it has `\`, a control
+    character, an empty segment, `.` or `..` in any spelling, or more than 1,024 bytes. A key whose
+    first segment begins with a dot may not be copied, because stores and file systems store their
+    own data there (`.uploads` of SeaweedFS, `.sgwtmp` of versitygw, `.minio.sys`, `.snapshot`). A
+    key in a folder of old versions may not be copied either.
     """
     if not is_plain(key) or not key.startswith(tuple(fences)):
         return False
@@ -74,10 +77,10 @@ def may_be_copied(key: str, *, ours: bool, fences: Sequence[str] = ("",)) -> boo
 
 
 def is_plain(key: str) -> bool:
-    r"""Return whether every store splits a key into the same segments, at `/` only.
+    r"""Return whether every store splits a key into the same segments, only at `/`.
 
-    Such a key is not empty and has at most 1,024 bytes. It has no `\`, no control character, no
-    lone surrogate, and no segment that is empty, `.` or `..`.
+    Such a key has 1 to 1,024 bytes. It has no `\`, no control character, no lone surrogate, and no
+    segment that is empty, `.` or `..`.
     """
     if _NOT_PLAIN.search(key) or len(key.encode()) > MAX_KEY_BYTES:
         return False
@@ -85,19 +88,19 @@ def is_plain(key: str) -> bool:
 
 
 def fold(key: str) -> str | None:
-    """Return the fold of a key, which is equal for all spellings that a store may take as one key.
+    """Return the fold of a key. All spellings that a store may read as one key have the same fold.
 
-    Returns None for a key that must not be trusted: it contains `..`, names a folder or a version,
-    or stays encoded after MAX_ROUNDS.
+    Returns None for a key that must not be copied: it contains `..`, names a folder or a version,
+    or is still encoded after MAX_ROUNDS.
     """
     segments = _folded_segments(key)
     return None if segments is None else "/".join(segments)
 
 
-@lru_cache(maxsize=256)  # a request checks its keys twice: first all of them, then each
+@lru_cache(maxsize=256)  # because a request checks its keys twice
 def _folded_segments(key: str) -> tuple[str, ...] | None:
     text = _decoded(key)
-    if text is None or "?versionid=" in text:  # this ends the key in x-amz-copy-source
+    if text is None or "?versionid=" in text:  # in x-amz-copy-source, this text ends the key
         return None
     segments, kept = [], ""
     for segment in text.split("/"):
@@ -110,7 +113,7 @@ def _folded_segments(key: str) -> tuple[str, ...] | None:
 
 
 def _decoded(key: str) -> str | None:
-    """Decode and fold repeatedly until nothing changes; None after too many rounds."""
+    """Decode and fold a text until nothing changes. Returns None if that takes too many rounds."""
     text = key
     for _ in range(MAX_ROUNDS):
         before, text = text, _once(text)
@@ -126,7 +129,7 @@ def _once(text: str) -> str:
         text = _CONTROLS.sub("", text.lower())
     else:
         # Compatibility forms are folded first, so that full-width percent signs are decoded too.
-        # NFKD separates accents from their letters; they are then dropped as marks.
+        # NFKD separates accents from their letters, and the accents are then removed.
         text = unicodedata.normalize("NFKD", text).upper().casefold()
         text = "".join(
             character
@@ -143,7 +146,7 @@ def _once(text: str) -> str:
 
 
 def _shortened(match: re.Match[bytes]) -> bytes:
-    """Decode an overlong UTF-8 sequence, which strict decoders refuse and others accept."""
+    """Decode an overlong UTF-8 sequence. Strict decoders refuse it, but others accept it."""
     first, *rest = match[0]
     number = first & (0x1F, 0x0F, 0x07)[len(rest) - 1]
     for byte in rest:
@@ -152,7 +155,7 @@ def _shortened(match: re.Match[bytes]) -> bytes:
 
 
 def _are_originals(segments: Sequence[str]) -> bool:
-    # ":" begins the name of a stream on NTFS, and is read as a slash by macOS.
+    # On NTFS, ":" begins the name of a stream. macOS reads ":" as a slash.
     for rule in ("/", None):
         parts = [
             part.strip(" ").rstrip(". ")
