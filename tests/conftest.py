@@ -1,4 +1,4 @@
-"""Fixtures: real servers for a session, a fresh database for each test, and APIs and workers."""
+"""Fixtures that all tests share: real servers, a fresh database for each test, APIs and workers."""
 
 import asyncio
 import functools
@@ -32,24 +32,26 @@ from tests.support.stack import Stack, running_stack
 from tests.support.starting import Launch, SomeProcess, StartService, StartWorker
 
 SHARED_BROKER = 1
-"""The broker's database of the API and worker that tests share; all others use 0."""
+"""The number of the broker's database for the API and worker that tests share. All others use 0."""
 
 settings.register_profile("untimed", deadline=None)  # benchmarks measure speed, tests do not
-settings.register_profile("quick", deadline=None, max_examples=20)  # of `make unit`
+settings.register_profile("quick", deadline=None, max_examples=20)  # the profile of `make unit`
 settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:
-    """Prepare this process: accept SIGINT, forget the shell's settings, choose a range of ports.
-
-    Garbage collection is off until the tests are collected; see `pytest_collection`.
+    """Prepare this process for the tests: signals, environment, ports and garbage collection.
 
     A shell starts background processes with SIGINT ignored, and their child processes inherit that.
+    So SIGINT is enabled again.
 
-    Variables for AWS and for the service are removed, because tests choose their own settings.
+    Variables of AWS and of the service are removed from the environment, because tests choose their
+    own settings.
 
-    Parallel test processes start at the same moment, and a server uses a port only some time after
-    the port was found free. So each test process chooses ports from a range of its own.
+    Parallel test processes start at the same moment. A server binds a port only some time after the
+    test has found it free. So each test process chooses ports from its own range.
+
+    Garbage collection is off until the tests are collected; see `pytest_collection`.
     """
     gc.disable()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -65,9 +67,10 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Keep the modules and the thousands of tests out of all later garbage collections.
+    """Exclude the modules and the collected tests from all later garbage collections.
 
-    They live as long as the process, and to look through them costs a third of the collection.
+    They live as long as the process. Searching them again and again would take a third of the
+    time in which pytest collects the tests.
     """
     try:
         return (yield)
@@ -78,13 +81,15 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.fixture(autouse=True)
 def unconfigured_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave this process's log unconfigured: a logger keeps its first configuration for ever."""
+    """Prevent an API in this process from configuring the log: loggers keep their first
+    configuration.
+    """
     monkeypatch.setattr("shared.log.configure_logging", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def models_read_once() -> Iterator[None]:
-    """Cache botocore's models in this process: otherwise each test's API would read them again."""
+    """Cache botocore's models in this process. Otherwise each test's API would read them again."""
     loader = functools.cache(botocore.session.create_loader)
     with mock.patch.object(botocore.session, "create_loader", loader):
         yield
@@ -92,7 +97,7 @@ def models_read_once() -> Iterator[None]:
 
 @pytest_asyncio.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """The real servers, with a migrated database that tests clone."""
+    """Start the real servers, and a migrated database that tests clone."""
     folder = tmp_path_factory.mktemp("stack")
     async with AsyncExitStack() as exits:
         memory = exits.enter_context(memory_folder(folder))
@@ -104,7 +109,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 
 @pytest_asyncio.fixture
 async def database_url(stack: Stack) -> AsyncIterator[str]:
-    """A fresh migrated database, which is deleted after the test."""
+    """Return the address of a fresh migrated database, which is deleted after the test."""
     url = await clone_database(stack)
     yield url
     await drop_database(stack, url)
@@ -112,7 +117,7 @@ async def database_url(stack: Stack) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture
 async def start_service(stack: Stack, database_url: str) -> AsyncIterator[StartService]:
-    """Start APIs with settings of the test's own, over its fresh database."""
+    """Return a function that starts an API with the test's own settings and its fresh database."""
     async with AsyncExitStack() as exits:
 
         async def start(**overrides: str) -> Service:
@@ -125,13 +130,16 @@ async def start_service(stack: Stack, database_url: str) -> AsyncIterator[StartS
 
 @pytest_asyncio.fixture
 async def service(start_service: StartService) -> Service:
-    """An API with the tests' usual settings, over a fresh database."""
+    """Start an API with the usual settings of the tests and a fresh database."""
     return await start_service()
 
 
 @pytest_asyncio.fixture
 async def start_worker(stack: Stack) -> AsyncIterator[StartWorker]:
-    """Start worker processes that end with the test; the broker is empty when the test starts."""
+    """Return a function that starts worker processes, which end with the test.
+
+    The broker is empty when the test starts.
+    """
     await empty_broker(stack)
     started: list[WorkerProcess] = []
 
@@ -149,7 +157,7 @@ async def start_worker(stack: Stack) -> AsyncIterator[StartWorker]:
 
 @pytest_asyncio.fixture(scope="session")
 async def running(stack: Stack) -> AsyncIterator[Service]:
-    """An API and a worker process, shared by tests that need no settings of their own."""
+    """Start an API and a worker process for all tests that need no other settings."""
     database_url = await clone_database(stack)
     broker_url = f"{stack.valkey.url.rpartition('/')[0]}/{SHARED_BROKER}"
     async with running_service(stack, database_url, broker_url=broker_url) as service:
@@ -162,9 +170,11 @@ async def running(stack: Stack) -> AsyncIterator[Service]:
 
 @pytest_asyncio.fixture
 async def working(running: Service) -> AsyncIterator[Service]:
-    """The shared API and worker, which receive the store's events during the test."""
+    """Return the shared API; its worker runs, and the API receives the store's events during the
+    test.
+    """
     before, running.stack.relay.target = running.stack.relay.target, running.base_url
-    # Other tests have left objects with higher ids in the bucket since this database was made.
+    # Since this database was made, other tests have left objects with higher ids in the bucket.
     await running.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {fresh_ids()}")
     yield running
     running.stack.relay.target = before
@@ -172,14 +182,17 @@ async def working(running: Service) -> AsyncIterator[Service]:
 
 @pytest_asyncio.fixture
 async def proxy(stack: Stack) -> AsyncIterator[Proxy]:
-    """A proxy before the store, which a test can disturb."""
+    """Start a proxy in front of the store, with which a test can simulate faults."""
     async with store_proxy(stack) as running:
         yield running
 
 
 @pytest_asyncio.fixture
 async def launch(stack: Stack) -> AsyncIterator[Launch]:
-    """Start processes that the test has changed; the broker is empty when the test starts."""
+    """Return a function that starts processes whose code the test has changed.
+
+    The broker is empty when the test starts.
+    """
     await empty_broker(stack)
     started: list[ServiceProcess] = []
 

@@ -1,4 +1,4 @@
-"""Draw the picture of the page to try uploads: `python -m tests.screenshot`."""
+"""Draw the documentation's picture of the page to try uploads: `python -m tests.screenshot`."""
 
 import asyncio
 import io
@@ -33,7 +33,7 @@ EVENING = landscape("#f2a27c", "#4a3f6b", (300, 420))
 
 
 async def draw(url: str) -> None:
-    """Upload some files by the page and write its picture."""
+    """Upload some files on the page, and write a screenshot."""
     async with running_browser() as context:
         view = await opened(context, url)
         await view.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
@@ -45,12 +45,12 @@ async def draw(url: str) -> None:
         ]
         await view.choose(*files)
         await view.ended(len(files))
-        await view.page.wait_for_timeout(300)  # the thumbnails are decoded
+        await view.page.wait_for_timeout(300)  # the browser decodes the thumbnails
         await view.page.screenshot(path=TARGET)
 
 
 def main() -> None:
-    """Run a stack and draw the picture."""
+    """Run a local stack, and draw the picture of its page."""
     with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "data") as up:
         asyncio.run(draw(up.document()["upload_page_url"]))
 

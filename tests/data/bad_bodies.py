@@ -1,6 +1,6 @@
 """Request bodies that are not valid documents of an attachment.
 
-Each body has the number of its row in the table of bad inputs.
+The name of each body begins with its row in the table of bad inputs (limits.md).
 """
 
 import json
@@ -13,7 +13,7 @@ MAX_SIZE = 314_572_800
 
 
 def one_of_each_row(cases: Mapping[str, Case]) -> dict[str, Case]:
-    """Keep the first case of each row. Tests of the whole server need one case of each row."""
+    """Return the first case of each row; tests of the whole server need only one case of each row."""
     first: dict[str, str] = {}
     for name in cases:
         first.setdefault(name.partition("-")[0], name)
@@ -31,7 +31,9 @@ def body_of(**attributes: Any) -> bytes:
 
 
 def with_size(literal: str) -> bytes:
-    """Make the body of a create request; `literal` is the text of the size, valid JSON or not."""
+    """Make the body of a create request; `literal` is the text of the attribute `size`, valid JSON
+    or not.
+    """
     return b'{"data":{"type":"attachments","attributes":{"name":"a.png","size":%s}}}' % (
         literal.encode()
     )
@@ -186,16 +188,16 @@ BODIES: dict[str, tuple[bytes, int]] = {
     "row29-malformed-list": (body_of(content_type="image/png, application/x-msdownload"), 422),
 }
 
-"""Bodies of create requests by the name of their case, with the status of the response."""
+"""Bodies of create requests by name, each with the status of the answer."""
 
 PATCHABLE = {
     name: value
     for name, value in BODIES.items()
-    # A change differs from a create request: the name is optional, an id is allowed, and the size
-    # and the content type are ignored.
+    # A PATCH request has other rules: the name is optional, an id is allowed, and `size` and
+    # `content_type` are ignored.
     if not name.startswith(("row13", "row28", "row29"))
     and "size" not in name
     and "content-type" not in name
     and name not in ("row11-no-attributes",)
 }
-"""The cases that a change request refuses with the same status."""
+"""The cases whose bodies are also refused in a PATCH request, with the same status."""

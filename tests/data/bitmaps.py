@@ -1,4 +1,4 @@
-"""BMP files, icons and cursors of any colour depth, written from code."""
+"""BMP files, icons and cursors of any colour depth, which code writes byte by byte."""
 
 import struct
 from typing import Final
@@ -9,10 +9,10 @@ HEIGHT: Final = 30
 EDGE: Final = 32
 
 PALETTE: Final = bytes([0, 0, 0, 0, 50, 100, 200, 0])
-"""A palette of two colours, black and COLOUR; each has the bytes blue, green, red, 0."""
+"""A palette of black and COLOUR. Each colour has the bytes blue, green, red, 0."""
 
 SOLID: Final = {1: b"\xff", 4: b"\x11", 8: b"\1", 24: bytes([50, 100, 200])}
-"""Bytes that fill a picture with COLOUR, by the number of bits per pixel."""
+"""Pixel bytes that fill a picture with COLOUR, by the number of bits per pixel."""
 
 
 def bmp(
@@ -27,8 +27,8 @@ def bmp(
 ) -> bytes:
     """Return a BMP file.
 
-    `masks` follow the 40 bytes of the header; a negative height means that the rows are stored from
-    top to bottom.
+    `masks` follow the header of 40 bytes. A negative height means that the rows are stored from top
+    to bottom.
     """
     colours = len(palette) // 4
     header = struct.pack(
@@ -41,7 +41,9 @@ def bmp(
 def dib(
     bits: int, pixel: bytes, *, is_masked: bool = False, edge: int = EDGE, rows: int | None = None
 ) -> bytes:
-    """Return a bitmap as an icon stores it: the pixels, then a mask of one bit per pixel."""
+    """Return a bitmap in the form that an icon stores: the pixels, then a mask of one bit per
+    pixel.
+    """
     palette = PALETTE if bits <= 8 else b""
     row = (edge * bits + 31) // 32 * 4
     body = (pixel * (row // len(pixel) + 1))[:row] * edge
@@ -66,14 +68,14 @@ def dib(
 def icon_of(*pictures: tuple[int, int, bytes], kind: int = 1) -> bytes:
     """Return an icon (kind 1) or a cursor (kind 2).
 
-    Each picture has an edge in pixels, bits per pixel, and its bytes.
+    Each picture is given as its edge in pixels, its bits per pixel, and its bytes.
     """
     at = 6 + 16 * len(pictures)
     table, bodies = struct.pack("<HHH", 0, kind, len(pictures)), b""
     for edge, bits, body in pictures:
-        # A cursor stores its hot spot in these two fields.
+        # In a cursor, these two fields are the coordinates of its hot spot.
         planes, depth = (1, bits) if kind == 1 else (3, 5)
-        shown = edge % 256  # An edge of 256 pixels is stored as 0.
+        shown = edge % 256  # an edge of 256 pixels is stored as 0
         table += struct.pack("<BBBBHHII", shown, shown, 0, 0, planes, depth, len(body), at)
         bodies += body
         at += len(body)

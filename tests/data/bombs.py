@@ -1,4 +1,5 @@
-"""Small files with a high cost: too many pixels, scans, frames or chunks, or too much text.
+"""Small files that are costly to process: too many pixels, scans, frames or chunks, or too much
+text.
 
 The files belong to rows 73 to 77 and 82 of limits.md.
 """
@@ -77,7 +78,7 @@ PIXELS = (
     ),
     image(73, "png-0", "png", lambda: png(png_header(0, 0)), DAMAGED),
     image(73, "png-50-megapixels", "png", lambda: real_png(5000, 10_000, bits=1, colour=0), READY),
-    # The next images are large, but cheap to decode.
+    # The next images have many pixels, but are cheap to decode.
     image(73, "jpeg-200-megapixels", "jpg", lambda: baseline(14_143), READY),
     image(
         73, "jpeg-108-megapixels-progressive", "jpg", lambda: progressive_scans(10, 10_400), READY

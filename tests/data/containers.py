@@ -9,7 +9,7 @@ from uuid import UUID
 
 FREE, END_OF_CHAIN, FAT_SECTOR, NO_ENTRY = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD, 0xFFFFFFFF
 STREAM_BYTES: Final = 4096
-"""The minimum size of a stream in bytes. Smaller streams would be stored in the mini stream."""
+"""The minimum size of a stream in bytes; OLE stores smaller ones in the mini stream."""
 
 
 def zip_of(
@@ -19,9 +19,9 @@ def zip_of(
     comment: bytes = b"",
     compressed: bool = False,
 ) -> bytes:
-    """Write a ZIP with the entries in the given order.
+    """Write a ZIP with its entries in the given order.
 
-    `prefix` are bytes before the archive, as self-extractors have.
+    `prefix` is bytes before the archive, such as the program of a self-extracting archive.
     """
     file = io.BytesIO()
     file.write(prefix)
@@ -77,7 +77,7 @@ def ole_of(
     """Write an OLE compound file ([MS-CFB]) with streams of these names.
 
     `before` is the number of sectors before the directory. A sector has `1 << shift` bytes; `shift`
-    is 9 or 12. `within` are the streams of an embedded document, whose entries are first in the
+    is 9 or 12. `within` names the streams of an embedded document, whose entries come first in the
     directory.
     """
     sector = 1 << shift
@@ -168,7 +168,7 @@ def box(name: bytes, *bodies: bytes) -> bytes:
 
 
 def file_type(major: bytes, *compatible: bytes) -> bytes:
-    """Write the `ftyp` box, which is the first box of a file in ISO format."""
+    """Write the `ftyp` box, which comes first in an ISO media file."""
     return box(b"ftyp", major, bytes(4), *compatible)
 
 
@@ -196,7 +196,7 @@ def movie(*handlers: bytes, table_bytes: int = 0) -> bytes:
 def element(name: str, *bodies: bytes) -> bytes:
     """Write an EBML element (RFC 8794).
 
-    `name` is its id in hexadecimal; its length is stored in one byte or in four.
+    `name` is the element's id in hexadecimal. The length is stored in one byte or in four.
     """
     body = b"".join(bodies)
     size = len(body)

@@ -1,4 +1,4 @@
-"""Small files whose images have a high cost: large sizes, many scans, frames or blocks."""
+"""Small files whose images are costly to decode: large sizes, many scans, frames or blocks."""
 
 import struct
 import zlib
@@ -28,11 +28,11 @@ from tests.data.pieces import (
 )
 
 SIDE = 7000
-"""Width and height of the large images in pixels. Such an image has 49 megapixels."""
+"""Width and height of the large images, in pixels: 49 megapixels in all."""
 
 
 def jpeg_of_size(width: int, height: int, *, progressive: bool = False) -> bytes:
-    """Draw a JPEG whose frame header has this width and height, but which has almost no data."""
+    """Draw a JPEG whose frame header has this width and height, but whose data is almost empty."""
     small = encode(Image.new("L", (8, 8)), "JPEG", progressive=progressive)
     at = small.index(b"\xff\xc2" if progressive else b"\xff\xc0") + 5
     return small[:at] + struct.pack("!HH", height, width) + small[at + 4 :]
@@ -41,7 +41,7 @@ def jpeg_of_size(width: int, height: int, *, progressive: bool = False) -> bytes
 def _jpeg(
     frame: int, side: int, symbols: tuple[bytes, bytes], scans: bytes, *, components: int = 3
 ) -> bytes:
-    """Write a JPEG file. `symbols` are the symbols of its DC codes and of its AC codes.
+    """Write a JPEG file. `symbols` are the symbols of the DC codes and of the AC codes.
 
     All codes of a table have the same length, so the code of the n-th symbol is n.
     """
@@ -70,9 +70,9 @@ def _blocks(side: int) -> int:
 
 
 def progressive_scans(count: int, side: int = SIDE, *, components: int = 3) -> bytes:
-    """Draw a progressive JPEG of one colour: one DC scan, then `count - 1` scans without content.
+    """Draw a progressive JPEG of one colour: one DC scan, then `count - 1` empty scans.
 
-    Each empty scan has few bytes, but a decoder must visit all blocks of the image for each scan
+    An empty scan has few bytes, but a decoder must visit all blocks of the image for each scan
     (ITU-T T.81, G.1.2.2: runs of ends of bands).
     """
     runs = bytes(power << 4 for power in range(15))
@@ -90,21 +90,21 @@ def progressive_scans(count: int, side: int = SIDE, *, components: int = 3) -> b
 
 
 def many_scans_after(junk: bytes) -> bytes:
-    """Draw a JPEG of 510 scans. Before the frame header it has `junk`, which decoders skip."""
+    """Draw a JPEG of 510 scans. `junk` comes before the frame header, and decoders skip it."""
     content = many_scans(510)
     at = content.index(b"\xff\xc2")
     return content[:at] + junk + content[at:]
 
 
 def sequential_scans(count: int, side: int = 64) -> bytes:
-    """Draw a sequential JPEG of `count` scans. Each scan has one of the three components."""
+    """Draw a sequential JPEG of `count` scans. Each scan holds one of the three components."""
     nothing = bits_from_left(repeat((0, 2), _blocks(side)))
     scans = (_scan((1 + number % 3,), (0, 63), nothing) for number in range(count))
     return _jpeg(0xC0, side, (b"\0", b"\0"), b"".join(scans))
 
 
 def real_png(width: int, height: int, *, bits: int, colour: int) -> bytes:
-    """Draw a PNG that has the data of all its pixels; every byte of the pixels is zero."""
+    """Draw a PNG with the data of all its pixels; every byte of the pixels is zero."""
     samples = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
     row = 1 + -(-width * samples * bits // 8)
     return png(
@@ -138,7 +138,7 @@ def webp_frames(count: int) -> bytes:
 
 
 def baseline(side: int) -> bytes:
-    """Draw a JPEG of one colour that has the data of all its blocks, in one scan.
+    """Draw a JPEG of one colour with the data of all its blocks, in one scan.
 
     Each block of each component takes two bits.
     """
@@ -148,7 +148,7 @@ def baseline(side: int) -> bytes:
 
 
 def gif_in_tiny_blocks(side: int = 1000) -> bytes:
-    """Draw a GIF whose data is in sub-blocks of one byte.
+    """Draw a GIF whose data is divided into sub-blocks of one byte.
 
     With the default side, the GIF has half a million of these sub-blocks.
     """

@@ -27,7 +27,7 @@ from tests.data.seeds import seed
 
 PIECES: Final = 16
 FLIPPED: Final = 8
-"""The number of files with flipped bits for each format. Their seeds are the numbers from 0."""
+"""The number of files with flipped bits for each format. Their seeds count from 0."""
 
 STILL: Final = (
     "jpg",
@@ -42,15 +42,15 @@ STILL: Final = (
 
 
 def cut(name: str, sixteenths: int) -> bytes:
-    """Return the first `sixteenths` sixteenths of a valid file of a format."""
+    """Return the first `sixteenths` sixteenths of the bytes of a valid file."""
     content = seed(name)
     return content[: len(content) * sixteenths // PIECES]
 
 
 def flipped(name: str, number: int) -> bytes:
-    """Flip up to eight bits of a valid file of a format.
+    """Flip up to eight random bits of a valid file; `number` is the seed of the random numbers.
 
-    The first 16 bytes, which have the signature of the format, do not change. `number` is the seed.
+    The first 16 bytes do not change, because they hold the signature of the format.
     """
     random = Random(f"{name} {number}")
     content = bytearray(seed(name))
@@ -133,7 +133,7 @@ BROKEN = (
         lambda: seed("jpg").replace(b"\x03\x01\x22\0", b"\x02\x01\x22\0", 1),
         DAMAGED | ready("unsupported"),
     ),
-    # The worker has no decoder for the next images. A valid image must not be reported as damaged.
+    # The worker cannot decode the next images. It must not call a valid image damaged.
     image(72, "jpeg-lossless", "jpg", _lossless_jpeg, ready("unsupported")),
     image(72, "jpeg-12-bits", "jpg", _twelve_bits, ready("unsupported")),
     image(

@@ -1,7 +1,7 @@
-"""Files with a false file name or type: web pages, programs, other formats, two formats in one.
+"""Files with a false name or type: web pages, programs, other formats, and two formats in one file.
 
-The files belong to rows 67, 69 to 71, 83, 86 and 89 of limits.md, and to the types that contract.md
-reserves.
+The files belong to rows 67, 69 to 71, 83, 86 and 89 of limits.md, and to the reserved types of
+contract.md.
 """
 
 import struct
@@ -21,8 +21,10 @@ from tests.data.writing import jar
 
 SCRIPT: Final = b"alert(document.cookie);\n" * 9
 EICAR: Final = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
-"""The test file of virus scanners. It is in two parts, so that scanners do not report this
-module."""
+"""The harmless test file of virus scanners.
+
+The code splits it, so that scanners do not report this module.
+"""
 
 
 def archive(*names: str) -> bytes:
@@ -83,7 +85,7 @@ def _kept(
     file_name: str = "img.jpg",
     never_inline: bool = True,
 ) -> Sample:
-    """Describe a file whose type is found from its bytes, and which is never decoded.
+    """Describe a file that the worker identifies by its bytes and never decodes.
 
     The service offers the file only as a download.
     """
@@ -144,7 +146,7 @@ def _heif(brand: bytes) -> bytes:
 
 
 def photoshop() -> bytes:
-    """Draw the header of a Photoshop document with some data after the header."""
+    """Draw the header of a Photoshop document, followed by some data."""
     size = struct.pack("!HIIHH", 3, 80, 120, 8, 3)
     return b"8BPS\0\x01" + bytes(6) + size + bytes(14) + bytes(3 * 120 * 80)
 
@@ -212,8 +214,8 @@ POLYGLOTS = (
         lambda: riff_chunk(b"RIFF", encode(quadrants(), "WEBP")[8:] + riff_chunk(b"html", HTML)),
         READY,
     ),
-    # Cameras append films to their photos. So data after the end of a JPEG or a document is no
-    # reason to refuse a file.
+    # Some cameras append films to their photos. So extra data after the end of a JPEG or a document
+    # is no reason to reject the file.
     image(71, "jpeg+zip", "jpg", lambda: _appended("JPEG", archive("evil.html")), READY),
     image(71, "jpeg+jar", "jpg", lambda: _appended("JPEG", jar()), READY),
     image(

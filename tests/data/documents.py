@@ -1,4 +1,4 @@
-"""One test file of each type that the service distinguishes: documents, archives, films, texts."""
+"""One test file of each type that the worker distinguishes: documents, archives, films, texts."""
 
 import gzip
 import io
@@ -139,4 +139,4 @@ OTHERS: Final[Mapping[str, Document]] = {
     ),
 }
 DOCUMENTS: Final[Mapping[str, Document]] = {**OFFICE, **RUNNABLE, **MEDIA, **TEXTS, **OTHERS}
-"""Files of every type that the service distinguishes, by name."""
+"""Files of every type that the worker distinguishes, by name."""

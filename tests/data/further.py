@@ -13,14 +13,14 @@ from tests.data.sample import ANY_OUTCOME, DAMAGED, EXPENSIVE, Sample, image
 from tests.data.seeds import seed
 
 SETTING: Final = "avif,tiff,heic"
-"""The worker's setting that enables the decoders of the optional formats."""
+"""The value of ATTACHMENTS_MORE_FORMATS that enables the decoders of the optional formats."""
 
 STILL: Final = ("lzw.tiff", "scanned.tiff", "avif", "heic")
 SIDE: Final = 30_000
 
 
 def declared_type(name: str, side: int) -> bytes:
-    """Write `side` as width and height into a valid AVIF or HEIC, and disable its cropping."""
+    """Write `side` as width and height into a valid AVIF or HEIC file, and disable its cropping."""
     content = seed(name)
     at = content.index(b"ispe") + 8
     content = content[:at] + struct.pack("!II", side, side) + content[at + 8 :]
@@ -57,8 +57,7 @@ PIXELS = (
         lambda: tiff(SIDE, SIDE, [b"\x80\x40"] * 300, rows=100, compression=5),
         EXPENSIVE,
     ),
-    # The AVIF decoder has its own limit of 2^28 pixels. It reports an image over this limit as
-    # damaged.
+    # The AVIF decoder has its own limit of 2^28 pixels. It calls an image above this limit damaged.
     image(73, "avif-30000", "avif", partial(declared_type, "avif", SIDE), EXPENSIVE | DAMAGED),
     image(73, "avif-16384", "avif", partial(declared_type, "avif", 16_384), EXPENSIVE),
     image(73, "heic-30000", "heic", partial(declared_type, "heic", SIDE), EXPENSIVE),

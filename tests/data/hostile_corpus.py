@@ -1,7 +1,7 @@
-"""The hostile corpus: the files of rows 67 to 89 of limits.md and similar files, made by code.
+"""The hostile corpus: files for rows 67 to 89 of limits.md and similar files, made by code.
 
-Each module has one kind of hostile file. The running service must process each file as its
-description says. Files that need a store or a worker of their own are in the tests of their rows.
+Each imported module has one kind of hostile file. The service must process each file as its
+`Sample` says. A file that needs its own store or worker is in the test of its row.
 """
 
 from typing import Final

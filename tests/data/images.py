@@ -1,4 +1,4 @@
-"""Test images of every kind, drawn by code, and files that only look like images."""
+"""Test images of every kind, which code draws, and files that only look like images."""
 
 import io
 import struct
@@ -11,15 +11,15 @@ from PIL import Image, ImageCms, PngImagePlugin
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 CLEAR: Final = (0, 0, 0, 0)
 SECRET: Final = "do-not-publish-4711"
-"""A text in the metadata of `with_metadata`. It must never be in a thumbnail."""
+"""A text that `with_metadata` hides in metadata. It must never be in a thumbnail."""
 PAYLOAD: Final = b"<script>alert('payload-4711')</script>"
-"""The second content of the polyglots, which follows their image or is within their image."""
+"""The web page or script that polyglot files hold inside their image or after it."""
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     """Save an image in a format; `options` are the options of Pillow's `save`."""
     if kind == "HEIF":
-        import pillow_heif  # The package belongs to an optional extra: only HEIC files need it.
+        import pillow_heif  # only HEIC needs this optional package
 
         pillow_heif.register_heif_opener()
     file = io.BytesIO()
@@ -42,7 +42,7 @@ def quadrants(width: int = 120, height: int = 80) -> Image.Image:
 def corners(image: Image.Image) -> list[tuple[int, ...]]:
     """Return the RGBA pixel in the middle of each quadrant: left to right, then top to bottom.
 
-    A transparent pixel is returned as `CLEAR`, because its colour is invisible.
+    A transparent pixel is returned as `CLEAR`, because nobody sees its colour.
     """
     rgba = image.convert("RGBA")
     x, y = image.width // 4, image.height // 4
@@ -52,7 +52,7 @@ def corners(image: Image.Image) -> list[tuple[int, ...]]:
 
 
 def opaque(*colours: tuple[int, int, int]) -> list[tuple[int, ...]]:
-    """Return opaque colours as RGBA, in the form that `corners` returns."""
+    """Return opaque colours as RGBA pixels, in the form that `corners` returns."""
     return [(*colour, 255) for colour in colours]
 
 
@@ -67,7 +67,7 @@ def gradient_photo(width: int = 800, height: int = 600) -> bytes:
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
-    """Draw random noise, which compression makes hardly smaller."""
+    """Draw random noise, which hardly becomes smaller by compression."""
     bands = [Image.effect_noise((width, height), 90) for _ in Image.new(mode, (1, 1)).getbands()]
     return bands[0] if len(bands) == 1 else Image.merge(mode, bands)
 
@@ -159,7 +159,7 @@ MODES: Final[Mapping[str, tuple[Callable[[], bytes], list[tuple[int, ...]]]]] = 
         _COLOURS,
     ),
 }
-"""Images of 120×80 pixels of every format and mode, and the corner pixels of their thumbnails."""
+"""Images of 120×80 pixels in every format and mode, with the corner pixels of their thumbnails."""
 _AS_STORED: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -172,7 +172,8 @@ _AS_STORED: Final = {
 
 
 def oriented(orientation: int, kind: str = "JPEG", *, width: int = 120, height: int = 80) -> bytes:
-    """Draw `quadrants` rotated or reflected, with the EXIF orientation that reverses the change.
+    """Draw `quadrants` rotated or reflected, with the EXIF orientation that restores the original
+    view.
 
     `orientation` is from 1 to 8.
     """
@@ -185,9 +186,9 @@ def oriented(orientation: int, kind: str = "JPEG", *, width: int = 120, height: 
 
 
 def with_metadata(kind: str) -> bytes:
-    """Draw an image with an ICC profile and with `SECRET` in EXIF, GPS, XMP and the comment."""
+    """Draw an image with an ICC profile, and with `SECRET` in EXIF, GPS, XMP and the comment."""
     exif = Image.Exif()
-    exif[0x010E] = SECRET  # The tag 0x010E is ImageDescription.
+    exif[0x010E] = SECRET  # 0x010E is ImageDescription
     # The tag 0x8825 is the directory of GPS data.
     exif[0x8825] = {1: "N", 2: (52.0, 31.0, 12.0), 29: SECRET}
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -215,15 +216,15 @@ def with_profile(kind: str, profile: bytes) -> bytes:
 def gif_with_script() -> bytes:
     """Return a GIF that is also valid JavaScript.
 
-    The bytes of its width are `/*`, which begin a comment of JavaScript. The comment of the GIF
-    ends the comment of JavaScript.
+    The two bytes of its width are `/*`, which begin a JavaScript comment. The GIF's own comment
+    ends this JavaScript comment.
     """
     image = quadrants(int.from_bytes(b"/*", "little"), 8).convert("P")
     return encode(image, "GIF", comment=b"*/=1;" + PAYLOAD + b"//")
 
 
 def png_with_zip() -> bytes:
-    """Return a PNG file followed by a ZIP archive; programs can open this file as either format."""
+    """Return a PNG file followed by a ZIP archive; programs can open it as either format."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("evil.html", PAYLOAD)
@@ -231,7 +232,7 @@ def png_with_zip() -> bytes:
 
 
 def png_with_html() -> bytes:
-    """Return a PNG with one HTML page in a text chunk and another HTML page after its end."""
+    """Return a PNG with an HTML page in a text chunk and another one after its end."""
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", PAYLOAD.decode())
     return encode(quadrants(), "PNG", pnginfo=text) + b"<html>" + PAYLOAD

@@ -1,6 +1,6 @@
-"""PDFs whose first page cannot be shown, or only at a high cost: locked, recursive or empty.
+"""PDFs whose first page cannot be shown or is costly to draw: locked, recursive or empty.
 
-The files belong to row 85 of limits.md: the service stores each file unchanged.
+The files belong to row 85 of limits.md: the service stores each of them unchanged.
 """
 
 import zlib
@@ -18,7 +18,10 @@ COSTLY: Final = ready(None, "damaged", "too_expensive")
 
 
 def _with_object(content: bytes, resources: bytes, *added: bytes) -> bytes:
-    """Write a page with this content. Its resources name the added objects, numbered from 5."""
+    """Write a page with this content.
+
+    Its resources refer to the added objects, whose numbers begin at 5.
+    """
     page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]/Contents 4 0 R/Resources<<%s>>>>"
     return pdfs.write(
         {
@@ -40,7 +43,8 @@ def calling_itself() -> bytes:
 def multiplying(depth: int) -> bytes:
     """Write a page of nested form XObjects.
 
-    Each one draws the next one ten times, so the page draws 10 to the power of `depth` rectangles.
+    Each XObject draws the next one ten times, so the page draws 10 to the power of `depth`
+    rectangles.
     """
     forms = [
         pdfs.stream(
@@ -72,7 +76,7 @@ def of_a_large_picture() -> bytes:
 
 
 def nested(depth: int) -> bytes:
-    """Write a document whose catalogue has an array nested `depth` levels deep."""
+    """Write a document whose catalogue holds an array that is nested `depth` levels deep."""
     return pdfs.plain().replace(b"/Catalog", b"/Catalog/X" + b"[" * depth + b"]" * depth)
 
 

@@ -1,4 +1,4 @@
-"""Images with valid pixels and bad metadata: colour profiles, EXIF and previews.
+"""Images with valid pixels but bad metadata: colour profiles, EXIF and previews.
 
 The files belong to rows 81 and 84 of limits.md.
 """
@@ -17,14 +17,14 @@ from tests.data.pieces import Entry, exif, png_chunk, segment, with_png_chunks, 
 from tests.data.sample import READY, Sample, image
 
 LONGEST: Final = 65_533
-"""The maximum number of content bytes in one segment of a JPEG."""
+"""The maximum number of content bytes in one JPEG segment."""
 
 
 @cache
 def profile(space: Literal["sRGB", "LAB", "XYZ"]) -> bytes:
     """Make an ICC profile of a colour space.
 
-    Its time of creation is set to zeros, so that the bytes are always the same.
+    Its creation time is set to zeros, so that the bytes are always the same.
     """
     made = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes())
     made[24:36] = bytes(12)
@@ -32,13 +32,17 @@ def profile(space: Literal["sRGB", "LAB", "XYZ"]) -> bytes:
 
 
 def patched(at: int, replacement: bytes) -> bytes:
-    """Overwrite bytes of the sRGB profile from offset `at` (header: ICC.1:2022, section 7.2)."""
+    """Return the sRGB profile with the bytes from offset `at` replaced (header: ICC.1:2022, section
+    7.2).
+    """
     made = profile("sRGB")
     return made[:at] + replacement + made[at + len(replacement) :]
 
 
 def scrambled(seed: int) -> bytes:
-    """Replace a tenth of the sRGB profile with random bytes; the header is unchanged."""
+    """Return the sRGB profile with a tenth of its bytes replaced at random; the header is
+    unchanged.
+    """
     random = Random(seed)
     made = bytearray(profile("sRGB"))
     for _ in range(len(made) // 10):
@@ -67,7 +71,7 @@ PROFILES = {
 
 def _with_profile(kind: str, made: bytes) -> bytes:
     match kind:
-        # The segments are written here, because an encoder would omit an empty profile.
+        # The code writes these segments itself, because an encoder would omit an empty profile.
         case "JPEG":
             pieces = [made[at : at + 65_519] for at in range(0, max(1, len(made)), 65_519)]
             return with_segments(
@@ -176,7 +180,7 @@ EXIF = (
 
 
 def mpo(frames: int = 2) -> bytes:
-    """Draw a photo file (MPO) with several images, as stereo cameras write it (CIPA DC-007)."""
+    """Draw an MPO file, which holds several images, as stereo cameras write it (CIPA DC-007)."""
     file = io.BytesIO()
     more = [Image.new("RGB", (120, 80), RED)] * (frames - 1)
     quadrants().save(file, "MPO", save_all=True, append_images=more)
@@ -184,7 +188,7 @@ def mpo(frames: int = 2) -> bytes:
 
 
 def mpo_with_offset(offset: int) -> bytes:
-    """Change the offset of the second image in the index of an MPO file."""
+    """Return an MPO file whose index has another offset for the second image."""
     content = mpo()
     # The index of an MPO is a TIFF structure. Each image has an entry of 16 bytes: attributes,
     # size, offset, and the rest.

@@ -1,6 +1,6 @@
 """Random changes of valid files, as fuzzers make them.
 
-Each result differs in few places from a file that decoders can read.
+A changed file differs only at few positions from a file that decoders can read.
 """
 
 import string
@@ -52,7 +52,7 @@ def _insert_junk(content: bytearray, random: Random) -> None:
 
 
 def _splice(content: bytearray, random: Random) -> None:
-    # The inserted bytes are from another format, or from another position of the same format.
+    # The inserted bytes come from another format, or from another position of the same format.
     other = seed(random.choice(("jpg", "progressive.jpg", "png", "gif", "webp", "pdf")))
     start = random.randrange(len(other))
     at = random.randrange(len(content))
@@ -62,7 +62,7 @@ def _splice(content: bytearray, random: Random) -> None:
 def _insert_chunk(content: bytearray, random: Random) -> None:
     """Insert a valid chunk, segment, block or object of the file's own format.
 
-    The new part is at a position where the format allows a part to begin.
+    The function inserts it where the format allows such a part to begin.
     """
     body = random.randbytes(random.randint(0, 100))
     name = "".join(random.choices(string.ascii_letters, k=4)).encode()
@@ -97,7 +97,7 @@ CHANGES: Final[tuple[Callable[[bytearray, Random], None], ...]] = (
 
 
 def mutated(name: str, number: int) -> bytes:
-    """Change a valid file of a format in one to four random ways; `number` is the seed."""
+    """Return a valid file of a format with one to four random changes; `number` is the seed."""
     random = Random(f"{name} {number}")
     content = bytearray(seed(name))
     for _ in range(random.randint(1, 4)):

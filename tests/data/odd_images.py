@@ -26,9 +26,9 @@ def png_of_size(width: int, height: int) -> bytes:
 
 
 def gif_of_size(width: int, height: int) -> bytes:
-    """Make a GIF whose header has this size, but which has the data of one pixel."""
+    """Make a GIF whose header has this size, but whose data has only one pixel."""
     small = encode(Image.new("P", (1, 1)), "GIF")
-    at = small.index(b",")  # The comma begins the image descriptor.
+    at = small.index(b",")  # the comma begins the image descriptor
     return (
         small[:6]
         + struct.pack("<HH", width, height)
@@ -73,8 +73,8 @@ def jpeg_variant(*, marker: int = 0xC0, precision: int = 8, components: int = 3)
 def jpeg_cmyk(*, adobe: bool = True) -> bytes:
     """Draw a CMYK JPEG.
 
-    With `adobe`, the file has Adobe's marker, and its values are inverted. Without `adobe`, the
-    file has no such marker, and its values are not inverted.
+    If `adobe` is true, the file has Adobe's marker, and its values are inverted. Otherwise the file
+    has no such marker, and its values are not inverted.
     """
     image = quadrants().convert("CMYK")
     if adobe:
@@ -85,14 +85,13 @@ def jpeg_cmyk(*, adobe: bool = True) -> bytes:
 
 
 def jpeg_ycck() -> bytes:
-    """Draw a CMYK JPEG stored as YCbCr and black (transform 2 of Adobe's marker)."""
+    """Draw a CMYK JPEG that stores YCbCr and black (transform 2 of Adobe's marker)."""
     cyan, magenta, yellow, black = quadrants().convert("CMYK").split()
-    # A decoder computes cyan, magenta and yellow as white minus the decoded colours, which inverts
-    # these three inks. It does not invert black.
+    # The inks cyan, magenta and yellow are white minus the colours that the decoder finds, so they
+    # are inverted. Black is not.
     bands = Image.merge("RGB", (cyan, magenta, yellow)).convert("YCbCr").split()
     black = ImageChops.invert(black)
-    # Pillow inverts all four bands when it saves the image. The code inverts the bands first, to
-    # cancel Pillow's inversion.
+    # Pillow inverts all four bands when it saves the image. So the code inverts them first.
     stored = ImageChops.invert(Image.merge("CMYK", (*bands, black)))
     body = bytearray(encode(stored, "JPEG", quality=95))
     at = body.index(b"\xff\xee")
@@ -105,7 +104,7 @@ def png(
 ) -> bytes:
     """Write a PNG of any bit depth and colour type.
 
-    Each of its `rows` begins with a filter byte.
+    Each row of pixels in `rows` begins with a filter byte.
     """
     return b"".join(
         [
@@ -119,7 +118,10 @@ def png(
 
 
 def png_with_chunk(name: bytes, body: bytes, whole: bytes = b"") -> bytes:
-    """Insert a chunk before the pixels of a PNG. If `whole` is empty, the PNG is `quadrants`."""
+    """Insert a chunk before the pixels of a PNG file.
+
+    If `whole` is empty, the file shows `quadrants`.
+    """
     whole = whole or encode(quadrants(), "PNG")
     return whole[:33] + _chunk(name, body) + whole[33:]
 
@@ -178,7 +180,7 @@ def gif_of_many(frames: int) -> bytes:
 
 
 def jpeg_segments(body: bytes) -> set[int]:
-    """Return the markers of the segments of a JPEG, up to the start of the pixels."""
+    """Return the markers of a JPEG's segments before the pixels."""
     found, at = set(), 2
     while body[at + 1] != 0xDA:
         assert body[at] == 0xFF
@@ -188,7 +190,7 @@ def jpeg_segments(body: bytes) -> set[int]:
 
 
 def chunks(body: bytes) -> set[bytes]:
-    """Return the names of the chunks of a PNG or a WebP."""
+    """Return the names of the chunks of a PNG or WebP file."""
     found, at = set(), 8 if body.startswith(b"\x89PNG") else 12
     while at < len(body):
         if body.startswith(b"RIFF"):

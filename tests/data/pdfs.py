@@ -1,22 +1,22 @@
-"""Test PDFs, written object by object: valid files, unusual files and broken files."""
+"""Test PDFs, which code writes object by object: valid, unusual and broken files."""
 
 import hashlib
 import struct
 from typing import Final
 
 PAGE: Final = (595, 842)
-"""The media box of an A4 page, in points."""
+"""Width and height of an A4 page, in points."""
 
 QUADRANTS: Final = b"""1 0 0 rg 0 421 297.5 421 re f 0 1 0 rg 297.5 421 297.5 421 re f
 0 0 1 rg 0 0 297.5 421 re f"""
-"""Content of PAGE: red and green above, blue on the lower left, nothing on the lower right."""
+"""Content of a page: red and green above, blue on the lower left, nothing on the lower right."""
 
 _PADDING: Final = bytes.fromhex("28bf4e5e4e758a4164004e56fffa01082e2e00b6d0683e802f0ca9fe6453697a")
-"""The padding of a password (PDF 1.7, algorithm 3.2)."""
+"""The bytes that fill up a password (PDF 1.7, algorithm 3.2)."""
 
 
 def write(objects: dict[int, bytes], *, trailer: bytes = b"") -> bytes:
-    """Write a PDF of numbered objects, with its cross-reference table.
+    """Write a PDF with these numbered objects and a cross-reference table.
 
     Object 1 is the catalogue.
     """
@@ -67,7 +67,7 @@ def plain(
     entries: bytes = b"",
     pages: int = 1,
 ) -> bytes:
-    """Write a document whose first page has this media box, this content and these entries."""
+    """Write a document whose first page has this media box, content and further entries."""
     return write(_objects(box=box, content=content, entries=entries, pages=pages))
 
 
@@ -81,9 +81,9 @@ def see_through() -> bytes:
 
 
 def with_form() -> bytes:
-    """Write a form with a script that would run when a viewer opens the file.
+    """Write a document whose form has a script that runs when a viewer opens the file.
 
-    The field of the form has a green appearance, which covers the page.
+    The form's only field has a green appearance, which covers the page.
     """
     objects = _objects(content=b"", entries=b"/Annots[5 0 R]")
     objects[1] = (
@@ -100,7 +100,7 @@ def with_form() -> bytes:
 
 
 def text() -> bytes:
-    """Write a page of black and red lines in Helvetica. The file does not embed the font."""
+    """Write a page with black and red lines in Helvetica. The file does not embed the font."""
     lines = [
         b"%s rg 1 0 0 1 72 %d Tm (What people send is mostly like this, line %d of a page) Tj"
         % (b"0.8 0 0" if number % 7 == 0 else b"0 0 0", 770 - 16 * number, number)
@@ -147,7 +147,7 @@ def _md5(content: bytes) -> bytes:
 
 
 def encrypted(password: bytes) -> bytes:
-    """Encrypt a document with RC4 of 40 bits (PDF 1.7, section 3.5).
+    """Encrypt a document with 40-bit RC4 (PDF 1.7, section 3.5).
 
     If the password is empty, every reader can open the document.
     """

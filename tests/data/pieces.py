@@ -1,4 +1,4 @@
-"""Parts of file formats, from which tests write files that no encoder would write."""
+"""Parts of file formats, from which tests build files that no encoder would write."""
 
 import struct
 import zlib
@@ -22,15 +22,15 @@ def png_chunk(name: bytes, body: bytes = b"", *, crc: int | None = None) -> byte
 
 
 def png_header(width: int, height: int, *, bits: int = 8, colour: int = 2) -> bytes:
-    """Write the IHDR chunk.
+    """Write the IHDR chunk of a PNG.
 
-    `colour` is the colour type of PNG: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA.
+    `colour` is the PNG colour type: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA.
     """
     return png_chunk(b"IHDR", struct.pack("!IIBBBBB", width, height, bits, colour, 0, 0, 0))
 
 
 def png(*chunks: bytes) -> bytes:
-    """Write a PNG: the signature, these chunks, and IEND."""
+    """Write a PNG from its signature, these chunks, and IEND."""
     return PNG_SIGNATURE + b"".join(chunks) + png_chunk(b"IEND")
 
 
@@ -57,13 +57,13 @@ def deflated_zeros(mebibytes: int) -> bytes:
     """
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = deflater.compress(bytes(MIB)) + deflater.flush(zlib.Z_FULL_FLUSH)
-    # The Adler-32 of zeros depends only on the number of the zeros (RFC 1950, 8.2).
+    # The Adler-32 checksum of zeros depends only on how many zeros there are (RFC 1950, 8.2).
     checksum = (mebibytes * MIB % 65521) << 16 | 1
     return b"\x78\xda" + block * mebibytes + b"\x03\x00" + struct.pack("!I", checksum)
 
 
 def segment(marker: int, body: bytes) -> bytes:
-    """Write one segment of a JPEG; `marker` is the second byte of the marker, after FF."""
+    """Write one segment of a JPEG; `marker` is the marker's second byte, after FF."""
     return struct.pack("!BBH", 0xFF, marker, len(body) + 2) + body
 
 
@@ -73,9 +73,9 @@ def with_segments(content: bytes, *segments: bytes) -> bytes:
 
 
 def bits_from_left(numbers: Iterable[tuple[int, int]]) -> bytes:
-    """Pack (value, bits) pairs as JPEG's entropy-coded data.
+    """Pack pairs of a value and its number of bits as JPEG's entropy-coded data.
 
-    The last byte is filled with ones, and a zero byte follows each byte FF.
+    The last byte is filled up with ones. A zero byte is added after each byte FF.
     """
     value, length = 0, 0
     for number, bits in numbers:
@@ -86,7 +86,7 @@ def bits_from_left(numbers: Iterable[tuple[int, int]]) -> bytes:
 
 
 def bits_from_right(numbers: Iterable[tuple[int, int]]) -> bytes:
-    """Pack (value, bits) pairs from the lowest bit up, as WebP's lossless data does."""
+    """Pack pairs of a value and its length in bits, from the lowest bit up, as lossless WebP does."""
     value, length = 0, 0
     for number, bits in numbers:
         value, length = value | number << length, length + bits
@@ -94,7 +94,7 @@ def bits_from_right(numbers: Iterable[tuple[int, int]]) -> bytes:
 
 
 def sub_blocks(content: bytes, *, size: int = 255) -> bytes:
-    """Write the data of a GIF in sub-blocks of `size` bytes (GIF89a, section 15)."""
+    """Divide the data of a GIF into sub-blocks of `size` bytes (GIF89a, section 15)."""
     pieces = (content[at : at + size] for at in range(0, len(content), size))
     return b"".join(bytes([len(piece)]) + piece for piece in pieces) + b"\0"
 
@@ -106,7 +106,7 @@ def gif(*blocks: bytes, width: int = 1, height: int = 1) -> bytes:
 
 
 def gif_frame(width: int = 1, height: int = 1) -> bytes:
-    """Write a GIF frame whose header has this size, but which has the data of one pixel."""
+    """Write a GIF frame whose header has this size, but whose data has only one pixel."""
     return b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x02\x44\x01\0"
 
 
@@ -121,20 +121,20 @@ def webp(*chunks: bytes) -> bytes:
 
 
 def webp_canvas(width: int, height: int, *, animated: bool) -> bytes:
-    """Write the VP8X chunk of a WebP, and in an animation also the chunk that must follow."""
+    """Write the VP8X chunk of a WebP file. In an animation, the required ANIM chunk follows."""
     size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     canvas = riff_chunk(b"VP8X", bytes([2 if animated else 0, 0, 0, 0]) + size)
     return canvas + riff_chunk(b"ANIM", bytes(6)) if animated else canvas
 
 
 def webp_frame(image: bytes, width: int = 1, height: int = 1) -> bytes:
-    """Write one frame of an animation at position 0,0; `image` is the chunk of its pixels."""
+    """Write one frame of a WebP animation at position 0,0; `image` is the chunk with its pixels."""
     size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     return riff_chunk(b"ANMF", bytes(6) + size + bytes(4) + image)
 
 
 def webp_of_one_colour(width: int, height: int) -> bytes:
-    """Write a VP8L chunk of one colour: up to 16384×16384 pixels in 20 bytes.
+    """Write a VP8L chunk of one colour: 20 bytes for up to 16384×16384 pixels.
 
     A code with only one symbol takes no bits (RFC 9649, sections 3.4 and 3.7.2.1).
     """
@@ -146,11 +146,13 @@ def webp_of_one_colour(width: int, height: int) -> bytes:
 
 
 Entry = tuple[int, int, int, bytes]
-"""An entry of an IFD: tag, type, count, and four bytes, which are the value or its offset."""
+"""One entry of a TIFF directory (IFD): tag, type, count, and four bytes with the value or its
+offset.
+"""
 
 
 def exif(entries: Sequence[Entry], *, following: int = 0, rest: bytes = b"") -> bytes:
-    """Write EXIF data of one IFD at offset 8; `following` is the offset of the next IFD."""
+    """Write EXIF data with one IFD at offset 8; `following` is the offset of the next IFD."""
     directory = b"".join(struct.pack("<HHI4s", *entry) for entry in entries)
     head = b"II*\0" + struct.pack("<IH", 8, len(entries))
     return b"Exif\0\0" + head + directory + struct.pack("<I", following) + rest
@@ -162,9 +164,9 @@ def box(name: bytes, body: bytes) -> bytes:
 
 
 def tiff(width: int, height: int, strips: Sequence[bytes], *, rows: int, compression: int) -> bytes:
-    """Write an RGB TIFF whose directory is before the pixels.
+    """Write an RGB TIFF whose directory comes before the pixels.
 
-    Each strip has `rows` rows (TIFF 6.0, section 8).
+    Each strip holds `rows` rows of pixels (TIFF 6.0, section 8).
     """
     numbers = struct.Struct(f"<{len(strips)}I")
     bits_at = 8 + 2 + 9 * 12 + 4

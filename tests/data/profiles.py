@@ -1,4 +1,4 @@
-"""ICC profiles of wide colour spaces and of grey, written from code."""
+"""ICC profiles of wide colour spaces and of grey, which code writes."""
 
 import struct
 from collections.abc import Mapping
@@ -15,13 +15,15 @@ RGB_SPACES: Final[Mapping[str, tuple[tuple[float, ...], float]]] = {
     ),
     "prophoto": ((0.79767, 0.13519, 0.03134, 0.28804, 0.71188, 0.00009, 0.0, 0.0, 0.82491), 1.8),
 }
-"""Wide colour spaces: a matrix and a gamma for each, as published. The matrix, row by row, converts
-linear red, green and blue to XYZ at D50. Display P3 has the curve of sRGB; its gamma here is an
-approximation."""
+"""Wide colour spaces, each with its published matrix and gamma.
+
+The matrix, given row by row, converts linear red, green and blue to XYZ at D50. Display P3 has the
+curve of sRGB; its gamma here is an approximation.
+"""
 
 
 def _icc(space: bytes, tags: Mapping[bytes, bytes]) -> bytes:
-    """Write a display profile of version 2.4 (ICC.1:2001-04, section 6)."""
+    """Write an ICC profile of a display, version 2.4 (ICC.1:2001-04, section 6)."""
     at = 128 + 4 + 12 * len(tags)
     table, data = [struct.pack("!I", len(tags))], b""
     for name, body in tags.items():
@@ -53,7 +55,7 @@ def _xyz(*values: float) -> bytes:
 
 
 def rgb_profile(name: str, *, padding: int = 0) -> bytes:
-    """Write the profile of one of RGB_SPACES, with padding bytes that have no meaning."""
+    """Write the profile of one of RGB_SPACES; `padding` adds bytes without a meaning."""
     matrix, gamma = RGB_SPACES[name]
     tags = {b"wtpt": _xyz(0.9642, 1.0, 0.8249)}
     for place, colour in enumerate((b"r", b"g", b"b")):

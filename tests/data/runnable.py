@@ -98,7 +98,10 @@ BY_BYTES: Final[dict[str, tuple[bytes, str]]] = {
     "exe": (images.PE, "application/x-dosexec"),
     "elf": (images.ELF, "application/x-executable"),
 }
-"""Files by name: their bytes and their type. Each is reserved under every file name."""
+"""Files by name: their bytes and their type.
+
+The type is reserved, so each file is rejected under every file name.
+"""
 
 INNOCENT: Final[dict[str, tuple[bytes, str]]] = {
     "notes about shortcuts": (b"Begin the file with\n[InternetShortcut]\nURL=...\n", "notes.txt"),
@@ -120,5 +123,4 @@ INNOCENT: Final[dict[str, tuple[bytes, str]]] = {
         "info.plist",
     ),
 }
-"""Files that people share, by description: bytes and file name. The service must not refuse these
-files."""
+"""Files that people share, by description: bytes and file name. None of them may be rejected."""

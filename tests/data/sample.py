@@ -1,4 +1,6 @@
-"""A file of the hostile corpus: its row of limits.md, its bytes, its allowed outcomes."""
+"""The description of one file in the hostile corpus: its row of limits.md, its bytes, its allowed
+outcomes.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,18 +8,18 @@ from functools import cached_property
 from typing import Final
 
 Outcome = tuple[str, str | None]
-"""A final state and the code of its reason; None means that the state has no reason."""
+"""A final state of an attachment, and the code of its reason; None if it has no reason."""
 
 
 def rejected(*codes: str) -> frozenset[Outcome]:
-    """Return the outcomes of a file that may only be rejected, for one of these reasons."""
+    """Return the allowed outcomes of a file that must be rejected for one of these reasons."""
     return frozenset(("rejected", code) for code in codes)
 
 
 def ready(*codes: str | None) -> frozenset[Outcome]:
-    """Return the outcomes of a file that may only be `ready`, for one of these reasons.
+    """Return the allowed outcomes of a file that must become `ready`, with one of these reasons.
 
-    With a reason, the file has no thumbnail, unless the reason is `damaged`.
+    With a reason other than `damaged`, the file has no thumbnail.
     """
     return frozenset(("ready", code) for code in codes)
 
@@ -26,19 +28,19 @@ READY: Final = ready(None)
 DAMAGED: Final = ready("damaged")
 EXPENSIVE: Final = ready("too_expensive")
 ANY_OUTCOME: Final = ready(None, "unsupported", "damaged", "too_expensive")
-"""The allowed outcomes of a randomly changed image: all except faults of the service itself."""
+"""The allowed outcomes of a randomly changed image. A fault of the service is not among them."""
 DOCUMENT: Final = ready(None, "damaged", "encrypted", "unsupported")
 """The allowed outcomes of a changed document: the service keeps it, with or without a thumbnail."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One file of the corpus. Its bytes are drawn at the first use, and are always the same.
+    """One file of the corpus. Its bytes are made at the first use, and are always the same.
 
-    `row` is its row of limits.md, or 0 if only contract.md has a rule for the file. `content_types`
-    are the types that the worker may find; an empty set allows any type. If `thumbnail` is true,
-    the file must have a thumbnail when it is `ready` without a reason. If `never_inline` is true,
-    the service must serve the file only as an attachment.
+    `row` is the file's row in limits.md, or 0 if only contract.md has a rule for it.
+    `content_types` are the types that the worker may find; an empty set allows any type. If
+    `thumbnail` is true, the file must have a thumbnail when it is `ready` without a reason. If
+    `never_inline` is true, the service must serve the file only as a download.
     """
 
     row: int
@@ -52,7 +54,7 @@ class Sample:
 
     @property
     def name(self) -> str:
-        """Return the row and the title, as in the id of a test."""
+        """Return the row and the title, as in a test's id."""
         return f"row{self.row}-{self.title}" if self.row else self.title
 
     @cached_property
@@ -73,7 +75,9 @@ def image(
     *,
     never_inline: bool = False,
 ) -> Sample:
-    """Describe an image whose type is found from its bytes; `allowed` are its allowed outcomes."""
+    """Describe an image that the worker identifies by its bytes; `allowed` are its allowed
+    outcomes.
+    """
     return Sample(
         row=row,
         title=title,

@@ -1,4 +1,4 @@
-"""Small valid files of every decoded format, which tests truncate, flip and change."""
+"""Small valid files of every decoded format, from which tests make truncated and changed files."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from tests.data.pieces import tiff
 
 
 def grain(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Draw noise, which compression makes hardly smaller. Every call returns the same pixels."""
+    """Draw noise, which compression hardly makes smaller. Every call returns the same pixels."""
     random = Random(seed)
     return Image.frombytes("RGB", (width, height), random.randbytes(width * height * 3))
 
@@ -27,7 +27,7 @@ def _animation(kind: str) -> bytes:
 
 
 def _scanned() -> bytes:
-    """Draw a TIFF as scanners write it: the directory is first, the pixels are LZW strips."""
+    """Draw a TIFF as scanners write it: first the directory, then the pixels in LZW strips."""
     content = encode(grain(48, 32), "TIFF", compression="tiff_lzw", strip_size=1024)
     with Image.open(io.BytesIO(content)) as image:
         assert isinstance(image, TiffImagePlugin.TiffImageFile)
@@ -37,7 +37,7 @@ def _scanned() -> bytes:
 
 
 def _heif() -> bytes:
-    import pillow_heif  # The package belongs to an optional extra, so only HEIC files import it.
+    import pillow_heif  # only HEIC needs this optional package
 
     file = io.BytesIO()
     pillow_heif.from_pillow(grain(64, 48)).save(file, quality=50)
@@ -57,7 +57,7 @@ ALWAYS: Final[Mapping[str, Callable[[], bytes]]] = {
     "animated.webp": lambda: _animation("WEBP"),
     "pdf": pdfs.plain,
 }
-"""Formats that every worker decodes, by the ending of the file name."""
+"""Formats that every worker decodes, by file name extension."""
 
 MORE: Final[Mapping[str, Callable[[], bytes]]] = {
     "tiff": lambda: encode(grain(48, 32), "TIFF"),
@@ -72,5 +72,5 @@ MORE: Final[Mapping[str, Callable[[], bytes]]] = {
 
 @cache
 def seed(name: str) -> bytes:
-    """Draw a valid file of a format. Later calls return the same bytes from a cache."""
+    """Draw a valid file of a format. A cache returns the same bytes to later calls."""
     return {**ALWAYS, **MORE}[name]()

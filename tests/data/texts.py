@@ -1,4 +1,4 @@
-"""Test files of text and markup in every charset and form, by name."""
+"""Test files of text and markup in many charsets, by name."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""TIFF files with any layout of samples, written from code (TIFF 6.0; BigTIFF)."""
+"""TIFF files with any layout of samples, which code writes (TIFF 6.0; BigTIFF)."""
 
 import struct
 import zlib
@@ -11,7 +11,7 @@ HEIGHT: Final = 32
 TILE: Final = 16
 
 COLOURS: Final = ((220, 40, 40), (40, 200, 60), (50, 60, 210), (240, 240, 240))
-"""The colours of the quarters: top left, top right, bottom left, bottom right."""
+"""The colours of the image's quarters: top left, top right, bottom left, bottom right."""
 
 GREY, RGB, PALETTE, YCBCR = 1, 2, 3, 6
 WHITE_IS_ZERO: Final = 0
@@ -20,7 +20,7 @@ CMYK: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The way in which an image stores its samples.
+    """How a TIFF stores its samples.
 
     The fields have the names of TIFF 6.0, section 8.
     """
@@ -87,7 +87,9 @@ def _pack(values: Sequence[int], layout: Layout) -> bytes:
 
 
 def _area(layout: Layout, left: int, top: int, width: int, height: int) -> list[bytes]:
-    """Return the packed rows of an area: one item per plane, or one item for all samples."""
+    """Return the packed rows of an area of the image: one item for each plane, or one item for all
+    samples.
+    """
     if layout.subsampling:
         return [_subsampled(layout, left, top, width, height)]
     planes = range(layout.samples) if layout.planar else [None]
@@ -105,7 +107,7 @@ def _area(layout: Layout, left: int, top: int, width: int, height: int) -> list[
 
 
 def _subsampled(layout: Layout, left: int, top: int, width: int, height: int) -> bytes:
-    """Return the data units of an area: the luma of each block, then its Cb and Cr.
+    """Return the data units of an area of the image: the luma of each block, then its Cb and Cr.
 
     The order is that of TIFF 6.0, section 21.
     """
@@ -121,7 +123,7 @@ def _subsampled(layout: Layout, left: int, top: int, width: int, height: int) ->
 
 
 def tiff_of(layout: Layout) -> bytes:
-    """Return a TIFF of four quarters with different colours."""
+    """Return a TIFF whose quarters have different colours."""
     width, height = (TILE, TILE) if layout.tiled else (WIDTH, layout.rows_per_strip)
     areas = [
         _area(layout, left, top, width, min(height, HEIGHT - top) if not layout.tiled else height)

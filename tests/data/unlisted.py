@@ -8,7 +8,7 @@ from tests.data.containers import box, file_type, movie, ole_of, zip_of
 from tests.data.writing import jar
 
 SIZE: Final = (6000, 4000)
-"""Width and height, in pixels, of the picture in each camera raw file; its preview is smaller."""
+"""Width and height of the picture in each camera raw file, in pixels. Its preview is smaller."""
 
 _PREVIEW: Final = (160, 120)
 _WIDTH, _HEIGHT, _PHOTOMETRIC, _MAKE, _ORIENTATION = 256, 257, 262, 271, 274
@@ -26,7 +26,7 @@ def tiff(
     magic: bytes | None = None,
     exif: Tags | None = None,
 ) -> bytes:
-    """Return a TIFF header with the first directory, the subfiles (`below`), and Exif."""
+    """Return a TIFF header with its first directory, sub-directories (`below`) and Exif data."""
     start = magic or (b"II*\0" if order == "<" else b"MM\0*")
     out = bytearray(start.ljust(4, b"\0") + struct.pack(f"{order}I", 16) + bytes(8))
     tags = dict(first)
@@ -66,14 +66,14 @@ def _directory(tags: Tags, at: int, order: str) -> bytes:
 
 
 def raw(maker: bytes, order: str = "<") -> bytes:
-    """Return a camera raw file: a preview first, and the data of the sensor in a subfile."""
+    """Return a camera raw file: first a preview, then the sensor's data in a sub-directory."""
     first: Tags = {_WIDTH: _PREVIEW[0], _HEIGHT: _PREVIEW[1], _PHOTOMETRIC: 2, _MAKE: maker + b"\0"}
     sensor: Tags = {_WIDTH: SIZE[0], _HEIGHT: SIZE[1], _PHOTOMETRIC: _SENSOR}
     return tiff(first, {_WIDTH: 800, _HEIGHT: 600, _PHOTOMETRIC: 6}, sensor, order=order)
 
 
 def dng(orientation: int = 1) -> bytes:
-    """Return a DNG whose sensor has margins that are not part of the picture."""
+    """Return a DNG file whose sensor has margins that are not part of the picture."""
     first: Tags = {
         _WIDTH: _PREVIEW[0],
         _HEIGHT: _PREVIEW[1],
@@ -85,14 +85,14 @@ def dng(orientation: int = 1) -> bytes:
 
 
 def cr2() -> bytes:
-    """Return a CR2. Its first directory describes a preview; its Exif data has the true size."""
+    """Return a CR2 file: the first directory describes a preview; the Exif data has the true size."""
     made = bytearray(tiff({_WIDTH: 1536, _HEIGHT: 1024}, exif={40962: SIZE[0], 40963: SIZE[1]}))
     made[8:12] = b"CR\2\0"
     return bytes(made)
 
 
 def panasonic() -> bytes:
-    """Return an RW2. Its directory has the borders of the picture on the sensor."""
+    """Return an RW2 file. Its directory has the borders of the picture on the sensor."""
     return tiff({2: 6100, 3: 4100, 4: 10, 5: 20, 6: 4010, 7: 6020}, magic=b"IIU\0")
 
 
@@ -101,7 +101,7 @@ def olympus(magic: bytes = b"IIRO", order: str = "<") -> bytes:
 
 
 def id3(sound: bytes, length: int = 3000, *, footer: bool = False) -> bytes:
-    """Return audio data after an ID3 tag of `length` bytes, which has a title."""
+    """Return audio data that follows an ID3 tag of `length` bytes with a title."""
     digits = bytes(length >> shift & 127 for shift in (21, 14, 7, 0))
     title = b"TIT2\0\0\0\5\0\0\0Song"
     tag = b"ID3\4\0" + (b"\x10" if footer else b"\0") + digits + title.ljust(length, b"\0")
@@ -115,7 +115,7 @@ def asf(*kinds: str) -> bytes:
         "video": "C0EF19BC4D5BCF11A8FD00805F5C442B",
     }
     stream = bytes.fromhex("9107DCB7B7A9CF118EE600C00C205365")
-    # The next object has the properties of the file.
+    # The next object of the ASF file describes the file itself.
     file = bytes.fromhex("A1DCAB8C47A9CF118EE400C00C205365")
     objects = [file + struct.pack("<Q", 104) + bytes(80)]
     objects += [
@@ -130,7 +130,7 @@ def icon(kind: int = 1, edge: int = 32) -> bytes:
     """Return an icon (kind 1) or a cursor (kind 2) with one black picture."""
     picture = struct.pack("<IiiHH", 40, edge, 2 * edge, 1, 32).ljust(40, b"\0")
     picture += bytes(edge * edge * 5)
-    # A cursor stores its hot spot in these two fields.
+    # In a cursor, these two fields are the coordinates of its hot spot.
     planes, bits = (1, 32) if kind == 1 else (3, 5)
     entry = struct.pack("<BBBBHHII", edge, edge, 0, 0, planes, bits, len(picture), 22)
     return struct.pack("<HHH", 0, kind, 1) + entry + picture
@@ -256,7 +256,7 @@ UNLISTED: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
     ),
     "unix-archive-of-a-zip": (lambda: unix_archive(zip_of([("a", b"")])), "application/x-archive"),
 }
-"""Files by name: the function that makes the bytes, and the type that must be found."""
+"""Files by name: the function that makes the bytes, and the type that the worker must find."""
 
 
 def _jpeg_2000(brand: bytes) -> bytes:

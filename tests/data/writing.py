@@ -1,4 +1,4 @@
-"""Writers of documents, archives, films and texts, and the constants that these writers share."""
+"""Functions that write documents, archives, films and texts, and the constants that they share."""
 
 import io
 import json
@@ -10,8 +10,10 @@ from typing import Final
 from tests.data.containers import box, file_type, movie, ole_of, zip_of
 
 HEAD: Final = 64 * 1024
-"""The number of first bytes that are read of every file. A test file with `far` in its name has
-its signature after these bytes."""
+"""The number of bytes that the worker reads first of every file.
+
+A test file with `far` in its name has its signature after these bytes.
+"""
 WORDS: Final = b"Every good boy deserves a second chance; so do girls.\n"
 CLASS_FILE: Final = b"\xca\xfe\xba\xbe\x00\x00\x00\x34" + bytes(60)
 XML: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -21,7 +23,7 @@ MANIFEST: Final = ("META-INF/MANIFEST.MF", b"Manifest-Version: 1.0\r\nMain-Class
 def ooxml(main_part: str, *, macros: bool = False, first: str = "", filling: int = 0) -> bytes:
     """Write an Office document.
 
-    If `first` is not empty, it names an additional first entry; `filling` is the number of bytes of
+    If `first` is not empty, it names an additional first entry. `filling` is the number of bytes in
     the media file.
     """
     folder = main_part.partition("/")[0]
@@ -55,7 +57,10 @@ def jar(
     manifest: str = MANIFEST[0],
     name_bytes: int = 12,
 ) -> bytes:
-    """Write a Java archive. `before` and `after` count the entries around its manifest."""
+    """Write a Java archive.
+
+    `before` and `after` are the numbers of entries before and after its manifest.
+    """
     other = [(f"a/{index:0{name_bytes}}.txt", b"") for index in range(before + after)]
     entries = [*other[:before], (manifest, MANIFEST[1]), *other[before:], ("A.class", CLASS_FILE)]
     return zip_of(entries, prefix=prefix, comment=comment)
@@ -74,7 +79,7 @@ def jar_that_looks_like_docx() -> bytes:
 
 
 def jar_after_other_end() -> bytes:
-    """Write a Java archive followed by bytes that resemble the end record of another archive."""
+    """Write a Java archive followed by bytes that resemble the end record of another ZIP."""
     return jar() + b"PK\5\6" + bytes(4) + struct.pack("<HHIIH", 9, 9, 414, 7, 5) + bytes(90)
 
 
@@ -84,9 +89,9 @@ def apk(filling: int = 0) -> bytes:
 
 
 def plain_zip(filling: int = 0) -> bytes:
-    """Write a plain ZIP of texts and of a Java archive.
+    """Write a ZIP archive that holds a text and a Java archive.
 
-    An embedded Java archive does not make the ZIP a Java archive.
+    The embedded Java archive does not make the whole file a Java archive.
     """
     return zip_of([("words.txt", WORDS), ("fill.bin", bytes(filling)), ("lib.jar", jar())])
 
@@ -114,9 +119,9 @@ def film(
     last: bool = False,
     table_bytes: int = 0,
 ) -> bytes:
-    """Write a film with tracks of these handlers.
+    """Write a film whose tracks have these handlers.
 
-    With `last`, the `moov` box follows the samples. Otherwise, the `moov` box precedes the samples.
+    If `last` is true, the `moov` box follows the samples. Otherwise it precedes them.
     """
     samples, about = box(b"mdat", bytes(filling)), movie(*handlers, table_bytes=table_bytes)
     parts = [samples, about] if last else [about, samples]
@@ -124,9 +129,9 @@ def film(
 
 
 def film_of_long_parts(*handlers: bytes) -> bytes:
-    """Write a film with 64-bit lengths: its samples have a length of eight bytes.
+    """Write a film whose samples have a 64-bit length, so their length field has eight bytes.
 
-    Its `moov` extends to the end of the file.
+    Its `moov` box extends to the end of the file.
     """
     samples = struct.pack("!I4sQ", 1, b"mdat", 16 + HEAD) + bytes(HEAD)
     about = movie(*handlers)
@@ -134,7 +139,7 @@ def film_of_long_parts(*handlers: bytes) -> bytes:
 
 
 def quicktime_without_type() -> bytes:
-    """Write a film as old versions of QuickTime did, without an `ftyp` box."""
+    """Write a film without an `ftyp` box, as old versions of QuickTime did."""
     return box(b"wide") + box(b"mdat", bytes(2000)) + movie(b"vide")
 
 
@@ -150,7 +155,7 @@ def svg(before: str = "", *, encoding: str = "utf-8", name: str = "svg") -> byte
 
 
 def pdf(junk: bytes = b"") -> bytes:
-    """Write an empty document of one page, after `junk`.
+    """Write an empty document of one page; `junk` comes before it.
 
     The offsets in its cross-reference table are correct only without junk.
     """
@@ -173,7 +178,7 @@ def pdf(junk: bytes = b"") -> bytes:
 
 
 def long_json() -> bytes:
-    """Write a JSON text that is longer than the part that the service reads."""
+    """Write a JSON text that is longer than the part that the worker reads."""
     rows = [
         {"id": n, "name": 'a, "b" [c] {d}', "on": n % 2 == 0, "x": [1.5e3]} for n in range(3000)
     ]
@@ -181,4 +186,4 @@ def long_json() -> bytes:
 
 
 Document = tuple[Callable[[], bytes], str, str]
-"""The function that makes the bytes, the client's file name, and the true type."""
+"""A test file: the function that makes its bytes, the client's file name, and the true type."""

@@ -1,1 +1,1 @@
-"""Shared parts of the tests: servers, processes, requests, and queries that read rows."""
+"""Parts that several tests share: servers, processes, requests, and queries that read rows."""

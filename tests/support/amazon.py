@@ -1,7 +1,7 @@
-"""A stand-in for Amazon SNS: a TLS server whose certificates the tests' own authority signs.
+"""A stand-in for Amazon SNS: a TLS server with certificates of the tests' own authority.
 
-Every host name resolves to this server, and the server records each request. So a test can assert
-that the service sent no request.
+The resolver leads every host name to this server, and the server records each request. So a test
+can assert that the service sent no request.
 """
 
 import asyncio
@@ -43,13 +43,13 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 def new_key() -> rsa.RSAPrivateKey:
-    """Make an RSA key of the same size as the keys of SNS."""
+    """Make an RSA key of 2,048 bits, the length of the keys of SNS."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority of the tests."""
+    """A certificate authority that only the tests trust."""
 
     key: PrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
 
@@ -60,7 +60,10 @@ class Authority:
         authority: bool = False,
         days: tuple[float, float] = (-1, 1),
     ) -> x509.Certificate:
-        """Make a certificate for a key and names; its validity is given in days from now."""
+        """Make a certificate for a key and host names.
+
+        `days` is the start and the end of its validity, in days from now.
+        """
         now = datetime.now(UTC)
         issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the tests' authority")])
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
@@ -107,7 +110,7 @@ def pem(certificate: x509.Certificate) -> bytes:
 
 @dataclass(kw_only=True)
 class Reply:
-    """The response of the server to requests for one address."""
+    """The response of the server to requests for one path."""
 
     body: bytes = b""
     status: int = 200
@@ -180,7 +183,10 @@ class Amazon(AbstractResolver):
     def sign(
         self, document: dict[str, Any], key: rsa.RSAPrivateKey | None = None, **how: Any
     ) -> dict[str, Any]:
-        """Sign a message by its SignatureVersion; `how` may replace the digest or the scheme."""
+        """Return a copy of an SNS message with a signature as its SignatureVersion requires.
+
+        `how` may replace the digest or the signature scheme.
+        """
         names = NOTIFICATION if document["Type"] == "Notification" else CONFIRMATION
         text = "".join(f"{name}\n{document[name]}\n" for name in names if name in document)
         first = document.get("SignatureVersion") == "1"

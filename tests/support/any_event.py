@@ -1,4 +1,6 @@
-"""Hypothesis strategies for events of any content, and the function that posts such events."""
+"""Hypothesis strategies for events of any content, and the function that posts such events to the
+API.
+"""
 
 import asyncio
 import json
@@ -28,11 +30,14 @@ thorough = settings(
 
 COUNTS = {"recorded", "no_effect", "ignored", "unreadable"}
 ANSWERED_WITHIN_S = 10
-"""The time for an answer, in seconds. A source waits only 3 s, but the test machine is busy."""
+"""The time in seconds within which the API must answer an event.
+
+A source waits only 3 s, but the test machine is busy.
+"""
 
 
 async def feed(service: Service, body: bytes, headers: dict[str, str] | None = None) -> Answer:
-    """Post a body with a valid token, and assert that the API accepts the body in time."""
+    """Post a body with a valid events token, and assert that the API accepts the body in time."""
     authorization = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
     async with asyncio.timeout(4 * ANSWERED_WITHIN_S):
         answer = await deliver(service, body, {**authorization, **(headers or {})})
@@ -50,7 +55,7 @@ JSON = st.recursive(
 
 
 def of_no_attachment(sample: Any) -> Any:
-    """Copy a sample event, with the tests' bucket and the id of no existing attachment."""
+    """Copy a sample event, but name the tests' bucket and an attachment id that does not exist."""
     written = json.dumps(sample)
     for old, new in (
         (partition(4), partition(MAX_ID)),
@@ -66,13 +71,14 @@ def of_no_attachment(sample: Any) -> Any:
 MESSAGES = [
     of_no_attachment(sample)
     for sample in SAMPLES.values()
-    # A token alone does not make the service accept a subscription confirmation of SNS.
+    # Exclude subscription confirmations of SNS: the service does not accept one because of the
+    # token alone.
     if not (isinstance(sample, dict) and "Token" in sample)
 ]
 
 
 def bent(samples: Sequence[Any]) -> st.SearchStrategy[Any]:
-    """Return a strategy for messages that each differ from a sample message in one place."""
+    """Return a strategy for messages that each differ from a sample message in one member."""
     return st.sampled_from(samples).flatmap(
         lambda sample: st.builds(
             lambda place, value: put(json.loads(json.dumps(sample)), place, value),

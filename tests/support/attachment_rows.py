@@ -1,4 +1,4 @@
-"""A row, settings and times from which tests make documents and addresses."""
+"""A row of `attachments`, settings and times; tests make JSON:API documents and links from them."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -68,5 +68,5 @@ ROW = Attachment(
 def write_resource(
     row: Attachment, *, made: Settings | None = None, **asked: Any
 ) -> dict[str, Any]:
-    """Return the JSON:API resource of a row."""
+    """Return the JSON:API resource that the API makes of a row in `attachments`."""
     return Documents(made or make_link_settings()).resource(row, origin=ORIGIN, now=NOW, **asked)

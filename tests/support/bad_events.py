@@ -1,4 +1,4 @@
-"""Shared parts of the tests of bad events: counts of an answer, and the dialects as test cases."""
+"""Shared parts of the tests of bad events: counts in an answer, and dialects as test cases."""
 
 import pytest
 
@@ -10,7 +10,10 @@ IGNORED = {"recorded": 0, "no_effect": 0, "ignored": 1, "unreadable": 0}
 def every(
     row: int, dialects: tuple[Dialect, ...] = DIALECTS, name: str = "dialect"
 ) -> pytest.MarkDecorator:
-    """Return a decorator that runs a test of one row of the matrix with every dialect."""
+    """Return a decorator that runs a test once for every dialect.
+
+    `row` is the row of safety.md's table, and is part of each case's id.
+    """
     return pytest.mark.parametrize(
         name, dialects, ids=[f"row{row}-{dialect.name}" for dialect in dialects]
     )

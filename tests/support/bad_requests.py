@@ -1,4 +1,4 @@
-"""Shared parts of the tests of bad requests: an API with attachments of two organizations."""
+"""Shared parts of the tests of bad requests: an API that holds attachments of two organizations."""
 
 import asyncio
 import json
@@ -14,8 +14,8 @@ from tests.support.service import MEDIA_TYPE, Answer, Client, Service
 PATH = "/api/v2/attachments"
 BULK = f"{MEDIA_TYPE}; ext=bulk"
 
-# Each status maps to its titles, and to its detail if only one detail exists (contract.md, "General
-# errors").
+# Each status maps to the titles that an error may have, and to its detail if only one detail exists
+# (contract.md, "General errors").
 WORDS: dict[int, tuple[set[str], str | None]] = {
     400: (
         {
@@ -52,17 +52,17 @@ class Target:
 
     @property
     def client(self) -> Client:
-        """The client of the caller."""
+        """Return the HTTP client that sends the caller's token."""
         return self.service.client
 
     async def rows(self) -> list[str]:
-        """Read all rows that the service stores."""
+        """Return every row of `attachments` as text."""
         found = await self.service.database.fetch("SELECT a::text FROM attachments AS a ORDER BY 1")
         return [row[0] for row in found]
 
 
 def assert_refused(answer: Answer, status: int) -> None:
-    """Check that a response is an error document of the contract and shows no internal detail."""
+    """Assert that a response is an error document of the contract and shows no internal detail."""
     assert answer.status == status, answer.body
     assert answer.headers["Content-Type"] == f"{MEDIA_TYPE}; charset=utf-8"
     assert answer.document.keys() == {"errors"}
@@ -82,7 +82,9 @@ def assert_refused(answer: Answer, status: int) -> None:
 async def exchange(
     target: Target, *pieces: bytes, within_s: float = 5, closes: bool = False
 ) -> Answer:
-    """Send raw bytes and read the response; check that the connection ends if it must end.
+    """Send raw bytes to the API and read the response.
+
+    If `closes` is true, assert that the API then closes the connection.
 
     The placeholders `{host}`, `{auth}` and `{id}` in the bytes are replaced by their values.
     """

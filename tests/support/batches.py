@@ -14,7 +14,9 @@ SIDE_BY_SIDE = 8
 
 
 async def upload_all(service: Service, files: Sequence[tuple[str, bytes]]) -> list[str]:
-    """Upload files, each given as a name and bytes, and return the attachment ids in that order."""
+    """Upload files, each given as its name and its bytes, and return the attachment ids in the same
+    order.
+    """
     places = asyncio.Semaphore(SIDE_BY_SIDE)
 
     async def upload(name: str, content: bytes) -> str:
@@ -25,7 +27,7 @@ async def upload_all(service: Service, files: Sequence[tuple[str, bytes]]) -> li
 
 
 async def settle_all(service: Service, ids: Sequence[str]) -> list[str]:
-    """Wait as long as clients would wait, and return the ids that are still in no final state."""
+    """Wait until the attachments are settled, and return the ids that are not settled in time."""
     numbers = [int(attachment_id) for attachment_id in ids]
     deadline = time.monotonic() + 30 + len(ids)
     while True:
@@ -47,7 +49,7 @@ def worker_of(service: Service) -> psutil.Process:
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """The response that a browser gets when it follows a link."""
+    """The parts of a response that decide what a browser does with a file."""
 
     status: int
     content_type: str
@@ -56,7 +58,9 @@ class Served:
 
 
 async def follow(client: Client, url: str) -> Served:
-    """Follow a link of the API, with its redirects, as a browser does."""
+    """Request a link of the API, follow its redirects as a browser does, and return the last
+    response.
+    """
     async with client.session.get(url) as answer:
         return Served(
             status=answer.status,
@@ -67,7 +71,10 @@ async def follow(client: Client, url: str) -> Served:
 
 
 def outcome(resource: Any) -> tuple[str, str | None]:
-    """Return the state of a resource and the code of its reason, or None without a reason."""
+    """Return the state of a resource and the code of its reason.
+
+    The code is None if the resource has no reason.
+    """
     reason = resource["meta"].get("reason")
     return resource["meta"]["state"], reason and reason["code"]
 

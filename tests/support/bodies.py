@@ -1,4 +1,4 @@
-"""Requests with headers and bodies that tests make without a server."""
+"""Functions that make requests with headers and bodies without a server."""
 
 from typing import Any
 
@@ -17,5 +17,5 @@ def make_request(*headers: tuple[str, str], payload: Any = None) -> web.Request:
 
 
 def status_of(problem: pytest.ExceptionInfo[Problem]) -> int:
-    """Return the HTTP status of the problem that is raised."""
+    """Return the HTTP status of the `Problem` that pytest has caught."""
     return problem.value.status

@@ -1,4 +1,4 @@
-"""A real Chromium, driven by Playwright, and what tests do on a page with the upload element."""
+"""A real Chromium that Playwright drives, and a user's actions on a page with the element."""
 
 import os
 from base64 import b64encode
@@ -20,12 +20,13 @@ from tests.support.chromium import CHROMIUM
 from tests.support.local import ROOT
 
 SCREENSHOTS = ROOT / ".screenshots"
-"""Git ignores this folder."""
+"""The folder for screenshots of pages. Git ignores it."""
 
 STRANGER = "app.example"
-"""A host that the browser finds on this machine, but that is not loopback by its name."""
+"""A host name that the browser resolves to this machine, but does not treat as loopback."""
 
-# Chromium would look up hosts of its maker at its start, which must not be reached from a test.
+# Without these options Chromium looks up hosts of its maker at start, but a test may not use the
+# internet.
 OPTIONS = (
     "--disable-gpu",
     "--disable-quic",
@@ -37,12 +38,12 @@ OPTIONS = (
 )
 
 BUSY = ("waiting", "uploading", "connection lost", "processing")
-"""Beginnings of the texts of an upload that has not ended."""
+"""The first words of the texts that the element shows for an upload that has not ended."""
 
 PHOTO = gradient_photo()
 
 EXPECTED = "Failed to load resource: "
-"""The beginning of what Chromium logs of an answer that refuses, such as a reserved name."""
+"""The start of what Chromium logs for an error answer, as for a reserved name."""
 
 ADD = """
 (files) => {
@@ -56,18 +57,18 @@ ADD = """
 
 
 def chosen(name: str, data: bytes = PHOTO, media_type: str = "image/jpeg") -> FilePayload:
-    """Return a file for a file chooser."""
+    """Return a file in the form that Playwright's file chooser takes."""
     return {"name": name, "mimeType": media_type, "buffer": data}
 
 
 def transferred(name: str, data: bytes = PHOTO, media_type: str = "image/jpeg") -> dict[str, str]:
-    """Return a file for `UploadView.transfer`."""
+    """Return a file in the form that `UploadView.transfer` takes."""
     return {"name": name, "type": media_type, "bytes": b64encode(data).decode()}
 
 
 @asynccontextmanager
 async def running_browser() -> AsyncIterator[BrowserContext]:
-    """Run a headless Chromium; yields an empty profile."""
+    """Run a headless Chromium, and yield a context with an empty profile."""
     # As root, Chromium starts only without its sandbox.
     options = [*OPTIONS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     async with async_playwright() as playwright:
@@ -83,7 +84,8 @@ async def running_browser() -> AsyncIterator[BrowserContext]:
 class UploadView:
     """A page with one upload element.
 
-    `faults` holds what the browser's log calls an error; `client` is the address of the module.
+    `faults` holds the messages that the browser logs as errors. `client` is the address of the
+    JavaScript module of the upload element.
     """
 
     def __init__(self, page: Page) -> None:
@@ -99,13 +101,16 @@ class UploadView:
             self.faults.append(line.text)
 
     async def choose(self, *files: FilePayload) -> None:
-        """Choose files by a click on the button."""
+        """Click the element's button, and choose files in the file chooser."""
         async with self.page.expect_file_chooser() as chosen:
             await self.element.locator(".choose").click()
         await (await chosen.value).set_files(files)
 
     async def transfer(self, kind: str, files: Sequence[dict[str, str]]) -> None:
-        """Drop or paste files: `kind` is the event, a file has `name`, `type`, `bytes` (Base64)."""
+        """Drop or paste files: `kind` is the name of the event.
+
+        Each file has the members `name`, `type` and `bytes` (in Base64).
+        """
         transfer = await self.page.evaluate_handle(ADD, list(files))
         if kind == "paste":
             await self.page.evaluate(
@@ -119,7 +124,7 @@ class UploadView:
         await zone.dispatch_event("drop", {"dataTransfer": transfer})
 
     async def states(self) -> list[str]:
-        """Return the text of each upload in the list."""
+        """Return the text that the element shows for each upload."""
         return await self.element.locator(".state").all_inner_texts()
 
     async def ended(self, count: int) -> list[str]:
@@ -134,13 +139,13 @@ class UploadView:
         return await self.states()
 
     async def picture(self, name: str) -> None:
-        """Write a screenshot into SCREENSHOTS."""
+        """Write a screenshot of the page into SCREENSHOTS."""
         SCREENSHOTS.mkdir(exist_ok=True)
         await self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
 
 class Network:
-    """The network of one page, which the browser can slow down and cut."""
+    """The network of one page; the browser can slow down this network and cut it."""
 
     def __init__(self, session: CDPSession) -> None:
         self._session = session
@@ -151,7 +156,10 @@ class Network:
         return cls(await context.new_cdp_session(view.page))
 
     async def limit(self, *, bytes_per_s: int, offline: bool = False) -> None:
-        """Limit what is sent; -1 is no limit. `offline` also ends requests that are running."""
+        """Limit the page's upload speed; -1 means no limit.
+
+        `offline` also aborts the requests that are in progress.
+        """
         conditions = {
             "offline": offline,
             "latency": 0,
@@ -162,7 +170,7 @@ class Network:
 
 
 async def opened(context: BrowserContext, url: str) -> UploadView:
-    """Open an address in a new page."""
+    """Open an address in a new page, and wait until the upload element is shown."""
     view = UploadView(await context.new_page())
     await view.page.goto(url)
     await view.element.locator(".choose").wait_for()

@@ -1,4 +1,4 @@
-"""A headless Chromium that a test drives by the DevTools protocol."""
+"""A headless Chromium that a test drives through the DevTools protocol."""
 
 import asyncio
 import itertools
@@ -21,9 +21,9 @@ ANSWER_S = 30
 
 
 class Page:
-    """The one page of a browser. `faults` holds its errors: of scripts, the console, the network.
+    """The one page of a browser. `faults` holds the errors of scripts, the console and the network.
 
-    Source of the commands: https://chromedevtools.github.io/devtools-protocol.
+    The source of the commands is https://chromedevtools.github.io/devtools-protocol.
     """
 
     def __init__(self, connection: aiohttp.ClientWebSocketResponse) -> None:
@@ -33,7 +33,7 @@ class Page:
         self._answers: dict[int, asyncio.Future[Any]] = {}
 
     async def command(self, method: str, **parameters: Any) -> Any:
-        """Send a command and return its result."""
+        """Send a DevTools command and return its result."""
         number = next(self._numbers)
         answered = self._answers[number] = asyncio.get_running_loop().create_future()
         await self._connection.send_json({"id": number, "method": method, "params": parameters})
@@ -43,7 +43,9 @@ class Page:
         return answer["result"]
 
     async def evaluate(self, script: str) -> Any:
-        """Evaluate an expression in the page; a promise is awaited."""
+        """Return the value of a JavaScript expression in the page; if it is a promise, wait for its
+        result.
+        """
         found = await self.command(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
@@ -61,7 +63,7 @@ class Page:
         await until(complete, within_s=ANSWER_S)
 
     async def choose_file(self, selector: str, path: Path) -> None:
-        """Choose a file in a field of a form, as a user does."""
+        """Choose a file in the form field that a CSS selector names, as a user does."""
         root = await self.command("DOM.getDocument")
         found = await self.command(
             "DOM.querySelector", nodeId=root["root"]["nodeId"], selector=selector
@@ -69,7 +71,7 @@ class Page:
         await self.command("DOM.setFileInputFiles", nodeId=found["nodeId"], files=[str(path)])
 
     async def read(self) -> None:
-        """Take answers and events from the browser, until the connection ends."""
+        """Receive answers and events from the browser until the connection ends."""
         async for message in self._connection:
             document = json.loads(message.data)
             if "id" in document:
@@ -80,7 +82,10 @@ class Page:
 
 @asynccontextmanager
 async def running_chromium(folder: Path, *options: str) -> AsyncIterator[Page]:
-    """Run a browser with an empty profile in a folder, and further options."""
+    """Run a headless Chromium and yield its page.
+
+    The empty profile is in `folder`; `options` are further options of Chromium.
+    """
     assert CHROMIUM is not None
     process = await asyncio.create_subprocess_exec(
         CHROMIUM,
@@ -92,7 +97,7 @@ async def running_chromium(folder: Path, *options: str) -> AsyncIterator[Page]:
         "--disable-dev-shm-usage",
         "--disable-background-networking",
         "--no-proxy-server",
-        # Chromium's sandbox refuses to run as root, which containers mostly are.
+        # Chromium's sandbox does not start as root, and most containers run as root.
         *(["--no-sandbox"] if os.geteuid() == 0 else []),
         *options,
         "about:blank",

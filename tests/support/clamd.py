@@ -1,6 +1,7 @@
-"""A real clamd with two signatures of the tests' own: of the EICAR test file, and of MARKER.
+"""A real clamd that knows only two signatures: one for the EICAR test file and one for MARKER.
 
-The program is in Debian's package `clamav-daemon`. freshclam and the real signatures are not used.
+The program is in Debian's package `clamav-daemon`. freshclam and ClamAV's own signatures are not
+used.
 """
 
 import asyncio
@@ -21,11 +22,13 @@ from tests.support.service import until
 PROGRAM = shutil.which("clamd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 MARKER = b"THE-MARKER-OF-A-TEST-FILE"
-"""Bytes that clamd finds anywhere in a file."""
+"""Bytes that clamd reports as malware, at any position in a file."""
 
 EICAR_NAME = "Test.Eicar.UNOFFICIAL"
 MARKER_NAME = "Test.Marker.UNOFFICIAL"
-"""The names of the signatures; clamd adds the suffix to all that are not ClamAV's own."""
+"""The names that clamd reports for the two signatures; clamd adds the suffix to signatures that are
+not ClamAV's own.
+"""
 
 START_S = 30
 
@@ -42,13 +45,15 @@ TemporaryDirectory {folder}
 
 
 def need_clamd() -> None:
-    """Skip the calling module if clamd is missing; the report has one line for all modules."""
+    """Skip the calling test module if clamd is not installed; pytest then reports one line for all
+    modules.
+    """
     if PROGRAM is None:
         pytest.skip("clamd is missing: install the package clamav-daemon", allow_module_level=True)
 
 
 class ClamdProcess:
-    """A running clamd; `url` and `socket_url` are its two addresses."""
+    """A running clamd. `url` is its TCP address, `socket_url` its Unix socket."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
@@ -58,9 +63,9 @@ class ClamdProcess:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self, limits: Mapping[str, str] | None = None, *, eicar: bool = True) -> None:
-        """Start the program and wait until it listens; `limits` are settings of clamd.conf.
+        """Start clamd and wait until it listens; `limits` are settings of clamd.conf.
 
-        Without `eicar` it does not know the EICAR test file.
+        If `eicar` is false, clamd does not know the EICAR test file.
         """
         assert PROGRAM is not None
         signatures = self.folder / "signatures"
@@ -97,17 +102,17 @@ class ClamdProcess:
         await until(listens, within_s=START_S)
 
     def freeze(self) -> None:
-        """Stop the process; the kernel still accepts connections for it."""
+        """Suspend clamd; the kernel still accepts connections to its ports."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let the process go on."""
+        """Resume clamd after `freeze`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
     async def kill(self) -> None:
-        """Kill the process; it may be started again."""
+        """Kill clamd; `start` may then start it again."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
@@ -115,7 +120,7 @@ class ClamdProcess:
 
 @asynccontextmanager
 async def running_clamd(folder: Path, **limits: str) -> AsyncIterator[ClamdProcess]:
-    """Run a clamd in a folder."""
+    """Run a clamd that keeps its files in `folder`, and yield it."""
     clamd = ClamdProcess(folder, choose_port())
     try:
         await clamd.start(limits)

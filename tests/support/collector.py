@@ -1,4 +1,6 @@
-"""A trace collector: an HTTP server that accepts OTLP in protobuf, as OpenTelemetry's Collector."""
+"""A trace collector: an HTTP server that accepts OTLP in protobuf, as OpenTelemetry's Collector
+does.
+"""
 
 import gzip
 from collections.abc import AsyncIterator, Callable
@@ -40,9 +42,10 @@ class SeenSpan:
 
 @dataclass(kw_only=True)
 class Collector:
-    """A collector on loopback. It answers with `status`; `headers` are those of the last request.
+    """A trace collector on loopback. It answers every export with `status`.
 
-    `raw` has the bytes of all requests after decompression.
+    `headers` are the header fields of the last request. `raw` is the bytes of all requests after
+    decompression.
     """
 
     url: str = ""
@@ -53,14 +56,14 @@ class Collector:
     requests: int = 0
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Read the spans of one export."""
+        """Store the spans of one export request."""
         self.requests += 1
         self.headers = {name.lower(): value for name, value in request.headers.items()}
         if self.status != OK:
             return web.Response(status=self.status)
         assert request.content_type == "application/x-protobuf"
         body = await request.read()
-        if body[:2] == b"\x1f\x8b":  # a server of aiohttp may leave the body compressed
+        if body[:2] == b"\x1f\x8b":  # the HTTP server may not have decompressed the body
             body = gzip.decompress(body)
         self.raw += body
         self.spans += _read(ExportTraceServiceRequest.FromString(body))
@@ -68,14 +71,14 @@ class Collector:
         return web.Response(body=answer, content_type="application/x-protobuf")
 
     def of(self, trace_id: str) -> list[SeenSpan]:
-        """Return the spans of a trace in the order of their beginnings."""
+        """Return the spans of a trace in the order in which they began."""
         found = (each for each in self.spans if each.trace_id == trace_id)
         return sorted(found, key=lambda each: each.started_at)
 
     async def wait_for(
         self, wanted: Callable[[SeenSpan], bool], *, within_s: float = 20
     ) -> SeenSpan:
-        """Wait until a span arrives for which `wanted` is true."""
+        """Wait until a span arrives for which `wanted` returns true, and return this span."""
 
         async def found() -> SeenSpan | None:
             return next((each for each in self.spans if wanted(each)), None)

@@ -1,4 +1,4 @@
-"""Error reports of commands that run and fail inside the test's own process."""
+"""A check of the error line that a command prints when it fails inside the test's own process."""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""The `attachments` command as a process beside a service under test."""
+"""Functions that run the `attachments` command as a process, with the settings of a service under
+test.
+"""
 
 import asyncio
 import json
@@ -35,7 +37,10 @@ class Ended:
 
 
 async def command(service: Service, *arguments: str, **overrides: str) -> Ended:
-    """Run `attachments …` with a service's settings; overrides are settings by lower-case name."""
+    """Run `attachments …` with a service's settings.
+
+    `overrides` are further settings, each by its name in lower case.
+    """
     changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
     status, out, err = await asyncio.to_thread(
         run_module,
@@ -47,7 +52,7 @@ async def command(service: Service, *arguments: str, **overrides: str) -> Ended:
 
 
 def commands(group: object, *words: str) -> Iterator[tuple[str, ...]]:
-    """List all commands of a command line; each command is a list of words."""
+    """Yield all commands of a click group; each command is a tuple of words."""
     members = getattr(group, "commands", None)
     if members is None:
         yield words
@@ -60,7 +65,10 @@ EVERY = sorted(" ".join(words) for words in commands(typer.main.get_command(app)
 
 
 async def reconciled(service: Service, *options: str) -> tuple[int, dict[int, str], Any]:
-    """Run `attachments reconcile`; return the exit status, the kinds by id, and the document."""
+    """Run `attachments reconcile --json`.
+
+    Return the exit status, the kind of difference for each attachment id, and the whole document.
+    """
     ended = await command(service, "reconcile", "--json", *options)
     assert ended.err == "", ended.err
     document = json.loads(ended.out)

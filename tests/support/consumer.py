@@ -1,4 +1,4 @@
-"""A consumer of a queue as a process that tests can watch, stop and kill."""
+"""The process `attachments consume`, which tests can watch, stop and kill."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ PROGRAM = ("-m", "deploy.cli", "consume")
 
 
 class ConsumerProcess:
-    """The process `attachments consume`; `program` is the argument list of Python."""
+    """The process `attachments consume`; `program` is the argument list for Python."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class ConsumerProcess:
         return self
 
     def log(self) -> str:
-        """Return everything that the process has logged so far."""
+        """Return all output that the process has written so far."""
         return os.pread(self._log.fileno(), 10_000_000, 0).decode(errors="replace")
 
     async def logs(self, words: str, *, within_s: float = 30) -> None:

@@ -1,4 +1,4 @@
-"""Copies of objects that a `temp_url` requests."""
+"""Functions for attachments whose file the service copies from the object that `temp_url` names."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ async def source(bucket: "S3Client", service: Service, name: str, content: bytes
 
 
 async def copied(service: Service, url: str, name: str = "photo.jpg") -> Any:
-    """Create an attachment whose `temp_url` is a source, and return its resource."""
+    """Create an attachment whose `temp_url` is the given address, and return its resource."""
     return (await service.client.create(name, temp_url=url))["data"]
 
 
@@ -35,5 +35,5 @@ async def create_many(client: Client, url: str, count: int) -> Answer:
 
 
 def is_copy(_link: object, data: bytes) -> bool:
-    """Return True if the bytes of a request ask the store for a copy."""
+    """Return True if the bytes of an HTTP request ask the store to copy an object."""
     return b"x-amz-copy-source" in data.lower()

@@ -1,4 +1,4 @@
-"""Create requests of the contract, and the form fields in their responses."""
+"""Functions that send create requests, and that check the form fields in the answers."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ async def post(client: Client, attributes: Mapping[str, Any]) -> Answer:
 
 
 async def count(client: Client) -> int:
-    """Count the attachments of the organization."""
+    """Return the number of attachments of the client's organization."""
     answer = await client.request("GET", PATH)
     total: int = answer.document["meta"]["total_count"]
     return total
@@ -32,7 +32,9 @@ def expected_fields(
     content_type: str | None = None,
     token: str | None = None,
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return the expected policy document, and `aws_policy` without policy and signature."""
+    """Return the expected policy document, and the expected `aws_policy` without `policy` and
+    `signature`.
+    """
     date = row.created_at.astimezone(UTC)
     settings = service.settings
     typed = {} if content_type is None else {"Content-Type": content_type}
@@ -67,5 +69,5 @@ def expected_fields(
 
 
 def decoded(fields: Mapping[str, str]) -> Any:
-    """Decode the policy document in form fields."""
+    """Decode the policy document in the form fields of a policy."""
     return json.loads(base64.b64decode(fields["policy"], validate=True))

@@ -1,7 +1,7 @@
-"""Sources of AWS credentials on this machine, whose lifetime a test sets.
+"""Sources of AWS credentials on this machine; a test sets how long the credentials are valid.
 
 One HTTP server answers like the container endpoint of ECS and like the metadata service of EC2. A
-script prints the same credentials as a credential process does.
+script prints the same credentials, as a credential process does.
 """
 
 import json
@@ -17,10 +17,10 @@ IMDS = "/latest/meta-data/iam/security-credentials/"
 
 
 class CredentialSource:
-    """An HTTP server of AWS credentials.
+    """An HTTP server that returns AWS credentials.
 
     `lives_s` is the lifetime of the credentials in seconds. While `away` is true, the server
-    answers 500.
+    answers with 500.
     """
 
     def __init__(self, access_key: str, secret_key: str) -> None:
@@ -58,7 +58,9 @@ class CredentialSource:
         return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": self.url}
 
     def process(self, folder: Path) -> dict[str, str]:
-        """Write an AWS profile whose credentials a program prints; return its variables."""
+        """Write an AWS profile with a credential process, and return the variables that select the
+        profile.
+        """
         script = folder / "credentials.py"
         script.write_text(
             f"""import json, urllib.request
@@ -76,7 +78,7 @@ print(json.dumps({{
         return {"AWS_CONFIG_FILE": str(config), "AWS_PROFILE": "the-process"}
 
     def environment(self, service: Mapping[str, str], source: Mapping[str, str]) -> dict[str, str]:
-        """Return a service's environment with these credentials in place of its own credentials."""
+        """Return a service's environment with the AWS variables replaced by `source`."""
         kept = {name: value for name, value in service.items() if not name.startswith("AWS_")}
         return {**kept, **source}
 

@@ -1,4 +1,4 @@
-"""Requests while the database is unavailable, and their expected responses."""
+"""Event requests that tests send while the database is unavailable, and checks of the answers."""
 
 import asyncio
 import time
@@ -10,16 +10,20 @@ from tests.support.service import Service, scrape
 from tests.support.stack import EVENTS_TOKEN
 
 ANSWER_S = 3.0
-"""Sources of events expect an answer within this many seconds (events.md, rule 2)."""
+"""The seconds within which a source of events expects an answer (events.md, rule 2)."""
 
 BUSY_S = 10.0
-"""A busy test machine may delay a single answer by this many seconds, but not every answer."""
+"""The longest time for one answer, in seconds: a busy test machine may delay a single answer this
+long, but not every answer.
+"""
 
 DELIVERIES = 3
 
 
 async def deliver(service: Service, event: bytes) -> tuple[int, str | None]:
-    """Post an event as a source does, and return the status and the Retry-After field."""
+    """Post an event as a source does, and return the status and the Retry-After header of the
+    answer.
+    """
     headers = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
     async with (
         asyncio.timeout(BUSY_S),
@@ -31,7 +35,9 @@ async def deliver(service: Service, event: bytes) -> tuple[int, str | None]:
 
 
 async def is_unavailable(service: Service, event: bytes) -> None:
-    """Assert that events get 503 in time, and that routes without the database still work."""
+    """Assert that events are answered with 503 in time, and that routes without the database still
+    work.
+    """
     durations_s = []
     for _ in range(DELIVERIES):
         began = time.monotonic()
@@ -49,7 +55,7 @@ async def is_unavailable(service: Service, event: bytes) -> None:
 
 
 async def is_taken(service: Service, event: bytes) -> bool:
-    """Return True if the next attempt of the source is answered with 2xx."""
+    """Post the event again as its source would, and return True if the answer is 200."""
     try:
         return (await deliver(service, event))[0] == 200
     except TimeoutError:
@@ -57,7 +63,10 @@ async def is_taken(service: Service, event: bytes) -> bool:
 
 
 async def crash(postgres: EmbeddedPostgres) -> None:
-    """Kill the server; its backends, in other process groups, notice the crash a little later."""
+    """Kill the PostgreSQL server, and wait until its backends have ended too.
+
+    The backends are in other process groups, so they notice the crash a little later.
+    """
     assert postgres.child is not None
     backends = psutil.Process(postgres.child.pid).children(recursive=True)
     postgres.kill()

@@ -1,4 +1,4 @@
-"""Databases for tests: each is cloned from one migrated database and has ids of its own."""
+"""Databases for tests: each is a clone of one migrated database and has its own range of ids."""
 
 import itertools
 
@@ -10,28 +10,33 @@ from tests.support.stack import Stack
 TEMPLATE = "template_attachments"
 
 IDS_EACH = 100_000
-"""The number of ids that each test has."""
+"""The number of attachment ids that are reserved for each test."""
 
 _numbers = itertools.count(1)
 
 
 def fresh_ids() -> int:
-    """Return a first id that no other test uses, because all tests share one bucket."""
+    """Return the first attachment id of a range that no other test uses: all tests share one
+    bucket.
+    """
     return next(_numbers) * IDS_EACH
 
 
 def ids_beside(attachment_id: int) -> range:
-    """Return all ids that belong to the same test as an id."""
+    """Return the range of ids of the test to which an attachment id belongs."""
     first = attachment_id // IDS_EACH * IDS_EACH
     return range(first, first + IDS_EACH)
 
 
 async def clone_database(stack: Stack) -> str:
-    """Make a fresh migrated database with ids of its own, because all tests share one bucket."""
+    """Make a fresh migrated database with its own range of ids, and return its address.
+
+    The ids of two tests must differ, because all tests share one bucket.
+    """
     first = fresh_ids()
     name = f"test_{first}"
-    # Copying files costs half as much as PostgreSQL's default way, which writes everything to its
-    # log.
+    # PostgreSQL's default strategy writes all data to the log (WAL). Copying files costs half as
+    # much.
     await stack.admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
     url = stack.postgres.database_url(name)
     connection = await asyncpg.connect(url)
@@ -41,9 +46,10 @@ async def clone_database(stack: Stack) -> str:
 
 
 async def drop_database(stack: Stack, url: str) -> None:
-    """Delete a database, and close the connections that processes of the test still have to it.
+    """Delete a database, and close all connections that are still open to it.
 
-    PostgreSQL starts a process for each database once a minute, to look for rows to clean up.
+    A database that is not deleted costs time: PostgreSQL starts an autovacuum process for each
+    database once a minute.
     """
     await stack.admin.execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
@@ -60,6 +66,6 @@ async def use_deployment_of(stack: Stack, database_url: str) -> None:
 
 
 async def empty_broker(stack: Stack) -> None:
-    """Delete all messages that earlier tests have published to the broker."""
+    """Delete all messages at the broker that earlier tests have published."""
     async with redis.asyncio.from_url(stack.valkey.url) as client:
         await client.flushdb()

@@ -25,7 +25,7 @@ async def letters(service: Service) -> list[tuple[DeadLetter, bytes]]:
 
 
 async def the_letter(service: Service) -> tuple[DeadLetter, bytes]:
-    """Read the only dead letter, and assert that there is only one."""
+    """Return the only dead letter and its body; assert that there is exactly one."""
     (only,) = await letters(service)
     return only
 
@@ -33,7 +33,7 @@ async def the_letter(service: Service) -> tuple[DeadLetter, bytes]:
 async def refuse_to_read(
     service: Service, body: bytes, headers: Mapping[str, str] | None = None, path: str = EVENTS
 ) -> None:
-    """Post an unreadable event, and assert that it is answered as accepted."""
+    """Post an event that the API cannot read, and assert that the API still answers with 200."""
     sent = {**TOKEN, **(headers or {})} if path == EVENTS else headers or {}
     answer = await send(service, body, sent, path)
     assert (answer.status, answer.document["meta"]) == (200, UNREADABLE)

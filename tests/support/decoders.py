@@ -1,4 +1,4 @@
-"""Functions that find the processes of the sandbox by the process that started them."""
+"""Functions that find the sandbox's processes: the decoders and zygotes below a given process."""
 
 import os
 import sys
@@ -17,7 +17,8 @@ from worker.measuring import DECODER_KILLS, KillCause
 def find_decoders(pid: int) -> list[psutil.Process]:
     """Find the living decoders of a worker, spare decoders included, in order of their process ids.
 
-    If the process `pid` has started a worker process, the decoders of that worker are not found.
+    If the process `pid` has started another worker process, the decoders of that worker are not
+    found.
     """
     found = []
     for child in _family(pid):
@@ -42,17 +43,17 @@ def find_zygotes(pid: int) -> list[psutil.Process]:
 
 
 def has_begun(process: psutil.Process) -> bool:
-    """Return True if a decoder has begun its first job: it then sets its own limit of CPU time.
+    """Return True if a decoder has begun its first job: at this moment it limits its own CPU time.
 
-    A suspended decoder does not begin a job; `has_job` returns True for such a decoder if the
-    worker has given it a job.
+    A suspended decoder does not begin a job. `has_job` returns True even then, if the worker has
+    given the decoder a job.
     """
     return find_limit(process, "Max cpu time") not in ("unlimited", None)
 
 
 def find_limit(process: psutil.Process, name: str) -> str | None:
-    """Read a process's soft limit by its name in /proc; return None if the process has ended."""
-    # The system call prlimit(2) would need CAP_SYS_RESOURCE for a process of another user.
+    """Return the soft limit of a process by its name in /proc, or None if the process has ended."""
+    # prlimit(2) needs CAP_SYS_RESOURCE if the process belongs to another user, but /proc does not.
     with suppress(OSError):
         for line in Path(f"/proc/{process.pid}/limits").read_text().splitlines():
             if line.startswith(name):
@@ -66,7 +67,7 @@ def has_job(pid: int) -> bool:
     The worker holds the bytes of the upload open for reading only during a job.
     """
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(OSError):  # The descriptor may have been closed since it was listed.
+        with suppress(OSError):  # the descriptor may be closed by now
             if os.readlink(descriptor).startswith("/memfd:"):
                 lines = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text().splitlines()
                 (flags,) = (line.split()[1] for line in lines if line.startswith("flags:"))
@@ -102,7 +103,7 @@ def opened(content: bytes) -> Iterator[int]:
 
 
 async def decode(of: Decoders, content: bytes, organization: int = 1) -> Any:
-    """Decode content as an image, in a decoder."""
+    """Decode an image in a decoder of `organization`, and return the decoder's answer."""
     with opened(content) as descriptor:
         return await of.decode(Box.IMAGES, organization, descriptor)
 
@@ -113,16 +114,18 @@ def children() -> list[psutil.Process]:
 
 
 def limits_of(pid: int) -> dict[str, tuple[str, str]]:
-    """Read the soft and hard limits of a process from /proc.
+    """Return the soft and hard limits of a process by their names in /proc.
 
-    prlimit(2) may not read them, because the process belongs to another user.
+    prlimit(2) cannot read them, because the process belongs to another user.
     """
     lines = Path(f"/proc/{pid}/limits").read_text().splitlines()[1:]
     return {line[:26].strip(): (line[26:47].strip(), line[47:68].strip()) for line in lines}
 
 
 def python_with_changed_child(folder: Path, change: str) -> str:
-    """Write a program that replaces Python: it runs the code `change` and then the sandbox."""
+    """Write a program that replaces Python: it runs the code `change`, and then the module that the
+    service names.
+    """
     code = "import sys, time; from worker.decoding import child;"
     code += f"from worker.decoding.formats import Box; {change};"
     code += "from importlib import import_module; run = import_module(sys.argv[1]).main;"
@@ -130,7 +133,7 @@ def python_with_changed_child(folder: Path, change: str) -> str:
     program = folder / "python"
     # The service calls the program as: python -I -m worker.decoding.zygote KIND MORE FD
     words = f'{sys.executable} -I -c "{code}" "$3" "$4" "$5" "$6"'
-    # The shell itself sets PWD, so the script removes it.
+    # The shell sets PWD itself, but the sandbox must start with an empty environment.
     program.write_text(f"#!/bin/sh\nunset PWD\nexec {words}\n")
     program.chmod(0o755)
     return str(program)
@@ -138,7 +141,9 @@ def python_with_changed_child(folder: Path, change: str) -> str:
 
 @contextmanager
 def counted_kill(cause: KillCause, times: int = 1) -> Iterator[None]:
-    """Assert that this process counts killed decoders in the block, and all for this cause."""
+    """Assert that this process counts `times` killed image decoders in the block, all with this
+    cause.
+    """
     before = _kills()
     yield
     after = _kills()

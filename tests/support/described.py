@@ -1,4 +1,4 @@
-"""Checks of the API's answers against its own description (OpenAPI), with compiled validators."""
+"""Checks of the API's answers against the service's OpenAPI document, with compiled validators."""
 
 import re
 from collections.abc import Mapping
@@ -23,17 +23,17 @@ TRANSPORT = {
     "server",
     "transfer-encoding",
 }
-"""Header fields of HTTP itself, which need no description."""
+"""Header fields of HTTP itself; the OpenAPI document need not list them."""
 
 UNROUTED = {404, 405, *(400, 408, 413, 414, 417, 431, 500, 503, 505)}
-"""The errors of a request without a route, or that no route has seen."""
+"""Statuses of errors for a request that no route of the API takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """One described answer: its header fields in lower case, its media types and their validators.
+    """One answer in the OpenAPI document: header fields in lower case, validators of its bodies.
 
-    Without media types the answer has no body.
+    If `bodies` is empty, the answer has no body.
     """
 
     headers: frozenset[str]
@@ -42,12 +42,12 @@ class Described:
 
 @cache
 def description() -> Any:
-    """Return the description as a client reads it."""
+    """Return the OpenAPI document as a client reads it."""
     return orjson.loads(rendered())
 
 
 def find(reference: str) -> Any:
-    """Return the part of the description that a reference names."""
+    """Return the part of the OpenAPI document that a `$ref` names."""
     found = description()
     for name in reference.removeprefix("#/").split("/"):
         found = found[name]
@@ -55,12 +55,12 @@ def find(reference: str) -> Any:
 
 
 def resolved(part: Any) -> Any:
-    """Return a part of the description, or the part that it refers to."""
+    """Return a part of the OpenAPI document; follow a `$ref` to the part that it names."""
     return find(part["$ref"]) if "$ref" in part else part
 
 
 def closed(part: Any) -> Any:
-    """Return a part of the description whose schemas allow no member that is not described."""
+    """Return a part of the OpenAPI document, changed to allow no undescribed member."""
     if isinstance(part, list):
         return [closed(each) for each in part]
     if not isinstance(part, dict):
@@ -73,27 +73,27 @@ def closed(part: Any) -> Any:
 
 @cache
 def closed_components() -> Any:
-    """Return the components with schemas that allow no member that is not described."""
+    """Return the components of the OpenAPI document, changed to allow no undescribed member."""
     return closed(description()["components"])
 
 
 @cache
 def routes() -> list[tuple[re.Pattern[str], str]]:
-    """Return the described paths as patterns, those without parameters first."""
+    """Return a pattern for each path of the OpenAPI document; fewer parameters come first."""
     paths = sorted(description()["paths"], key=lambda path: path.count("{"))
     return [(re.compile(_pattern(path)), path) for path in paths]
 
 
 def _pattern(path: str) -> str:
-    # A value with a brace, plain or percent-encoded, matches no route of aiohttp.
+    # aiohttp's routes match no value with a brace, plain or percent-encoded.
     text = re.sub(r"\\\{(\w+)\\\}", lambda _: r"(?:(?!%7B|%7D)[^/{}])+", re.escape(path))
-    # The one parameter with slashes in it.
+    # Only the path of a file has a parameter that may contain slashes.
     return re.sub(r"files/\(.*\)\+$", "files/.+", text) + "/?"
 
 
 @cache
 def operation(method: str, path: str) -> Any:
-    """Return the description of the operation that a request asks for; None without one."""
+    """Return the operation of the OpenAPI document for a request, or None without one."""
     method = "get" if method == "HEAD" else method.lower()
     for pattern, name in routes():
         if pattern.fullmatch(path) and method in description()["paths"][name]:
@@ -126,7 +126,7 @@ def _validator(media: Any) -> "jsonschema_rs.Draft202012Validator":
 
 @cache
 def compiled(body: bytes) -> "jsonschema_rs.Draft202012Validator":
-    """Return the validator of a schema, given as JSON, that allows no undescribed member."""
+    """Return the validator of a schema that is given as JSON; it allows no undescribed member."""
     whole = {**closed(orjson.loads(body)), "components": closed_components()}
     return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
 
@@ -139,11 +139,11 @@ def _unrouted() -> Described:
 def check_answer(
     method: str, path: str, status: int, headers: Mapping[str, str], document: Any
 ) -> None:
-    """Fail if an answer of the API is not the described one; `path` may have a query.
+    """Fail if the OpenAPI document does not describe this answer; `path` may have a query.
 
-    `document` is the JSON of the body, None if there is none.
+    `document` is the JSON of the body, or None without a body.
     """
-    if method == "OPTIONS" and status == 204:  # the answer of a preflight, which is no operation
+    if method == "OPTIONS" and status == 204:  # a CORS preflight is no operation
         return
     described = _find_described(method, path.partition("?")[0], status)
     place = f"{method} {path}: {status}"

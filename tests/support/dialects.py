@@ -1,4 +1,6 @@
-"""Messages of every dialect as stores write them, made from the sample files in `data/events`."""
+"""Messages of every dialect in the form in which stores write them, made from the files in
+`data/events`.
+"""
 
 import base64
 import json
@@ -10,7 +12,10 @@ from urllib.parse import quote, quote_plus
 
 FOLDER = Path(__file__).parents[1] / "data" / "events"
 SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
-"""One message of each kind, by file name; each message is about one object in the bucket `b`."""
+"""One sample message of each kind, by file name.
+
+Each message is about one object in the bucket `b`.
+"""
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:uploads"
 MEMBERS = ("etag", "version_id", "sequencer", "size")

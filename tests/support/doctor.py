@@ -1,4 +1,4 @@
-"""Runs of `attachments doctor` for a service, and the parts that every output must have."""
+"""Functions that run `attachments doctor` for a service and check the form of its output."""
 
 import json
 import os
@@ -50,12 +50,15 @@ class Examined:
         return dict(found)
 
     def named(self, status: str) -> list[str]:
-        """List the names of the checks that ended with this status."""
+        """Return the names of the checks that ended with this status."""
         return [each["name"] for each in self.document["checks"] if each["status"] == status]
 
 
 def environment(service: Service, **overrides: str) -> dict[str, str]:
-    """Return a service's settings, with the address of its API, by lower-case name."""
+    """Return a service's environment with the address of its API.
+
+    `overrides` are settings by their names in lower case.
+    """
     changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
     return {**service.environment, "ATTACHMENTS_API_URL": service.base_url, **changes}
 
@@ -63,7 +66,9 @@ def environment(service: Service, **overrides: str) -> dict[str, str]:
 async def examine(
     variables: Mapping[str, str], *, origin: str | None = None, wait: float = 60
 ) -> Examined:
-    """Run the doctor for a service in an environment with the given variables."""
+    """Run the doctor's checks in this process, with the given environment variables, and return its
+    output.
+    """
     sent: list[str] = []
     with mock.patch.dict(os.environ, {**bare_environment(), **variables}, clear=True):
         verdicts = await diagnose(load_settings(), origin=origin, wait_s=wait, on_check=sent.append)

@@ -1,4 +1,4 @@
-"""Runs of `attachments doctor` as a process, and the data that such runs leave."""
+"""Functions that run `attachments doctor` as a process and find the data that it leaves."""
 
 import asyncio
 import os
@@ -44,9 +44,9 @@ async def run_doctor(variables: Mapping[str, str], *options: str) -> tuple[int, 
 
 
 async def leftovers(service: Service) -> list[str]:
-    """List the data that doctors have left: rows, arrivals, and probe objects in the store.
+    """List the rows, arrivals and probe objects that runs of the doctor have left.
 
-    Objects of another database are left out, because all tests share one bucket.
+    Objects with ids of other tests are left out, because all tests share one bucket.
     """
     first = await service.database.fetchval("SELECT last_value FROM attachments_id_seq")
     ids = ids_beside(first)
@@ -77,7 +77,7 @@ async def probe_of(service: Service) -> int:
 
 
 async def event_awaited(service: Service) -> None:
-    """Wait until a doctor queries the database for the event of its probe."""
+    """Wait until a running doctor queries the database for the event of its probe."""
 
     async def asked() -> Any:
         return await service.database.fetchval(

@@ -1,4 +1,4 @@
-"""Messages of stores, and the requests that deliver such messages."""
+"""Event messages of stores, and functions that post them to the API."""
 
 import asyncio
 import base64
@@ -19,7 +19,7 @@ CREATED, REMOVED = "ObjectCreated:Post", "ObjectRemoved:Delete"
 
 
 def record(key: str, *, name: str = CREATED, bucket: str = BUCKET, **item: Any) -> Any:
-    """Make one event record as S3 writes it; `item` holds members of the record's object."""
+    """Return one event record as S3 writes it; `item` sets members of the record's `object`."""
     return {
         "eventVersion": "2.5",
         "eventSource": "aws:s3",
@@ -34,12 +34,12 @@ def record(key: str, *, name: str = CREATED, bucket: str = BUCKET, **item: Any) 
 
 
 def message(*records: Any) -> bytes:
-    """Make a message that holds records."""
+    """Return the JSON of an S3 message that holds these records."""
     return json.dumps({"Records": records}).encode()
 
 
 def filer(key: str, kind: str = "create", **members: Any) -> bytes:
-    """Make a message of the filer of SeaweedFS."""
+    """Return a message as the filer of SeaweedFS sends it."""
     entry = {"name": key.rpartition("/")[2], "attributes": {"md5": "hsSJ36fnikh6BrGGCAWwhg=="}}
     side = "old_entry" if kind == "delete" else "new_entry"
     return json.dumps(
@@ -50,7 +50,7 @@ def filer(key: str, kind: str = "create", **members: Any) -> bytes:
 async def send(
     service: Service, body: bytes, headers: Mapping[str, str] | None = None, path: str = EVENTS
 ) -> Answer:
-    """Post a message as a store would: with the events token, without a caller's credentials."""
+    """Post a message as a store would: with the events token, and without an API token."""
     default = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
     return await service.client.request(
         "POST",
@@ -68,7 +68,9 @@ async def send(
 async def deliver(
     service: Service, body: bytes, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """Post a message as a store would, and post it again while the API has no capacity for it."""
+    """Post a message as a store would; while the API answers with 503, post it again, at most three
+    times in all.
+    """
     for _ in range(3):
         answer = await send(service, body, headers)
         if answer.status != 503:
@@ -88,7 +90,7 @@ async def new_row(service: Service, name: str = "a.png") -> Attachment:
 
 
 def basic(user: str, password: str) -> str:
-    """Return an Authorization field with Basic credentials."""
+    """Return the value of an Authorization header with Basic credentials."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
@@ -104,17 +106,17 @@ class Target:
 
     @property
     def key(self) -> str:
-        """The key of the attachment's original."""
+        """Return the key of the attachment's original."""
         return self.row.key
 
     async def rows(self) -> list[str]:
-        """Read all rows that the service stores."""
+        """Return every row of `attachments` as text."""
         found = await self.service.database.fetch("SELECT a::text FROM attachments AS a ORDER BY 1")
         return [row[0] for row in found]
 
 
 async def post(service: Service, dialect: Dialect, *sent: Any) -> dict[str, int]:
-    """Post a message of a dialect and return the counts of the response."""
+    """Post one message that holds the given events, and return the counts in the API's answer."""
     body = json.dumps(dialect.message(*sent), separators=(",", ":")).encode()
     answer = await send(service, body)
     assert answer.status == 200, answer.body
@@ -138,7 +140,10 @@ async def slow_strangers(service: Service, count: int, length: int) -> AsyncIter
 
 
 async def status_in_pieces(service: Service, body: bytes, *, known: bool) -> int:
-    """Send a request's body later than its head, and return the status of the response."""
+    """Send a request's body later than its head, and return the status of the answer.
+
+    If `known` is true, the head has the events token.
+    """
     token = f"Authorization: Bearer {EVENTS_TOKEN}\r\n" if known else ""
     url = urlsplit(service.base_url)
     reader, writer = await asyncio.open_connection(url.hostname, url.port)

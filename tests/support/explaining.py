@@ -10,7 +10,9 @@ SCANS = ("Seq Scan on attachments", "Seq Scan on tokens", "Seq Scan on dead_lett
 
 
 class Explaining:
-    """A connection that checks the query plan of each statement before it runs the statement."""
+    """A database connection that checks the query plan of each statement before it runs the
+    statement.
+    """
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._connection = connection
@@ -18,11 +20,12 @@ class Explaining:
         self.walked: list[str] = []
 
     async def _explain(self, statement: str, values: tuple[Any, ...]) -> None:
-        # The function `estimate` sends EXPLAIN itself, which reads no row.
+        # `estimate` sends an EXPLAIN statement itself. It reads no row, so there is no plan to
+        # check.
         if statement.startswith("EXPLAIN "):
             self.explained += 1
             return
-        # The plan is checked with these values, and as the generic plan of a prepared statement.
+        # Check two plans: for these values, and the generic plan of a prepared statement.
         for options in ("FORMAT JSON", "FORMAT JSON, GENERIC_PLAN"):
             plan = json.loads(
                 await self._connection.fetchval(f"EXPLAIN ({options}) {statement}", *values)
@@ -69,7 +72,9 @@ Call = Callable[[Any], Awaitable[Any]]
 
 
 async def sent(call: Call) -> tuple[str, tuple[Any, ...]]:
-    """Return the statement that a function sends to the database, and the statement's values."""
+    """Call a function without a database, and return the statement that it would send, with its
+    values.
+    """
     seen: list[tuple[str, tuple[Any, ...]]] = []
 
     class Listening:

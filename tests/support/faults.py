@@ -1,4 +1,6 @@
-"""Shared parts of the tests of faults, with queries of rows and of the store."""
+"""Shared parts of the tests of faults: queries of rows in `attachments` and of objects in the
+store.
+"""
 
 import hashlib
 import io
@@ -32,7 +34,7 @@ def closed_port() -> int:
 
 
 def changed(changes: str, module: str) -> Sequence[str]:
-    """Return arguments of Python that run the code `changes` and then a module of the service."""
+    """Return arguments for Python that run the code `changes` and then a module of the service."""
     return ("-c", f"{changes}\nimport runpy\nrunpy.run_module({module!r}, run_name='__main__')")
 
 
@@ -43,7 +45,10 @@ async def reaches(
     attempt: int | None = None,
     within_s: float = 30,
 ) -> Attachment:
-    """Wait until a row is in one of these states, with this attempt number if one is given."""
+    """Wait until an attachment is in one of these states, and return its row.
+
+    If `attempt` is given, the row must also have this attempt number.
+    """
 
     async def reached() -> Attachment | None:
         row = await service.row(attachment_id)
@@ -55,9 +60,9 @@ async def reaches(
 
 
 async def posted(service: Service) -> tuple[Attachment, bytes]:
-    """Upload a photo, and return its row and its event.
+    """Upload a photo, and return its row and the event that the store sent.
 
-    The relay does not deliver this event, nor any later event.
+    The relay delivers neither this event nor any later one.
     """
     relay = service.stack.relay
     relay.target, before = None, len(relay.seen)
@@ -82,7 +87,9 @@ async def make_due(service: Service, attachment_id: str | int) -> None:
 async def is_whole(
     service: Service, storage: Storage, attachment_id: str | int, body: bytes
 ) -> None:
-    """Assert that a row is ready, and that the row and its thumbnail describe exactly this file."""
+    """Assert that an attachment is ready, and that its row and its thumbnail describe exactly this
+    file.
+    """
     row = await service.row(attachment_id)
     assert (row.state, row.reason, row.resized) == ("ready", None, True)
     assert row.size == len(body)
@@ -103,7 +110,9 @@ async def stored_keys(storage: Storage, prefix: str) -> list[str]:
 
 
 async def no_orphans(service: Service, storage: Storage, attachment_id: str | int) -> None:
-    """Assert that the store holds the original, and no object that the row does not name."""
+    """Assert that the store holds the attachment's original, and that its row names every other
+    object.
+    """
     row = await service.row(attachment_id)
     found = set(await stored_keys(storage, row.key.partition("/original/")[0] + "/"))
     assert row.key in found
@@ -117,6 +126,6 @@ def decoders(worker: WorkerProcess) -> list[psutil.Process]:
 
 
 def processed(worker: WorkerProcess) -> Counter[str]:
-    """Count the attachments by id that a worker has logged as processed."""
+    """Count how often a worker has logged each attachment id as processed."""
     lines = [line for line in worker.log().splitlines() if '"processed"' in line]
     return Counter(str(json.loads(line)["attachment"]) for line in lines)

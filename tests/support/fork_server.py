@@ -1,12 +1,13 @@
-"""A process that has imported the service, and forks the processes that tests start.
+"""A process that has imported the service once, and forks the processes that tests start.
 
-To import the service costs more than a second of CPU time, and a run of all tests starts more than
+Importing the service costs more than a second of CPU time, and a run of all tests starts more than
 a thousand processes. Each forked process runs the same module as `python -m MODULE` does. It has
-its own environment, working directory and output, and `__main__` is executed anew.
+its own environment, working directory and output, and it executes the module again as `__main__`.
 
-Requests come over a Unix socket, one JSON object each, with the descriptors of standard output,
-standard error and a socket for the result. On that socket the server writes the process's id, and
-when the process has ended, the status of `os.waitpid`.
+Requests come over a Unix socket as JSON objects, one object for each process. With a request come
+three descriptors: standard output, standard error, and a socket for the result. The server writes
+the process's id to that socket. When the process has ended, the server also writes the status of
+`os.waitpid`.
 """
 
 import functools
@@ -27,7 +28,9 @@ import botocore.session
 PACKAGES = ("shared", "api", "worker", "deploy")
 
 SKIPPED = frozenset({"inside", "migrations", "install", "check_python", "__main__"})
-"""The decoders' own modules, the migrations, and modules that run when they are imported."""
+"""Names of modules that are not imported: modules of decoders, migrations, and modules that run
+code at import.
+"""
 
 MAX_REQUEST = 1024 * 1024
 
@@ -42,7 +45,7 @@ def import_all() -> None:
 
 
 def read_models() -> None:
-    """Read botocore's models of S3 now, so that no forked process need read them."""
+    """Read botocore's models of S3 once, so that the forked processes need not read them."""
     create_loader = functools.cache(botocore.session.create_loader)
     botocore.session.create_loader = create_loader
     session = botocore.session.get_session()
@@ -52,7 +55,9 @@ def read_models() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """The module of a process and its arguments, its environment and its working directory."""
+    """A request for a process: its module, its arguments, its environment and its working
+    directory.
+    """
 
     module: str
     arguments: list[str]
@@ -62,12 +67,12 @@ class Wanted:
 
 
 def serve(requests: socket.socket) -> Wanted:
-    """Fork a process for each request; return only in a forked process."""
+    """Fork a process for each request. The function returns only in a forked process."""
     results: dict[int, socket.socket] = {}
     waking, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(woken)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the tests
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests
     while True:
         ready, _, _ = select.select([requests.fileno(), waking], [], [])
         if waking in ready:
@@ -112,18 +117,18 @@ def _report(results: dict[int, socket.socket]) -> None:
         with results.pop(pid) as answer:
             try:
                 answer.send(json.dumps({"status": status}).encode())
-            except OSError:  # nobody waits for the result any more
+            except OSError:  # the test has closed the socket for the result
                 continue
 
 
 def become(wanted: Wanted) -> None:
-    """Run the module of a forked process; an exception ends the process."""
+    """Run the module of a forked process. An exception ends the process."""
     os.chdir(wanted.folder)
     os.environ.clear()
     os.environ.update(wanted.environment)
     sys.path[0] = wanted.folder
     sys.argv = [wanted.module, *wanted.arguments]
-    sys.modules.pop(wanted.module, None)  # it is executed anew, as `__main__`
+    sys.modules.pop(wanted.module, None)  # runpy executes the module again, as `__main__`
     runpy.run_module(wanted.module, run_name="__main__", alter_sys=True)
 
 

@@ -1,5 +1,7 @@
-"""Processes of the service that a fork server starts: as `subprocess.Popen`, at a fraction of the
-cost."""
+"""Processes of the service that a fork server starts.
+
+They behave as `subprocess.Popen` and start much faster.
+"""
 
 import atexit
 import json
@@ -17,12 +19,17 @@ from threading import Lock
 ROOT = Path(__file__).parents[2]
 
 USUAL = ("ATTACHMENTS_", "AWS_")
-"""Variables that the service reads after its imports. A process with any other variable, apart from
-PATH, must be started anew: libraries read theirs when they are imported."""
+"""Prefixes of variables that the service reads after its imports.
+
+Only PATH may be set beside them in a forked process.
+
+Libraries read other variables when they are imported. So a process with such a variable is started
+without a fork.
+"""
 
 
 class Forked:
-    """A forked process; the methods do the same as those of `subprocess.Popen`."""
+    """A forked process. Its methods do the same as those of `subprocess.Popen`."""
 
     def __init__(self, pid: int, result: socket.socket) -> None:
         self.pid = pid
@@ -34,7 +41,10 @@ class Forked:
         return self._look(0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end of the process. Raises TimeoutExpired after `timeout` seconds."""
+        """Wait until the process ends, and return its exit status.
+
+        Raises TimeoutExpired if the process still runs after `timeout` seconds.
+        """
         found = self._look(timeout)
         if found is None:
             raise subprocess.TimeoutExpired(["forked"], timeout or 0)
@@ -66,7 +76,7 @@ Started = Forked | subprocess.Popen[bytes]
 
 
 class ForkServer:
-    """The fork server of this process, started at its first use."""
+    """The one fork server of the test process; it starts at the first use."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -84,7 +94,7 @@ class ForkServer:
         folder: Path,
         own_session: bool,
     ) -> Forked:
-        """Start `python -m MODULE ARGUMENT…` with two descriptors as its output."""
+        """Start `python -m MODULE ARGUMENT…`; `out` and `err` are the descriptors of its output."""
         wanted = {
             "module": module,
             "arguments": list(arguments),
@@ -136,11 +146,11 @@ def start_module(
     own_session: bool = False,
     may_fork: bool = True,
 ) -> Started:
-    """Start Python with the arguments `program`, forked if it is `-m MODULE …` of the service.
+    """Start Python with the arguments `program`. A module of the service (`-m MODULE …`) is forked.
 
-    A process whose environment has variables other than the service's is started anew; so is every
-    process if `may_fork` is false. Code (`-c`) is never forked: it replaces functions before other
-    modules import them.
+    Python starts anew if the environment has variables other than the service's, or if `may_fork`
+    is false. Code (`-c`) is never forked, because it replaces functions before other modules import
+    them.
     """
     usual = all(name.startswith(USUAL) or name == "PATH" for name in environment)
     if may_fork and usual and program[0] == "-m":
@@ -170,7 +180,11 @@ def run_module(
     timeout_s: float,
     folder: Path = ROOT,
 ) -> tuple[int, bytes, bytes]:
-    """Run a module until it ends, and return its exit status and its output. Blocks."""
+    """Run a module, wait until it ends, and return its exit status, standard output and standard
+    error.
+
+    The function blocks the calling thread.
+    """
     with TemporaryFile() as out, TemporaryFile() as err:
         process = start_module(
             program, environment, out=out.fileno(), err=err.fileno(), folder=folder

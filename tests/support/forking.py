@@ -1,4 +1,4 @@
-"""Functions for decoders that a zygote forks, with files of several organizations."""
+"""Functions that run decoders which a zygote forks, for files of several organizations."""
 
 import os
 import sys
@@ -19,14 +19,14 @@ SMALL = images.photo(40, 30)
 async def decode_for(
     of: Decoders, organization: int, content: bytes = SMALL, kind: Box = Box.IMAGES
 ) -> Any:
-    """Decode content for an organization, in a decoder."""
+    """Decode content in a decoder of an organization, and return the decoder's answer."""
     with opened(content) as descriptor:
         return await of.decode(kind, organization, descriptor)
 
 
 @asynccontextmanager
 async def running(size: int = 1, **given: Any) -> AsyncIterator[Decoders]:
-    """Run decoders, and assert at the end that none of their processes is left."""
+    """Run decoders, and assert at the end that none of their processes still runs."""
     decoders = Decoders(size, **{"timeout_s": 20, **given})
     await decoders.warm_up()
     try:
@@ -54,7 +54,7 @@ def python_with_changed_zygote(folder: Path, change: str) -> Path:
     )
     # The service calls the program as: python -I -m worker.decoding.zygote KIND MORE FD
     line = f'exec {sys.executable} -I {script} "$4" "$5" "$6" worker.decoding.zygote'
-    # The shell itself sets PWD, so the script removes it.
+    # The shell sets PWD itself, but the sandbox must start with an empty environment.
     program.write_text(f"#!/bin/sh\nunset PWD\n{line}\n")
     program.chmod(0o755)
     return program

@@ -1,4 +1,4 @@
-"""The health of a process, as its metrics address reports it, and as its log does."""
+"""Functions that read a process's health: at its metrics address, and in its log."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -13,18 +13,21 @@ class Logs(Protocol):
     """A process whose log can be read."""
 
     def log(self) -> str:
-        """Return everything that the process has logged so far."""
+        """Return all output that the process has written so far."""
         ...
 
 
 def health_url(process: Logs) -> str:
-    """Return the address of a process's health, which the log names once it is served."""
+    """Return the address at which a process reports its health.
+
+    The process has logged its metrics address.
+    """
     (line,) = named(process.log(), "metrics are served")
     return str(line["url"]).replace("/metrics", "/health")
 
 
 async def asked(process: Logs, question: str = "ready") -> tuple[int, Any]:
-    """Ask a process for its health; return the status and the document of the answer."""
+    """Request a process's health, and return the status and the JSON document of the answer."""
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{health_url(process)}/{question}") as answer,
@@ -35,10 +38,10 @@ async def asked(process: Logs, question: str = "ready") -> tuple[int, Any]:
 async def waits_for(
     process: Logs, name: str, *parts: str, but: Sequence[str] = ()
 ) -> dict[str, str]:
-    """Wait until log and health both name exactly these parts; return the parts of the health.
+    """Wait until a process logs exactly `parts` as missing, and return the parts in its health.
 
-    Assert that neither says that the process is ready. `name` is how the log calls the process;
-    `but` are parts that the process does not need, and which do not answer either.
+    The health must also report the parts `but`: they are unavailable too, but the process does not
+    need them. Assert that the process does not log that it is ready. `name` is its name in the log.
     """
 
     async def agrees() -> dict[str, str] | None:
@@ -55,7 +58,7 @@ async def waits_for(
 
 
 async def becomes_ready(process: Logs, name: str) -> None:
-    """Wait until the log says that a process is ready; assert that its health agrees at once."""
+    """Wait until a process logs that it is ready, and assert that its health then agrees."""
 
     async def is_announced() -> bool:
         return bool(named(process.log(), f"{name} is ready"))

@@ -1,4 +1,6 @@
-"""Text with control sequences for a terminal, and the characters that no output may contain."""
+"""Text with control sequences for a terminal, and a check that an output contains no such
+characters.
+"""
 
 import unicodedata
 
@@ -11,7 +13,7 @@ HOSTILE = (
 
 
 def raw(text: str, *, allowed: str = "\n") -> set[str]:
-    """Return the characters of a text that no output may contain."""
+    """Return the characters of a text that no output may contain; `allowed` are exceptions."""
     return {
         letter
         for letter in text

@@ -1,4 +1,4 @@
-"""Runs of every command for a service in which every field holds hostile text."""
+"""Functions that run every command for a service whose fields all hold hostile text."""
 
 import asyncio
 import json
@@ -15,10 +15,10 @@ from tests.support.hostile_webhooks import HostileWebhooks
 from tests.support.service import Service
 
 ARGUMENT = HOSTILE.replace("\x00", "").replace("\ud800", "").replace("\udfff", "")
-"""Hostile texts that can be an argument, a setting or a file name."""
+"""HOSTILE without the characters that an argument, a setting or a file name cannot hold."""
 
 STORED = ARGUMENT.replace("\udcff", "")
-"""Hostile texts that PostgreSQL can store."""
+"""ARGUMENT without the character that PostgreSQL cannot store."""
 
 NAME = f"a{ARGUMENT.replace('/', '')}.txt"
 
@@ -26,7 +26,7 @@ Runs = Callable[[Service, Path], Awaitable[list[Ended]]]
 
 
 async def hostile_attachment(service: Service) -> int:
-    """Create an attachment with hostile text in all fields."""
+    """Create an attachment with hostile text in all fields, and return its id."""
     attachment_id = int((await service.client.create("a.txt"))["data"]["id"])
     await service.execute(
         "UPDATE attachments SET name = $2, message_id = $2, external_id = $2, temp_url = $2,"
@@ -38,7 +38,7 @@ async def hostile_attachment(service: Service) -> int:
 
 
 async def hostile_letter(service: Service) -> int:
-    """Store a dead letter with hostile text in all fields."""
+    """Store a dead letter with hostile text in all fields, and return its id."""
     body = STORED.encode() + b"\xff\x00\n" + json.dumps({"EventName": STORED}).encode()
     return int(
         await service.database.fetchval(
@@ -100,7 +100,7 @@ async def events_list(service: Service, _: Path) -> list[Ended]:
 
 
 async def events_show(service: Service, _: Path) -> list[Ended]:
-    # The option --raw is left out: it writes the bytes unchanged, and never to a terminal.
+    # The option --raw is not tested: it writes the bytes unchanged, but never to a terminal.
     number = str(await hostile_letter(service))
     as_json = await command(service, "events", "show", number, "--json")
     assert json.loads(as_json.out)["dialect"] == STORED
@@ -217,7 +217,10 @@ async def api(service: Service, _: Path) -> list[Ended]:
 
 
 async def with_profile(service: Service, name: str) -> list[Ended]:
-    """Start a process with a missing AWS profile, whose hostile name the error repeats."""
+    """Run a command with an AWS profile that does not exist.
+
+    The error repeats the hostile name of the profile.
+    """
     profile = {"AWS_PROFILE": ARGUMENT, "ATTACHMENTS_SQS_QUEUE_URL": "http://127.0.0.1:9/q"}
     environment = {**service.environment, **profile}
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -246,8 +249,7 @@ async def consume(service: Service, _: Path) -> list[Ended]:
 
 
 async def up(service: Service, folder: Path) -> list[Ended]:
-    # The tests in tests/unit/test_plain.py check the output that a command passes on from its
-    # processes.
+    # tests/unit/test_plain.py checks the output that `attachments up` passes on from its processes.
     in_the_way = folder / NAME
     in_the_way.write_text("")
     ready = ("up", "--data-dir", str(folder / "kept"), "--ready-file", str(folder))

@@ -1,4 +1,4 @@
-"""Runs of the commands for webhooks, for a service in which every field holds hostile text."""
+"""Functions that run the webhook commands for a service whose fields all hold hostile text."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.support.service import Service
 
 
 class HostileWebhooks:
-    """Runs of `attachments webhooks …`.
+    """Runs of `attachments webhooks …`, one method for each command.
 
     `text` is a hostile text that PostgreSQL can store and that can be an argument.
     """

@@ -1,4 +1,4 @@
-"""Functions that identify a file's type and record the byte ranges that are requested."""
+"""Functions that identify a file's type, and record which byte ranges of the file are requested."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -20,9 +20,10 @@ def measure(
     size: int | None = None,
     answer: Callable[[int, int], bytes] | None = None,
 ) -> tuple[str, list[tuple[int, int]]]:
-    """Identify a file as the pipeline does, and return the type and the requested byte ranges.
+    """Identify a file as the worker does. Return the type and the byte ranges that were requested.
 
-    `size` and `answer` make the store report another size and send other bytes than `content`.
+    `size` is the size that the store reports, if it is not that of `content`. `answer` returns the
+    bytes that the store sends for a range, if they are not those of `content`.
     """
     head = content[:head_bytes]
     end_of_file = len(content) if size is None else size
@@ -47,7 +48,7 @@ Found = TypeVar("Found")
 
 
 def drive_reading(reading: Reading[Found], content: bytes) -> tuple[Found, list[tuple[int, int]]]:
-    """Return the result of reading a file, and the byte ranges that were requested and sent."""
+    """Return what `reading` finds in a file, and the byte ranges that it requested."""
     asked = []
     try:
         start, end = next(reading)
@@ -62,5 +63,5 @@ def drive_reading(reading: Reading[Found], content: bytes) -> tuple[Found, list[
 def read_container(
     identify: Callable[[PartialFile], Reading[Found]], content: bytes, head_bytes: int = RANGE_BYTES
 ) -> Found:
-    """Identify a container format; every requested byte range is served."""
+    """Identify a container format, such as ZIP. Every requested byte range is served."""
     return drive_reading(identify(PartialFile(content[:head_bytes], len(content))), content)[0]

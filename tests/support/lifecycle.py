@@ -1,4 +1,4 @@
-"""The SQL statements of an attachment's life cycle, with default arguments for tests."""
+"""The SQL statements of an attachment's life, with default arguments for tests."""
 
 from typing import Any
 
@@ -26,7 +26,9 @@ class Table:
         self.walked_to = 0
 
     async def backlog(self, *sizes: int) -> None:
-        """Insert due uploads: the first count for organization 1, the second for 2, and so on."""
+        """Insert due uploads: `sizes[0]` for organization 1, `sizes[1]` for organization 2, and so
+        on.
+        """
         await self.pool.execute(
             "INSERT INTO attachments (organization_id, bucket, name, file_name, state, revision,"
             " due_at, policy_expires_at)"
@@ -68,22 +70,25 @@ class Table:
     async def finished(
         self, etag: str = "a", state: EndState = "ready", **found: Any
     ) -> Attachment:
-        """Insert an attachment whose processing has ended."""
+        """Insert an attachment whose processing has ended, by default in the state ready."""
         claim = await self.claimed(etag)
         assert await self.finish(claim, Outcome(state=state, etag=etag, **found))
         return await self.row(claim)
 
     async def record(self, *events: UploadEvent) -> list[WakeUp]:
-        """Record events, and return the attachments for which a worker must be woken."""
+        """Record upload events, and return the wake-ups that they require."""
         return (await self.recorded(*events)).woken
 
     async def recorded(self, *events: UploadEvent) -> Recorded:
-        """Record events, and return all their effects."""
+        """Record upload events, and return all their effects."""
         async with self.pool.acquire() as connection:
             return await lifecycle.record_uploads(connection, events, publish_grace_s=GRACE_S)
 
     async def claim(self, row: Attachment, revision: int | None = None) -> Claim | None:
-        """Claim a revision of a row; the default is the revision that the row was read with."""
+        """Claim a revision of an attachment; the default is the revision in `row`.
+
+        Return None if the claim fails.
+        """
         async with self.pool.acquire() as connection:
             return await lifecycle.claim(
                 connection,
@@ -93,7 +98,10 @@ class Table:
             )
 
     async def finish(self, claim: Claim, outcome: Outcome, revision: int | None = None) -> bool:
-        """Finish a claim; the default revision is the revision that was claimed."""
+        """Write an outcome for a claim, and return True if the claim still held.
+
+        The default revision is the claimed one.
+        """
         async with self.pool.acquire() as connection:
             return await lifecycle.finish(
                 connection,
@@ -113,12 +121,12 @@ class Table:
         return sweep.due
 
     async def run(self, function: Any, *values: Any, **named: Any) -> Any:
-        """Run a statement that has no method of its own in this class."""
+        """Call a function that runs a statement and has no method in this class."""
         async with self.pool.acquire() as connection:
             return await function(connection, *values, **named)
 
     async def row(self, of: Attachment | Claim) -> Attachment:
-        """Read the current values of a row."""
+        """Read the current row of an attachment."""
         row_id = of.attachment.id if isinstance(of, Claim) else of.id
         async with self.pool.acquire() as connection:
             found = await attachments.find_any(connection, row_id)
@@ -131,7 +139,7 @@ class Table:
         await self.set(row_id, "due_at = now() - interval '1 second'")
 
     async def set(self, row_id: int, what: str) -> None:
-        """Change a row in a way that no statement under test does."""
+        """Change a row directly; no statement of the service makes such a change."""
         await self.pool.execute(f"UPDATE attachments SET {what} WHERE id = $1", row_id)
 
     async def due_in(self, row: Attachment) -> float | None:
@@ -144,5 +152,5 @@ class Table:
 
 
 def event(row: Attachment, etag: str | None = None, **more: Any) -> UploadEvent:
-    """Make an event of an attachment's original."""
+    """Make an upload event for an attachment's original."""
     return UploadEvent(**{"bucket": BUCKET, "key": row.key, "etag": etag, **more})

@@ -26,13 +26,16 @@ async def create_numbered(client: Client, number: int) -> list[str]:
 
 
 def ids(answer: Answer) -> list[str]:
-    """Return the ids of the attachments in a list."""
+    """Return the ids of the attachments in an answer that is a list."""
     assert answer.status == 200, answer.body
     return [item["id"] for item in answer.data]
 
 
 async def get(client: Client, query: str) -> Answer:
-    """Request a list; the brackets of the readable query are percent-encoded here."""
+    """Request a list of attachments.
+
+    `query` may contain brackets; the function percent-encodes them.
+    """
     return await client.request("GET", f"{PATH}?{query}".replace("[", "%5B").replace("]", "%5D"))
 
 

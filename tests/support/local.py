@@ -1,4 +1,4 @@
-"""A local stack that `attachments up` runs, and commands that use this stack."""
+"""A local stack that `attachments up` runs, and functions that run commands with this stack."""
 
 import os
 import subprocess
@@ -15,13 +15,13 @@ Ended = subprocess.CompletedProcess[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalStack:
-    """A running stack, and commands that find this stack."""
+    """A running local stack. Its methods run commands that use this stack."""
 
     data_dir: Path
     ready: dict[str, Any]
 
     def run_bare(self, *arguments: str | Path, **variables: str) -> Ended:
-        """Run a command in a shell in which `variables` are the only settings of the service."""
+        """Run a command; only `variables` and PATH are in its environment."""
         status, out, err = run_module(
             ("-m", "deploy.cli", *map(str, arguments)),
             {"PATH": os.environ["PATH"], **variables},
@@ -31,12 +31,12 @@ class LocalStack:
         return Ended(arguments, status, out.decode(), err.decode())
 
     def run(self, *arguments: str | Path, **variables: str) -> Ended:
-        """Run a command that finds the stack by its data directory."""
+        """Run a command that finds the stack through the option --data-dir."""
         return self.run_bare(*arguments, "--data-dir", self.data_dir, **variables)
 
 
 def bare_environment() -> dict[str, str]:
-    """Return the environment without settings of the service and of AWS."""
+    """Return this process's environment without the variables of the service and of AWS."""
     kept = {
         name: value
         for name, value in os.environ.items()

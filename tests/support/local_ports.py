@@ -16,7 +16,7 @@ SEALED = (
     "admin.port",
     "admin.port.grpc",
 )
-"""Ports of the parts of SeaweedFS with mutual TLS, which refuse a caller without a certificate."""
+"""Ports of SeaweedFS that require mutual TLS: a caller without a certificate is refused."""
 
 
 def ports_of(up: Up) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""Log lines of the service's processes, as JSON objects."""
+"""Functions that read the log lines of the service's processes as JSON objects."""
 
 import json
 from typing import Any
@@ -25,5 +25,5 @@ def objects(text: str) -> list[Line]:
 
 
 def named(text: str, event: str) -> list[Line]:
-    """Return the log lines of one event name."""
+    """Return the log lines whose `event` is this name."""
     return [line for line in objects(text) if line["event"] == event]

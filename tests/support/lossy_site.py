@@ -1,4 +1,4 @@
-"""A whole site with servers of its own: an API, a worker and a consumer that lose these servers."""
+"""An API, a worker and a consumer with servers that only they use, which a test can stop."""
 
 import asyncio
 import json
@@ -63,18 +63,25 @@ copying.MAX_COPIED_AT_ONCE = 100_000
 sys.argv[1:] = {arguments!r}
 runpy.run_module({module!r}, run_name="__main__")
 """
-"""Code of a process whose minute is two seconds, and the broker's timeout too.
+"""Code that runs a process of the service with shorter times: the interval between log lines of an
+outage and the broker's timeout are 2 s.
 
-While the file `gate` exists, its copies and attempts wait.
+While the file `gate` exists, copies and attempts of the process wait.
 """
 
 SMALL, LARGE = PHOTO[:50_000], PHOTO
-"""Sources of copies. The API of this site makes the copy of the small one, a worker the other."""
+"""Contents of the sources of copies.
+
+The API of this site copies the small one, a worker the large one.
+"""
 
 
 @dataclass(kw_only=True)
 class Site:
-    """The processes and their servers; `service` is an API in this process with the same ones."""
+    """The processes and their servers.
+
+    `service` is an API inside the test's process that uses the same servers.
+    """
 
     service: Service
     postgres: EmbeddedPostgres
@@ -95,30 +102,33 @@ class Site:
 
     @property
     def processes(self) -> Sequence[ServiceProcess]:
-        """The three processes."""
+        """Return the API process, the worker and the consumer."""
         return (self.api, self.worker, self.consumer)
 
     @property
     def client(self) -> Client:
-        """A client of the API process."""
+        """Return a client of the API process."""
         return client_of(self.service, self.api)
 
     def new_lines(self, process: ServiceProcess) -> list[Line]:
-        """Return the lines that a process has logged since the last `mark`."""
+        """Return the log lines that a process has written since the last call of `mark`."""
         return objects(process.log())[self._read.get(process, 0) :]
 
     def mark(self) -> None:
-        """Regard all lines until now as read."""
+        """Remember where each log ends; `new_lines` returns only later lines."""
         self._read = {each: len(objects(each.log())) for each in self.processes}
 
     async def hold_delivery(self, _request: web.Request) -> web.StreamResponse:
-        """Answer a delivery once the test allows it."""
+        """Answer a delivery of a webhook once the test has called `let_work_end`."""
         self.delivering.set()
         await self.released.wait()
         return web.Response(status=204)
 
     async def begin_work(self) -> "asyncio.Task[Any]":
-        """Have an upload, two copies and a delivery in flight; return the create of a copy."""
+        """Begin an upload, two copies and a delivery, which do not end before `let_work_end`.
+
+        Return the task that requests one of the copies.
+        """
         self.released.clear()
         self.delivering.clear()
         await self.client.upload(b"text", "a.txt")
@@ -143,28 +153,28 @@ class Site:
         return small
 
     def let_work_end(self) -> None:
-        """Let the copies, attempts and deliveries that wait go on."""
+        """Let the waiting copies, attempts and deliveries continue."""
         self.gate.unlink()
         self.released.set()
 
     def source(self, name: str) -> str:
-        """Return the address of a source of copies."""
+        """Return the address of an object from which copies are made."""
         return f"{self.service.settings.upload_url}/uploads/{name}"
 
     def copy_of(self, name: str) -> Any:
-        """Return the document that requests a copy."""
+        """Return the create request's document for a copy of this object."""
         attributes = {"name": name, "temp_url": self.source(name)}
         return {"data": {"type": "attachments", "attributes": attributes}}
 
     def event(self) -> str:
-        """Return the next event about an object that does not exist."""
+        """Return an S3 message with the next event about an object that does not exist."""
         self._events += 1
         number = self._events
         new = record(BUCKET, self.key, sequencer=f"{number:08X}", etag=f"e{number}")
         return json.dumps({"Records": [new]})
 
     async def use_everything(self) -> None:
-        """Make all processes use all parts, whatever the answers are."""
+        """Make every process use every server; the answers do not matter."""
         headers = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
         request = self.client.request
         await asyncio.gather(
@@ -175,14 +185,14 @@ class Site:
         )
 
     async def health(self, process: ServiceProcess, kind: str) -> int:
-        """Return the status of `/health/live` or `/health/ready` of a process."""
+        """Return the HTTP status of a process's `/health/live` or `/health/ready`."""
         (line,) = named(process.log(), "metrics are served")
         url = str(line["url"]).replace("/metrics", f"/health/{kind}")
         async with self.client.session.get(url) as answer:
             return answer.status
 
     async def recovered(self) -> None:
-        """Wait until all servers answer and the processes use them again."""
+        """Wait until every process reports that it is ready."""
 
         async def all_ready() -> bool:
             return {await self.health(each, "ready") for each in self.processes} == {200}
@@ -192,7 +202,7 @@ class Site:
 
 @asynccontextmanager
 async def running_site(stack: Stack, folder: Path) -> AsyncIterator[Site]:
-    """Start servers and processes. The servers are away when the processes start, and come then."""
+    """Start the processes of a site while its servers are stopped, and yield the site."""
     async with AsyncExitStack() as exits:
         postgres = EmbeddedPostgres(directory=folder / "postgres")
         valkey = EmbeddedValkey(directory=folder / "valkey")
@@ -256,7 +266,7 @@ async def _prepare(site: Site) -> None:
     site.key = (await site.service.row(created["data"]["id"])).key
     await make_webhook(site.service.client, site.receiver)
     site.receiver.answer = site.hold_delivery
-    site.released.set()  # until a test holds a delivery: one that waits for long times out
+    site.released.set()  # until a test holds a delivery: a held one times out
     async with AsyncExitStack() as exits:
         with mock.patch.dict(os.environ, site.service.environment):
             storage = await exits.enter_async_context(open_storage(site.service.settings))

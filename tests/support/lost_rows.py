@@ -1,4 +1,6 @@
-"""Lost rows whose ids are used again, as after a restore, and buckets for one test."""
+"""Functions that lose rows and use their ids again, as a restored backup does, and buckets for one
+test.
+"""
 
 import asyncio
 import json
@@ -19,7 +21,7 @@ from tests.support.stack import Stack
 
 @dataclass(frozen=True, kw_only=True)
 class Reused:
-    """An id that was given to two organizations.
+    """An attachment id that the service gave to two organizations.
 
     The row of the first organization is lost, but its file is still in the store.
     """
@@ -33,11 +35,11 @@ class Reused:
 
     @property
     def attachment_id(self) -> str:
-        """The id that both organizations were given."""
+        """Return the attachment id that both organizations have."""
         return str(self.created["data"]["id"])
 
     async def send_event(self) -> None:
-        """Post the event of the first organization's upload, as a slow store does."""
+        """Post the event of the first organization's upload late, as a slow store does."""
         relay = self.service.stack.relay
         before, relay.target = relay.target, self.service.base_url
         try:
@@ -46,9 +48,9 @@ class Reused:
             relay.target = before
 
     async def download(self, key: str | None = None) -> bytes | None:
-        """Open the address of the second organization's file.
+        """Request the second organization's file through the API, or the file with another key.
 
-        Return the content, or None if the service or the store answers 404.
+        Return the content, or None if the service or the store answers with 404.
         """
         links, now = Links(self.service.settings), datetime.now(UTC)
         address = links.url(key or self.key, now, now, self.service.base_url)
@@ -63,7 +65,9 @@ class Reused:
 
 
 async def lose_rows(service: Service, first_id: str | int) -> None:
-    """Delete all rows from an id on, and start the sequence again at this id, as a restore does."""
+    """Delete all rows whose id is `first_id` or higher, and set the sequence back to this id, as a
+    restored backup does.
+    """
     await service.execute("DELETE FROM attachments WHERE id >= $1", int(first_id))
     await service.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {int(first_id)}")
 
@@ -71,11 +75,11 @@ async def lose_rows(service: Service, first_id: str | int) -> None:
 async def reuse_id(
     service: Service, content: bytes, *, name: str = "img.png", minutes: int = 1, wait_s: float = 0
 ) -> Reused:
-    """Let one organization upload a file, lose its row, and give its id to another organization.
+    """Let an organization upload a file, delete its row, and give its id to another organization.
 
-    The first object must be older than the second row. So the creation time of the second row is
-    set `minutes` later, or the function waits `wait_s` seconds between the two rows. No event of
-    the two attachments reaches the service.
+    The first object must be older than the second row. So the function adds `minutes` to the
+    creation time of the second row, or waits `wait_s` seconds between the two rows. No event of the
+    two attachments reaches the service.
     """
     relay = service.stack.relay
     relay.target = None
@@ -104,10 +108,10 @@ async def reuse_id(
 
 @asynccontextmanager
 async def own_bucket(stack: Stack) -> AsyncIterator[str]:
-    """Make a bucket for one test, because the shared bucket holds ids of other databases.
+    """Make a bucket for one test, because the shared bucket holds objects of other databases.
 
-    The bucket is deleted with its objects: SeaweedFS has a limited number of volumes, and
-    each bucket uses some of them.
+    The bucket is deleted with its objects: SeaweedFS has a limited number of volumes, and each
+    bucket uses some of them.
     """
     name = f"own-{uuid4().hex}"
     async with open_bucket(stack) as client:

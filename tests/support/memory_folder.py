@@ -1,7 +1,7 @@
-"""Folders in memory, for servers whose data no test needs after the run.
+"""Folders in memory for servers of the tests, whose data is not needed after the run.
 
-On a disk, a copy of a database costs PostgreSQL about ten times the CPU time that it costs in
-memory, and a run of all tests makes more than a thousand copies.
+A copy of a database on a disk costs PostgreSQL about ten times as much CPU time as a copy in
+memory. A run of all tests makes more than a thousand copies.
 """
 
 import fcntl
@@ -17,15 +17,20 @@ PREFIX = f"attachments-tests-{os.geteuid()}-"
 SUFFIX = "-folder"
 
 ENOUGH = 2 * 1024**3
-"""The bytes that must be free in memory. A server of the tests needs less than a quarter of that;
-the million rows of the query plans need half."""
+"""The bytes that must be free in memory.
+
+A server of the tests needs less than a quarter of them; the database with a million rows needs
+half.
+"""
 
 
 @contextmanager
 def memory_folder(otherwise: Path) -> Iterator[Path]:
-    """Make a folder in memory and delete it at the end; use `otherwise` if memory has no room.
+    """Make a folder in memory, and delete it at the end.
 
-    Folders that killed runs have left are deleted first.
+    Yield the folder `otherwise` if too little memory is free.
+
+    Folders of runs that were killed are deleted first.
     """
     if not os.access(MEMORY, os.W_OK) or _free() < ENOUGH:
         yield otherwise
@@ -34,8 +39,8 @@ def memory_folder(otherwise: Path) -> Iterator[Path]:
         _delete_left()
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, suffix=SUFFIX, dir=MEMORY))
         held = os.open(folder, os.O_RDONLY)
-        fcntl.flock(held, fcntl.LOCK_EX)  # The lock ends with this process, however it ends.
-    folder.chmod(0o755)  # PostgreSQL runs as another user if the tests run as root.
+        fcntl.flock(held, fcntl.LOCK_EX)  # the kernel releases the lock when this process ends
+    folder.chmod(0o755)  # if the tests run as root, PostgreSQL runs as another user
     try:
         yield folder
     finally:
@@ -58,7 +63,7 @@ def _locked(path: Path) -> Iterator[None]:
 def _delete_left() -> None:
     for folder in MEMORY.glob(f"{PREFIX}*{SUFFIX}"):
         held = os.open(folder, os.O_RDONLY)
-        with suppress(BlockingIOError):  # a run that goes on holds the lock
+        with suppress(BlockingIOError):  # another run still uses this folder
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
         os.close(held)

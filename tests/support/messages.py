@@ -1,4 +1,4 @@
-"""A strategy for file names, and functions that change or read a message."""
+"""A Hypothesis strategy for file names, and functions that read or change a JSON message."""
 
 from typing import Any
 
@@ -12,7 +12,10 @@ NAMES = st.text(
 
 
 def places(document: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """List the paths of all members and items in a document."""
+    """Return the path of every member and item in a JSON document.
+
+    A path is a tuple of names and indexes.
+    """
     found: list[tuple[Any, ...]] = []
     if isinstance(document, (dict, list)):
         items = document.items() if isinstance(document, dict) else enumerate(document)
@@ -22,7 +25,7 @@ def places(document: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]
 
 
 def put(document: Any, place: tuple[Any, ...], value: Any) -> Any:
-    """Replace the value at a path of a document."""
+    """Replace the value at a path of a JSON document, and return the document."""
     inner = document
     for name in place[:-1]:
         inner = inner[name]
@@ -34,7 +37,9 @@ BUCKET = "b"
 
 
 def the_event(document: Any) -> UploadEvent:
-    """Read a message that must hold exactly one event and no fault."""
+    """Parse a message, and return its only event; assert that nothing in the message is faulty or
+    ignored.
+    """
     reading = read(document, bucket=BUCKET)
     assert (reading.faults, reading.ignored) == ([], 0)
     (event,) = reading.events

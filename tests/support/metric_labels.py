@@ -1,4 +1,6 @@
-"""The documented metrics, and the values that each label may have, taken from the code."""
+"""The metrics that deploy/docs/metrics.md lists, and the values that the code allows for each
+label.
+"""
 
 import re
 from collections.abc import Collection, Mapping
@@ -35,7 +37,7 @@ STATUSES: Final = _OF_READING | _OF_WRITING | {405}
 
 
 def label_of(path: str) -> str:
-    """Return the label of a route, which may have a slash at its end."""
+    """Return the value of the label `route` for a route's path; a slash at the end is ignored."""
     path = path.rstrip("/")
     return UNTIMED.get(path) or re.sub(r"\{(\w+):[^{}]*\}", r"{\1}", path)
 
@@ -47,7 +49,7 @@ WITH_BODIES: Final = frozenset(
 
 
 def statuses_of(route: str) -> frozenset[int]:
-    """Return the statuses that a route may answer, which are fewer if it takes no body."""
+    """Return the statuses that a route may answer. A route that takes no body has fewer."""
     if route == "none":
         return STATUSES
     return _OF_WRITING if route in WITH_BODIES else _OF_READING
@@ -99,12 +101,15 @@ VALUES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
         **{(name, "kind"): [each.value for each in Box] for name in _OF_DECODERS},
     }.items()
 }
-"""The values of each label by metric and label: from a Literal, an enumeration or a table."""
+"""The allowed values of each label, by the names of metric and label.
+
+They come from the code's own types and tables.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the documented table; `processes` are of A, W and C."""
+    """One row of the table of metrics. `processes` holds A (API), W (worker) and C (consumer)."""
 
     kind: str
     labels: tuple[str, ...]
@@ -112,7 +117,7 @@ class Row:
 
 
 def documented() -> dict[str, Row]:
-    """Read the documented table of all metrics, by name."""
+    """Read the table of metrics in the documentation, by metric name."""
     rows = _ROW.findall(PAGE.read_text("utf-8"))
     assert len(rows) == len({name for name, *_ in rows})
     return {
@@ -122,7 +127,7 @@ def documented() -> dict[str, Row]:
 
 
 def documented_values() -> dict[tuple[str, str], Collection[str]]:
-    """Read the documented values of each label; `x…` stands for all values that begin with `x`."""
+    """Read the documented values of each label. `x…` means all values that begin with `x`."""
     found: dict[tuple[str, str], Collection[str]] = {}
     for label, metrics, values in _LABEL.findall(PAGE.read_text("utf-8")):
         for name in re.findall(r"`(\w+)`", metrics):
@@ -132,7 +137,7 @@ def documented_values() -> dict[tuple[str, str], Collection[str]]:
 
 
 def unknown_values(found: Shown) -> set[str]:
-    """Return the series whose labels have values that the tables above do not list."""
+    """Return the samples with a label value that the tables above do not list."""
     return {
         f"{name} {dict(labels)}"
         for name, labels in found.values
@@ -147,5 +152,5 @@ def _is_known(name: str, labels: Mapping[str, str]) -> bool:
 
 
 def metric_of(sample: str) -> str:
-    """Return the name of the metric to which a sample of this name belongs."""
+    """Return the metric to which a sample belongs, such as `x` for the sample `x_bucket`."""
     return re.sub(r"_(bucket|sum|count)$", "", sample)

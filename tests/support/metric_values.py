@@ -1,4 +1,4 @@
-"""Comparisons of a scrape with known values, for all metrics that a kind of process shows."""
+"""Comparisons of scraped metrics with expected values, for all metrics of a kind of process."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from shared import backlog, publisher
 backlog.SAMPLE_S = publisher.MEASURE_EVERY_S = 0.1
 backlog.read_sample.__kwdefaults__["max_age_s"] = 0.1
 """
-"""Code that makes a process look at the backlog and at the queues ten times a second."""
+"""Code that makes a process measure the backlog and the queues ten times a second."""
 
 ONE_LETTER = """
 from shared import allowance
 allowance.BURST, allowance.LETTERS_PER_S = 1, 0.0
 """
-"""Code that lets each origin have one dead letter."""
+"""Code that limits each origin of dead letters to one dead letter."""
 
 MOST_SERIES = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """A value that is only known to lie in a range, such as seconds of CPU time."""
+    """A range for a value that is not known exactly, such as seconds of CPU time."""
 
     least: float
     most: float = inf
@@ -36,18 +36,21 @@ class Within:
 
 Expected = float | Within
 Table = Mapping[str, Expected]
-"""Expected values by sample, written as in a scrape: `attachments_events_total{dialect="aws"}`. If
-labels are left out, the value is the sum of all series with the labels that are named."""
+"""Expected values by sample; a sample is written as in a scrape:
+`attachments_events_total{dialect="aws"}`.
+
+If some labels are left out, the value is the sum of all samples that match the given labels.
+"""
 
 
 def value_of(found: Shown, sample: str) -> float:
-    """Return the value of a sample, written as in `Table`."""
+    """Return the value of a sample, which is written as in `Table`."""
     name, labels = _parsed(sample)
     return found.sum(name, **labels)
 
 
 def differences(found: Shown, expected: Table) -> dict[str, tuple[float, Expected]]:
-    """Return the values that are not the expected ones, with those that were expected."""
+    """Return each wrong sample with its value and its expected value."""
     values = {sample: value_of(found, sample) for sample in expected}
     return {
         sample: (value, expected[sample])
@@ -57,7 +60,7 @@ def differences(found: Shown, expected: Table) -> dict[str, tuple[float, Expecte
 
 
 async def reached(process: Logging, expected: Table) -> Shown:
-    """Wait until a process shows the expected values, and return that scrape."""
+    """Wait until the metrics of a process have the expected values, and return this scrape."""
     wrong: dict[str, object] = {}
 
     async def is_reached() -> Shown | None:
@@ -74,9 +77,10 @@ async def reached(process: Logging, expected: Table) -> Shown:
 
 
 def shows_exactly(found: Shown, process: str, expected: Table) -> None:
-    """Assert that a process shows the metrics documented for its kind, all with expected values.
+    """Assert that a process has exactly the metrics that are documented for its kind, with the
+    expected values.
 
-    `process` is A, W or C. The scrape must have few series, with known values of labels only.
+    `process` is A, W or C. The scrape must have few samples, and only known label values.
     """
     rows = documented()
     wanted = {name for name, row in rows.items() if process in row.processes}

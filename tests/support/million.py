@@ -1,17 +1,21 @@
-"""The contents of a database with a million attachments, and the ids of its special rows."""
+"""A database with a million attachments, and the ids of rows that tests use."""
 
 ROWS = 1_000_000
 TOKENS = 20_000
 LETTERS = 100_000
 
 BIG, USUAL = 1, 50
-"""BIG is an organization that owns a fifth of all rows. USUAL is one of a hundred organizations of
-the same size."""
+"""Ids of organizations: BIG owns a fifth of all rows; USUAL is one of a hundred organizations of
+equal size.
+"""
 
 BUCKET = "bucket"
 
 UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
-"""The ids of rows in these states, of the organization USUAL; the first three rows are due."""
+"""Ids of rows of the organization USUAL, each in the state of its name.
+
+The first three rows are due.
+"""
 
 FILL = f"""
 INSERT INTO attachments (

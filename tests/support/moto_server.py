@@ -1,7 +1,7 @@
-"""AWS on this machine: moto's server over HTTP, with S3, SQS, SNS and EventBridge connected.
+"""AWS on this machine: moto's server, with S3, SQS, SNS and EventBridge connected.
 
-moto does not notice that a connection has ended. A long poll of a killed consumer still receives
-the next message. Other consumers see this message only after the visibility timeout of the poll.
+moto does not notice that a connection has ended. So the long poll of a killed consumer still
+receives the next message, and other consumers see this message only after its visibility timeout.
 """
 
 import asyncio
@@ -32,14 +32,17 @@ CREDENTIALS = {
     "AWS_SECRET_ACCESS_KEY": "the-key-of-moto",
 }
 VISIBILITY_S = 2
-"""The default visibility timeout of the queues: far shorter than the timeouts under test."""
+"""The default visibility timeout of the queues, in seconds.
+
+It is far shorter than the timeouts under test.
+"""
 
 _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox:
-    """A queue and its dead-letter queue."""
+    """An SQS queue and its dead-letter queue."""
 
     client: "SQSClient" = field(repr=False)
     url: str
@@ -61,7 +64,7 @@ class Inbox:
         return sent
 
     async def counts(self) -> tuple[int, int]:
-        """Count the visible messages, and the messages that are received but not deleted."""
+        """Count the messages that can be received, and those that are received but not deleted."""
         answer = await self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])
         found = answer["Attributes"]
         return (
@@ -75,20 +78,22 @@ class Inbox:
 
 
 class Moto:
-    """The running server; each bucket and queue that a test makes has a unique name."""
+    """The running moto server. Each bucket and queue that a test makes has a unique name."""
 
     def __init__(self, url: str, s3: "S3Client", sqs: "SQSClient", sns: "SNSClient", events: Any):
         self.url = url
         self.s3, self.sqs, self.sns, self.events = s3, sqs, sns, events
 
     async def make_bucket(self) -> str:
-        """Make a bucket."""
+        """Make a bucket with a unique name, and return the name."""
         name = f"uploads-{next(_numbers)}"
         await self.s3.create_bucket(Bucket=name)
         return name
 
     async def make_inbox(self, name: str = "", *, receives: int | None = None) -> Inbox:
-        """Make a queue; after this number of receives, a message goes to the dead-letter queue."""
+        """Make a queue. If `receives` is given, a message goes to the dead-letter queue after so
+        many receives.
+        """
         attributes = {"VisibilityTimeout": str(VISIBILITY_S)}
         dead = None
         if receives is not None:
@@ -144,7 +149,7 @@ class Moto:
         )
 
     async def guard(self) -> None:
-        """Refuse every request from now on, as IAM refuses an unknown user."""
+        """Make moto refuse every later request, as IAM refuses an unknown user."""
         async with (
             aiohttp.ClientSession() as http,
             http.post(f"{self.url}/moto-api/reset-auth", data=b"0") as answer,
@@ -152,7 +157,7 @@ class Moto:
             assert answer.status == 200, await answer.text()
 
     def settings(self, inbox: Inbox, bucket: str | None = None) -> dict[str, str]:
-        """Return the settings of a service that receives its events from a queue.
+        """Return settings for a service that receives its events from a queue.
 
         If a bucket is given, the service also stores its objects in moto.
         """
@@ -164,7 +169,7 @@ class Moto:
 
 @asynccontextmanager
 async def running_moto(port: int | None = None) -> AsyncIterator[Moto]:
-    """Run moto's server in a process of its own, and open clients for it."""
+    """Run moto's server as a separate process, and yield it with open clients."""
     if port is None:
         port = choose_ports(("moto",))["moto"]
     url = f"http://{HOST}:{port}"

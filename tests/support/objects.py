@@ -1,4 +1,4 @@
-"""Functions that read and write objects of the store directly, and a proxy before the store."""
+"""Functions that use objects in the store directly, and a proxy in front of the store."""
 
 import os
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from tests.support.stack import BUCKET, Stack
 
 @asynccontextmanager
 async def opened_storage(stack: Stack, bucket: str = BUCKET) -> AsyncIterator[Storage]:
-    """Open a bucket of the store; the default is the bucket that all tests share."""
+    """Open a bucket of the store. The default is the bucket that all tests share."""
     environment = stack.environment("postgresql://nowhere/none")
     environment["ATTACHMENTS_S3_BUCKET"] = bucket
     async with AsyncExitStack() as exits:
@@ -35,7 +35,7 @@ async def exists(storage: Storage, key: str) -> bool:
 
 
 async def content(storage: Storage, key: str) -> bytes:
-    """Read the whole content of an object."""
+    """Return the whole content of an object."""
     async with storage.read(key, end=2**40) as (_, chunks):
         return b"".join([chunk async for chunk in chunks])
 

@@ -1,4 +1,4 @@
-"""Functions that request files by their addresses."""
+"""Functions that request the files of attachments by their addresses."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.service import Answer, Client, Service
 
 
 async def fetch(client: Client, address: str) -> Answer:
-    """Request a file by its address alone, without credentials."""
+    """Request a file by its address, without a token."""
     parts = urlsplit(address)
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     return await client.request(
@@ -21,14 +21,16 @@ async def fetch(client: Client, address: str) -> Answer:
 
 
 def cache_s(answer: Answer) -> int:
-    """Return how many seconds a client may cache a redirect."""
+    """Return the seconds for which a client may cache the API's redirect."""
     found = re.fullmatch(r"private, max-age=([0-9]+)", answer.headers["Cache-Control"])
     assert found is not None
     return int(found[1])
 
 
 async def opened(client: Client, address: str) -> tuple[bytes, Any]:
-    """Follow a file's address to the store, and return the content and the store's headers."""
+    """Request a file's address, follow the redirect to the store, and return the content and the
+    headers.
+    """
     answer = await fetch(client, address)
     assert answer.status == 302
     location = URL(answer.headers["Location"], encoded=True)
@@ -40,12 +42,14 @@ async def opened(client: Client, address: str) -> tuple[bytes, Any]:
 async def settled(
     client: Client, content: bytes, name: str, state: State = "ready", **attributes: Any
 ) -> Any:
-    """Upload a file, wait until it has been processed, and return its attributes."""
+    """Upload a file, wait until it is settled in `state`, and return its attributes."""
     resource = await client.settled(await client.upload(content, name, **attributes))
     assert resource["meta"]["state"] == state
     return resource["attributes"]
 
 
 def signed(service: Service, key: str, stamp: str = "1776398568") -> str:
-    """Sign an address that the service has not returned."""
+    """Return a signed address of a file for a key and a time stamp that the service need not have
+    issued.
+    """
     return f"{service.base_url}/{key}?{stamp}&s={Links(service.settings).sign(key, stamp, '')}"

@@ -1,11 +1,11 @@
-"""Requests to an API process other than the one that a test's client uses."""
+"""Requests to a second API process, which the test's own client does not use."""
 
 from tests.support.resources import PATH, body
 from tests.support.service import Client
 
 
 async def create(client: Client, url: str) -> int:
-    """Create an attachment at another API process, and return the status."""
+    """Create an attachment through another API process, and return the HTTP status."""
     at_process = Client(
         session=client.session,
         base_url=url,
@@ -16,6 +16,6 @@ async def create(client: Client, url: str) -> int:
 
 
 async def readiness(client: Client, url: str) -> tuple[int, str]:
-    """Request the readiness of another API process."""
+    """Return the status and the body of another API process's `/health/ready`."""
     async with client.session.get(f"{url}/health/ready") as answer:
         return answer.status, await answer.text()

@@ -1,4 +1,4 @@
-"""A site with a page that uploads, and with the small backend that gives the page tickets."""
+"""A web page that uploads files, and a small backend that requests tickets for the page."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ from tests.support.local import LocalStack
 
 @asynccontextmanager
 async def running_site(local: LocalStack, document: str) -> AsyncIterator[str]:
-    """Serve a page, and tickets for it at `POST /ticket?name=…`; yields the port."""
+    """Serve a page, and tickets at `POST /ticket?name=…`; yield the port."""
     headers = {
         "X-Auth-Token": local.ready["token"],
         "X-Organization-Id": str(local.ready["organization_id"]),

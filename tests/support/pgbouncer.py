@@ -38,14 +38,14 @@ logfile = {folder}/log
 
 
 class PgBouncer:
-    """A running PgBouncer; `url` returns an address that reaches a database through PgBouncer."""
+    """A running PgBouncer."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
         self._port = port
 
     def url(self, database_url: str) -> str:
-        """Return a database's address with the host and port of PgBouncer."""
+        """Return a database's address that leads through PgBouncer."""
         parts = urlsplit(database_url)
         user = parts.netloc.rpartition("@")[0]
         return parts._replace(netloc=f"{user}@127.0.0.1:{self._port}").geturl()
@@ -59,7 +59,9 @@ class PgBouncer:
 async def running_pgbouncer(
     folder: Path, database_url: str, *, mode: str, more: str = ""
 ) -> AsyncIterator[PgBouncer]:
-    """Run PgBouncer for the server of an address; `more` are lines of its configuration file."""
+    """Run PgBouncer for the server of a database address; `more` is further lines for its
+    configuration file.
+    """
     assert PROGRAM is not None
     parts = urlsplit(database_url)
     port = choose_port()

@@ -1,4 +1,4 @@
-"""Calls of the data layer by lists with filters, each with a check of its result."""
+"""Calls of the functions that read filtered lists, each with a check of its result."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -53,7 +53,7 @@ FILTERS: dict[str, tuple[int, list[Filter]]] = {
         [COMMENTS, READY, PERSON, RECENT, OneOf(column="external_id", values=("x999",))],
     ),
 }
-"""An organization, and filters that some of its attachments match."""
+"""Cases by name: an organization, and filters that some of its attachments match."""
 
 
 BOUNDS: dict[str, dict[str, Any]] = {

@@ -1,6 +1,6 @@
-"""Calls of the data layer by operators' commands, for tokens and for kept events.
+"""Calls of the data functions that operators' commands use for tokens and dead letters.
 
-Each call checks its result, because the query plan of a call that finds nothing proves nothing.
+Each call has a check of its result: the query plan of a call that finds nothing proves nothing.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""Calls of the data layer by events, workers and the sweep.
+"""Calls of the data functions that events, workers and the sweep use.
 
-Each call checks its result, because the query plan of a call that finds nothing proves nothing.
+Each call has a check of its result: the query plan of a call that finds nothing proves nothing.
 """
 
 from collections.abc import Callable
@@ -86,7 +86,7 @@ PROCESSING_CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
                 for each in range(UPLOADED, UPLOADED + 1000)
             ],
         ),
-        lambda count: count == 0,  # Every row that could become due is due already.
+        lambda count: count == 0,  # every row that could become due is due already
     ),
     "due.take_due": (
         lambda c: due.take_due(c, limit=32, lease_s=30, attempts=5),

@@ -1,6 +1,6 @@
-"""Calls of the data layer by requests, and by copies that requests start.
+"""Calls of the data functions that requests use, and copies that requests start.
 
-Each call checks its result, because the query plan of a call that finds nothing proves nothing.
+Each call has a check of its result: the query plan of a call that finds nothing proves nothing.
 """
 
 from collections.abc import Callable

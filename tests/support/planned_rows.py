@@ -1,4 +1,4 @@
-"""Functions that call the data layer with rows of the database of a million attachments."""
+"""Functions that call data functions with rows of the database of a million attachments."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -25,40 +25,40 @@ WANTED = copies.Wanted(bucket=BUCKET, key="k", etag="e", temp_url="t")
 
 
 async def row_of(connection: Any, attachment_id: int) -> Attachment:
-    """Read a row that exists."""
+    """Return the row of an attachment that exists."""
     found = await attachments.find_any(connection, attachment_id)
     assert found is not None
     return found
 
 
 async def held(connection: Any) -> Claim:
-    """Make the claim under which the row `PROCESSING` is processed."""
+    """Return the claim under which the attachment `PROCESSING` is processed."""
     return Claim(attachment=await row_of(connection, PROCESSING))
 
 
 async def seen(connection: Any) -> Attachment:
-    """Read the values of a row that is to be settled."""
+    """Return the row of the attachment `READY`."""
     return await row_of(connection, READY)
 
 
 def sent(attachment_id: int, **more: Any) -> UploadEvent:
-    """Make an upload event of the row with this id."""
+    """Make an upload event for the attachment with this id."""
     key = f"attachments/files/000/000/{attachment_id:03}/original/img.png"
     return UploadEvent(bucket=BUCKET, key=key, **more)
 
 
 async def ask_copy(connection: Any, row: Attachment) -> Any:
-    """Request a copy to a row whose processing has ended."""
+    """Request a copy into an attachment whose processing has ended."""
     return await copies.ask(connection, row, WANTED, grace_s=15)
 
 
 async def with_copy(connection: Any, function: Callable[[Attachment], Awaitable[Any]]) -> Any:
-    """Call a function with a row to which an object is to be copied."""
+    """Call a function with the row of an attachment for which a copy is requested."""
     return await function(await ask_copy(connection, await seen(connection)))
 
 
 async def with_heavy_letters(connection: Any, function: Callable[[], Awaitable[Any]]) -> Any:
-    """Call a function when the dead letters of one origin hold more bytes than the limit."""
+    """Call a function while the dead letters of one origin hold more bytes than the limit."""
     await connection._connection.execute(
         "UPDATE dead_letter_origins SET bytes = 2 * $1 WHERE origin = 'o1'",
         dead_letters.MAX_ORIGIN_BYTES,
@@ -67,17 +67,17 @@ async def with_heavy_letters(connection: Any, function: Callable[[], Awaitable[A
 
 
 async def with_claim(connection: Any, function: Callable[[Claim], Awaitable[Any]]) -> Any:
-    """Call a function with the claim of the row `PROCESSING`."""
+    """Call a function with the claim of the attachment `PROCESSING`."""
     return await function(await held(connection))
 
 
 async def with_row(connection: Any, function: Callable[[Attachment], Awaitable[Any]]) -> Any:
-    """Call a function with a row whose processing has ended."""
+    """Call a function with the row of an attachment whose processing has ended."""
     return await function(await seen(connection))
 
 
 async def with_backlog(connection: Any, function: Callable[[], Awaitable[Any]]) -> Any:
-    """Call a function when a hundred thousand rows of one organization are due."""
+    """Call a function while a hundred thousand rows of one organization are due."""
     await connection._connection.execute(
         "UPDATE attachments SET due_at = now() - interval '1 hour'"
         f" WHERE organization_id = {BIG} AND id > {ROWS // 2}"
@@ -86,7 +86,7 @@ async def with_backlog(connection: Any, function: Callable[[], Awaitable[Any]]) 
 
 
 async def with_waiting(connection: Any, function: Callable[[], Awaitable[Any]]) -> Any:
-    """Call a function when eleven thousand uploads wait to be processed."""
+    """Call a function while eleven thousand uploads wait to be processed."""
     await connection._connection.execute(
         "UPDATE attachments SET state = 'uploaded', claimed_revision = 0"
         " WHERE deleted_at IS NULL AND id % 70 = 0"

@@ -1,4 +1,4 @@
-"""A TCP proxy that makes faults in front of the store, PostgreSQL or the broker.
+"""A TCP proxy that simulates faults in front of the store, PostgreSQL or the broker.
 
 A test can change the behaviour of the proxy at any time, also for open connections.
 """
@@ -21,8 +21,8 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Link:
     """A client's connection to the proxy, and the proxy's connection to the server.
 
-    `left` is the number of bytes of responses that may still pass, or None without a limit. `head`
-    holds the first bytes from the client, which show the kind of connection.
+    `left` is the number of response bytes that may still pass, or None without a limit. `head`
+    holds the first bytes from the client; they show what kind of connection it is.
     """
 
     left: int | None
@@ -31,7 +31,7 @@ class Link:
     head: bytes = b""
 
     def reset(self) -> None:
-        """End both connections by RST, as a crash of a machine between client and server would."""
+        """Reset both connections, as a crash of a machine between client and server would."""
         if self.task is not asyncio.current_task():  # a new connection ends its task by itself
             self.task.cancel()
         for end in self.ends:
@@ -43,11 +43,12 @@ class Link:
 
 
 class Proxy:
-    """Pass bytes in both directions between many clients and one server, until a test sets a fault.
+    """A proxy that passes bytes in both directions between clients and one server, until a test
+    sets a fault.
 
-    `received` counts the response bytes that were passed on. `held` counts the pieces of responses
-    that the proxy holds back. `requested` counts the bytes that clients have sent. `url` is the
-    server's address with the host and port of the proxy.
+    `received` is the number of response bytes that were passed on. `held` is the number of pieces
+    of responses that the proxy holds back. `requested` is the number of bytes that clients have
+    sent.
     """
 
     def __init__(self, target: str) -> None:
@@ -68,7 +69,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The address of the server, with the proxy's host and port in it."""
+        """Return the server's address with the proxy's host and port."""
         assert self._server is not None
         user, at, _ = self._target.netloc.rpartition("@")
         port = self._server.sockets[0].getsockname()[1]
@@ -76,7 +77,7 @@ class Proxy:
 
     @property
     def links(self) -> int:
-        """The number of open connections."""
+        """Return the number of open connections."""
         return len(self._links)
 
     # --- Behaviour that tests set ---------------------------------------------------------------
@@ -101,11 +102,11 @@ class Proxy:
         self._answering.clear()
 
     def lose(self, which: Callable[[Link, bytes], bool]) -> None:
-        """Drop the pieces, in both directions, for which `which` returns True; pass the others."""
+        """Drop every piece, in either direction, for which `which` returns True."""
         self._loses = which
 
     def delay(self, seconds: float) -> None:
-        """Delay every piece by this time before the proxy passes the piece on."""
+        """Delay every piece by this number of seconds."""
         self._delay_s = seconds
 
     def cut(self) -> None:
@@ -115,7 +116,7 @@ class Proxy:
             link.reset()
 
     def truncate(self, after_bytes: int) -> None:
-        """Pass this many further bytes of responses on each connection, then end the connection."""
+        """Pass this many further response bytes on each connection, then close it."""
         self._truncate(after_bytes)
 
     def answer(self, instead: bytes) -> None:
@@ -136,7 +137,7 @@ class Proxy:
         )
 
     async def stop(self) -> None:
-        """Drop all connections."""
+        """Stop listening, and reset all connections."""
         assert self._server is not None
         self._server.close()
         tasks = [link.task for link in self._links]
@@ -155,13 +156,13 @@ class Proxy:
             else:
                 await self._relay(link, (reader, writer))
         except asyncio.CancelledError:
-            # The method reset() has cancelled this task, and the stream's callback would report a
-            # fault.
+            # reset() has cancelled this task. asyncio would log an exception as a fault of the
+            # stream.
             pass
         finally:
             self._links.discard(link)
             for end in link.ends:
-                end.close()  # The bytes that have been written are still sent.
+                end.close()  # asyncio still sends what was written
 
     async def _relay(self, link: Link, client: Stream) -> None:
         try:
@@ -170,8 +171,7 @@ class Proxy:
             link.reset()
             return
         link.ends.append(server[1])
-        # If one direction ends, the other direction is ended too, so that both connections are
-        # closed.
+        # If one direction ends, the other is ended too, so that both connections are closed.
         ways = [
             asyncio.create_task(
                 self._pump(client[0], lambda data: self._request(link, data, client, server))
@@ -209,7 +209,8 @@ class Proxy:
         if self._instead is not None:
             client[1].write(self._instead)
             client[1].write_eof()
-            # The client must finish first: a reset would make it lose the response.
+            # The client must close first: a reset by the proxy could make the client lose the
+            # response.
             while await client[0].read(CHUNK_BYTES):
                 pass
             return False
@@ -237,7 +238,7 @@ class Proxy:
 
 @asynccontextmanager
 async def running_proxy(target: str) -> AsyncIterator[Proxy]:
-    """Run a proxy in front of the server whose address is given with host and port."""
+    """Run a proxy in front of the server at this address, which has a host and a port."""
     proxy = Proxy(target)
     await proxy.start()
     try:

@@ -1,4 +1,4 @@
-"""Publishers of wake-ups, and the messages that publishers leave in the broker."""
+"""Functions for tests of the publisher: a frozen broker, and the messages in a queue."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def publishing(broker_url: str) -> Iterator[Publisher]:
 
 @contextmanager
 def frozen(server: EmbeddedValkey) -> Iterator[None]:
-    """Stop the broker from answering, while its port stays open."""
+    """Suspend the broker's process in the block; its port still accepts connections."""
     assert server.child is not None
     os.kill(server.child.pid, signal.SIGSTOP)
     try:
@@ -43,7 +43,9 @@ def wake_up(number: int, *, organization_id: int = 1) -> WakeUp:
 
 
 async def queued(broker: Broker, queue: str, count: int) -> list[dict[str, Any]]:
-    """Wait until a queue holds that many messages, and return the messages, the oldest first."""
+    """Wait until a queue of the broker holds `count` messages, and return the messages, oldest
+    first.
+    """
 
     async def arrived() -> bool:
         return int(await broker.llen(queue)) >= count

@@ -1,4 +1,4 @@
-"""Query strings of requests, as the API parses them."""
+"""Functions that parse the query strings of requests as the API does."""
 
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request

@@ -1,4 +1,4 @@
-"""Functions that set quotas and read the usage of an organization."""
+"""Functions that set an organization's quota and read its usage."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Raw HTTP requests, and the first bytes of the API's responses."""
+"""A function that sends a raw HTTP request to the API and returns the raw answer."""
 
 import asyncio
 
@@ -9,7 +9,9 @@ DOCUMENT = body({"name": "a.png"})
 
 
 async def exchange(service: Service, head: bytes, sent: bytes | None = None) -> bytes:
-    """Send a head, send the body after `100 Continue`, and return all bytes that were received."""
+    """Send a request's head, send the body `sent` once the API answers `100 Continue`, and return
+    all received bytes.
+    """
     host, _, port = service.base_url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:

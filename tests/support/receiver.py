@@ -22,12 +22,12 @@ SETTINGS = {
     "webhook_allow_http": "true",
     "webhook_networks": "127.0.0.0/8",
 }
-"""Settings of a service that may send webhooks to a receiver of the tests."""
+"""Settings with which the service may send webhooks to a receiver of the tests."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """One received request: its id, its headers, and its JSON document."""
+    """One received delivery: its id, its headers and its JSON document."""
 
     message_id: str
     headers: dict[str, str]
@@ -36,12 +36,12 @@ class Received:
 
     @property
     def type(self) -> str:
-        """The type of the event."""
+        """Return the type of the event."""
         return str(self.document["type"])
 
     @property
     def attachment_id(self) -> str:
-        """The id of the attachment."""
+        """Return the id of the attachment that the event is about."""
         return str(self.document["data"]["id"])
 
 
@@ -55,10 +55,11 @@ async def accept(_request: web.Request) -> web.StreamResponse:
 
 @dataclass(kw_only=True)
 class Receiver:
-    """An HTTP server on loopback.
+    """A receiver of webhooks: an HTTP server on loopback.
 
-    The function `answer` makes each response. The key `secret` verifies the signatures. Each
-    delivery is compared with the API's description; `undescribed` has what differs.
+    The function `answer` makes each answer. The key `secret` verifies the signatures; without one,
+    they are not verified. Each delivery is compared with the OpenAPI document; `undescribed` lists
+    the differences.
     """
 
     url: str = ""
@@ -68,11 +69,11 @@ class Receiver:
     undescribed: list[str] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Verify a delivery, store it, and answer."""
+        """Verify a delivery's signature, store the delivery, and answer."""
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
         if self.secret:
-            # A wrong signature raises an exception, which becomes a 500.
+            # A wrong signature raises an exception, so aiohttp answers with 500.
             Verifier(self.secret).verify(body, headers)
         document = json.loads(body)
         try:
@@ -96,7 +97,7 @@ class Receiver:
     async def wait_for(
         self, attachment_id: str | int, kind: str, *, within_s: float = 20
     ) -> Received:
-        """Wait until an event of an attachment arrives."""
+        """Wait until an event of this kind arrives for an attachment, and return it."""
 
         async def found() -> Received | None:
             for each in self.received:

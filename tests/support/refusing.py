@@ -9,7 +9,7 @@ REFUSAL = (
 
 
 class Refusing(Proxy):
-    """A proxy that answers a request itself if the request's first line contains a forbidden text.
+    """A proxy that refuses a request if the request's first line contains a forbidden text.
 
     `forbidden` lists these texts. `asked` holds the first lines of all requests.
     """

@@ -1,4 +1,6 @@
-"""Expected documents of the API, written out in full, and direct reads of the bucket."""
+"""Expected documents of the API with all their members, and functions that read the bucket
+directly.
+"""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -36,18 +38,20 @@ RELATIONSHIPS = {
 
 
 def written(document: Any) -> str:
-    """Return a document as indented text that keeps the order of members."""
+    """Return a JSON document as indented text that keeps the order of members."""
     return json.dumps(document, indent=1)
 
 
 def body(attributes: Mapping[str, Any], attachment_id: str | None = None) -> dict[str, Any]:
-    """Return the document of a request with these attributes."""
+    """Return the JSON:API document of a request with these attributes."""
     identity = {} if attachment_id is None else {"id": attachment_id}
     return {"data": {"type": "attachments", **identity, "attributes": dict(attributes)}}
 
 
 def time(moment: datetime) -> str:
-    """Format a time as the contract does: UTC, truncated to milliseconds, with the offset."""
+    """Format a time as the contract requires: UTC, truncated to milliseconds, with the offset
+    `+00:00`.
+    """
     utc = moment.astimezone(UTC)
     return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03}+00:00"
 
@@ -106,7 +110,7 @@ def resource(
 
 
 def problem(status: int, title: str, detail: str) -> dict[str, Any]:
-    """Return the document of a general error."""
+    """Return an error document with one error (contract.md, "General errors")."""
     return {"errors": [{"status": str(status), "title": title, "detail": detail}]}
 
 
@@ -114,7 +118,7 @@ NOT_FOUND = problem(404, "Record Not Found", "The requested record was not found
 
 
 def invalid(pointer: str, detail: str, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one error object of a 422 response."""
+    """Return the expected error object for an invalid attribute (status 422)."""
     return {
         "status": "422",
         "code": "invalid_attribute",
@@ -127,7 +131,7 @@ def invalid(pointer: str, detail: str, meta: Mapping[str, Any]) -> dict[str, Any
 
 @asynccontextmanager
 async def open_bucket(stack: Stack) -> AsyncIterator["S3Client"]:
-    """Open a client that uses the store directly, without the service."""
+    """Open a client of the store that does not use the service."""
     async with get_session().create_client(
         "s3",
         region_name=stack.seaweedfs.region,
@@ -140,7 +144,7 @@ async def open_bucket(stack: Stack) -> AsyncIterator["S3Client"]:
 
 
 async def stored(client: "S3Client", bucket: str, key: str) -> bytes | None:
-    """Read an object directly from the store; return None if the object does not exist."""
+    """Return the content of an object in the store, or None if there is no such object."""
     try:
         answer = await client.get_object(Bucket=bucket, Key=key)
     except ClientError as error:
@@ -152,7 +156,9 @@ async def stored(client: "S3Client", bucket: str, key: str) -> bytes | None:
 
 
 def is_error(answer: Answer, document: Mapping[str, Any]) -> bool:
-    """Check that a response is the given error document, with the media type of JSON:API."""
+    """Assert that an answer is this error document, with the media type of JSON:API, and return
+    True.
+    """
     status = int(document["errors"][0]["status"])
     assert answer.status == status, answer.body
     assert answer.headers["Content-Type"] == "application/vnd.api+json; charset=utf-8"

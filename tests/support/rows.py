@@ -1,4 +1,4 @@
-"""Rows that tests make without a database."""
+"""Rows of `attachments` that tests make without a database."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -11,14 +11,14 @@ from tests.support.service import scrape
 
 
 class Logging(Protocol):
-    """A process of the service with its log."""
+    """A process of the service whose log can be read."""
 
     def log(self) -> str: ...
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The samples of one scrape, and the types of the service's metrics by their names."""
+    """The samples of one scrape, and the types of the service's metrics by name."""
 
     values: Mapping[tuple[str, frozenset[tuple[str, str]]], float]
     types: Mapping[str, str]
@@ -34,7 +34,7 @@ class Shown:
 
 
 def read(text: str) -> Shown:
-    """Parse the text of a scrape."""
+    """Parse the text of a scrape; the format is Prometheus's."""
     families = list(text_string_to_metric_families(text))
     return Shown(
         {
@@ -42,7 +42,7 @@ def read(text: str) -> Shown:
             for family in families
             for sample in family.samples
         },
-        # The parser drops the ending of a counter's name.
+        # The parser removes `_total` from a counter's name.
         {
             f"{each.name}_total" if each.type == "counter" else each.name: each.type
             for each in families
@@ -52,11 +52,11 @@ def read(text: str) -> Shown:
 
 
 def metrics_url(process: Logging) -> str:
-    """Find the metrics address that a process has logged at its start."""
+    """Return the metrics address that a process has logged at its start."""
     lines = [json.loads(line) for line in process.log().splitlines() if "metrics are" in line]
     return str(lines[0]["url"])
 
 
 async def shown(process: Logging) -> Shown:
-    """Scrape the metrics of a process."""
+    """Scrape the metrics of a process, and return them."""
     return read(await scrape(metrics_url(process)))

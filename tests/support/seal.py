@@ -12,7 +12,7 @@ from typing import Any
 
 
 def status_of(pid: int | str) -> dict[str, str]:
-    """Read the status of a process from the kernel."""
+    """Return the fields of /proc/PID/status by name."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: " ".join(value.split()) for name, _, value in (x.partition(":") for x in lines)}
 
@@ -30,16 +30,19 @@ seccomp.seccomp_rule_add(rules, 0x00050001, number(b"prctl"), 0)
 assert seccomp.seccomp_load(rules) == 0
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""A program that runs another program where the kernel refuses to filter system calls.
+"""A program that runs another program so that the kernel refuses every later filter of system
+calls.
 
-The kernel refuses this filter in some containers.
+Some containers refuse such filters in the same way.
 """
 
 
 def python_that_cannot_seal(folder: Path, obstacle: str) -> str:
-    """Write a program that runs Python without libseccomp or without the kernel's filter."""
+    """Write a program that runs Python either without libseccomp or where the kernel refuses
+    filters.
+    """
     if obstacle == "no library":
-        # The loader finds this empty file first. It is not a library, so loading libseccomp fails.
+        # The dynamic loader finds this empty file first, and fails to load it as a library.
         (folder / "libseccomp.so.2").touch()
         words = f"export LD_LIBRARY_PATH={folder}; exec {sys.executable} "
     else:
@@ -70,7 +73,7 @@ def call(number, *arguments):
 
 
 def run_with_system_calls(code: str, *arguments: str) -> Any:
-    """Run code in a separate process and parse the JSON that the code prints."""
+    """Run code in a separate process, and return the JSON that the code prints."""
     done = subprocess.run(
         [sys.executable, "-c", OPENING.format(root=str(ROOT)) + code, *arguments],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The service under test as its users see it: an API on a real port."""
+"""The service under test: an API on a real port, with the functions that clients use."""
 
 import asyncio
 import io
@@ -45,7 +45,7 @@ class Answer:
 
     @property
     def data(self) -> Any:
-        """The primary data of the JSON:API document."""
+        """Return the primary data of the JSON:API document."""
         return self.document["data"]
 
 
@@ -67,11 +67,11 @@ class Client:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send a request with the caller's credentials; `path` is sent unchanged, without encoding.
+        """Send a request with the client's token, and check the answer against the OpenAPI
+        document.
 
-        Every answer is checked against the API's description.
-
-        `headers` replace the default header fields; an empty value removes a field.
+        `path` is sent unchanged, without encoding. `headers` replace the default header fields; an
+        empty value removes a field.
         """
         sent = {"X-Auth-Token": self.token, "X-Organization-Id": str(self.organization_id)}
         if document is not None:
@@ -95,7 +95,7 @@ class Client:
         return Answer(status=answer.status, headers=answer.headers, body=content, document=found)
 
     async def create(self, name: str = "img.png", **attributes: Any) -> Any:
-        """Create an attachment and return the whole document."""
+        """Create an attachment, and return the whole answer document."""
         answer = await self.request(
             "POST",
             "/api/v2/attachments",
@@ -113,7 +113,9 @@ class Client:
     async def post_file(
         self, created: Any, content: bytes, *, changed: Mapping[str, str | None] | None = None
     ) -> tuple[int, str]:
-        """Post a file with an attachment's policy; `changed` replaces or removes form fields.
+        """Post a file to the store with an attachment's policy.
+
+        `changed` replaces form fields, or removes those with None.
 
         Return the store's status and body.
         """
@@ -134,7 +136,7 @@ class Client:
         return str(created["data"]["id"])
 
     async def settled(self, attachment_id: str | int, *, within_s: float = 30) -> Any:
-        """Wait until an attachment is in a final state and return its resource."""
+        """Wait until an attachment is settled, and return its resource."""
 
         async def final() -> Any:
             resource = await self.show(attachment_id)
@@ -146,7 +148,10 @@ class Client:
 async def until(
     condition: Callable[[], Awaitable[Any]], *, within_s: float = 10, every_s: float = 0.05
 ) -> Any:
-    """Wait until a condition returns a true value, and return it; fail after the deadline."""
+    """Wait until a condition returns a true value, and return this value.
+
+    The assertion fails after `within_s` seconds.
+    """
     deadline = time.monotonic() + within_s
     while not (result := await condition()):
         assert time.monotonic() < deadline, f"not within {within_s} s"
@@ -155,9 +160,9 @@ async def until(
 
 
 async def some_at_once(work: Iterable[Coroutine[Any, Any, T]], at_once: int = 16) -> list[T]:
-    """Await all of `work`, at most `at_once` at a time.
+    """Run all of `work`, at most `at_once` coroutines at a time, and return their results.
 
-    Of more requests of one organization, a busy machine answers some with 429.
+    With more requests of one organization at once, a busy machine answers some of them with 429.
     """
     slots = asyncio.Semaphore(at_once)
 
@@ -170,7 +175,7 @@ async def some_at_once(work: Iterable[Coroutine[Any, Any, T]], at_once: int = 16
 
 @dataclass(kw_only=True)
 class Service:
-    """An API that runs in this process, with a port and a database of its own."""
+    """An API that runs in the test's process, with its own port and database."""
 
     stack: Stack
     settings: Settings
@@ -181,14 +186,17 @@ class Service:
     metrics_url: str
     waiters: Waiters
     worker_pids: list[int] = field(default_factory=list)
-    """The processes of the workers that fixtures have started for the service."""
+    """The ids of the worker processes that fixtures have started for the service."""
 
     def metrics(self) -> str:
-        """Return the API's current metrics, which are this process's; a scrape may be 1 s older."""
+        """Return the current metrics of this process, in which the API runs.
+
+        A scrape may be 1 s older.
+        """
         return generate_latest().decode()
 
     async def organization(self, name: str = "another") -> Client:
-        """Create a further organization with a token."""
+        """Create another organization with a token, and return a client for it."""
         async with self.database.acquire() as connection:
             organization_id = await create_organization(connection, name)
             token = await create_token(connection, organization_id, "test")
@@ -200,14 +208,14 @@ class Service:
         )
 
     async def row(self, attachment_id: str | int) -> Attachment:
-        """Read an attachment's row."""
+        """Return an attachment's row."""
         async with self.database.acquire() as connection:
             found = await find_any(connection, int(attachment_id))
         assert found is not None
         return found
 
     async def execute(self, statement: str, *values: Any) -> str:
-        """Run a statement that changes what no client can change, to prepare a test."""
+        """Run a statement that prepares a test; no client can make such a change."""
         return await self.database.execute(statement, *values)
 
 
@@ -219,7 +227,7 @@ async def scrape(url: str) -> str:
 
 
 def make_settings(environment: Mapping[str, str]) -> Settings:
-    """Read settings from the given environment instead of this process's environment."""
+    """Return settings read from the given environment variables, not from this process's."""
     with mock.patch.dict(os.environ, environment):
         return Settings()
 
@@ -232,13 +240,13 @@ async def running_service(
     /,
     **overrides: str,
 ) -> AsyncIterator[Service]:
-    """Run an API on a migrated database; `overrides` are settings by lower-case name.
+    """Run an API on a migrated database. `overrides` are settings by their names in lower case.
 
-    The API receives the store's events; `sns_connector` is the connector for requests to SNS.
+    The API receives the store's events. `sns_connector` is the connector for requests to SNS.
     """
     changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
     environment = {**stack.environment(database_url), **changes}
-    # A log line for each response of this process would only lengthen the report of a failed test.
+    # Log lines for each request would only make the report of a failed test longer.
     settings = make_settings({"ATTACHMENTS_LOG_REQUESTS": "false", **environment})
     app = create_app(settings, sns_connector=sns_connector)
     runner = make_runner(app, grace_s=1)
@@ -273,7 +281,7 @@ async def running_service(
         await runner.cleanup()
         await session.close()
         await pool.close()
-        # aiohttp caches the handlers of the last 1,024 routes; each cached API holds 12 MB of
-        # memory. `_cached_build_middleware` is private in aiohttp, which has no other way to empty
+        # aiohttp caches the handlers of the last 1,024 routes. Each API in this cache holds 12 MB
+        # of memory. `_cached_build_middleware` is private, but aiohttp has no other way to empty
         # this cache.
         _cached_build_middleware.cache_clear()

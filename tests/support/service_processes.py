@@ -1,4 +1,4 @@
-"""Processes of the service under test: the API, and workers."""
+"""Processes of the service under test: the API, workers, and the consumer."""
 
 import asyncio
 import os
@@ -14,10 +14,10 @@ from tests.support.service import Client, Service, until
 
 
 class ServiceProcess:
-    """A process of the service, in a process group of its own that a test can kill.
+    """A process of the service. It has its own process group, which a test can kill.
 
-    `program` is the argument list of Python. The process runs when its log contains `sign`. If
-    `may_fork` is false, the process is started anew, as an operator starts it.
+    `program` is the argument list for Python. The process has started when its log contains `sign`.
+    If `may_fork` is false, a new Python is started, as an operator starts it.
     """
 
     may_fork = True
@@ -39,7 +39,7 @@ class ServiceProcess:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
 
     async def start(self) -> Self:
-        """Start the process and wait until it is ready."""
+        """Start the process, and wait until its log contains `sign`."""
         self._log.seek(0)
         self._log.truncate()
         log = self._log.fileno()
@@ -62,12 +62,12 @@ class ServiceProcess:
 
     @property
     def pid(self) -> int:
-        """The process's id."""
+        """Return the process's id."""
         assert self.process is not None
         return self.process.pid
 
     def log(self) -> str:
-        """Return everything that the process has logged so far."""
+        """Return all output that the process has written so far."""
         return os.pread(self._log.fileno(), 10_000_000, 0).decode(errors="replace")
 
     async def stop(self, number: int = signal.SIGTERM, *, within_s: float = 15) -> int:
@@ -101,7 +101,7 @@ class ServiceProcess:
 class WorkerProcess(ServiceProcess):
     """A worker process.
 
-    The worker's loop runs when its log contains `sign`. The worker receives wake-ups when its log
+    The worker's loop runs once its log contains `sign`. The worker takes wake-ups once its log
     contains `worker is ready`.
     """
 
@@ -110,7 +110,7 @@ class WorkerProcess(ServiceProcess):
 
 
 class ApiProcess(ServiceProcess):
-    """An API process on a free port; a restart of the process uses the same port."""
+    """An API process on a free port. A restart uses the same port."""
 
     program = ("-m", "api")
     sign = "api listens"
@@ -135,7 +135,7 @@ class ConsumeProcess(ServiceProcess):
 
 
 def client_of(service: Service, api: ApiProcess) -> Client:
-    """Return a client of an API process, with the token of a service's own client."""
+    """Return a client of an API process that uses the token of the service's own client."""
     client = service.client
     return Client(
         session=client.session,

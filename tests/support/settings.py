@@ -1,4 +1,4 @@
-"""Minimal settings that a service can start with, and settings that a test changes."""
+"""The settings that the service needs to start, and functions that load settings with changes."""
 
 import pytest
 
@@ -14,7 +14,7 @@ VALID = {
 
 
 def load_with(environment: pytest.MonkeyPatch, **values: str) -> Settings:
-    """Load the valid settings with the given changes; an empty value removes a setting."""
+    """Load the valid settings with these changes; an empty value removes a setting."""
     for name, value in {**VALID, **values}.items():
         if value:
             environment.setenv(f"ATTACHMENTS_{name}", value)
@@ -22,7 +22,7 @@ def load_with(environment: pytest.MonkeyPatch, **values: str) -> Settings:
 
 
 def faults_of(environment: pytest.MonkeyPatch, **values: str) -> list[str]:
-    """Load invalid settings, and return the lines of the error message."""
+    """Load invalid settings, assert that they are refused, and return the lines of the error."""
     with pytest.raises(SettingsError) as raised:
         load_with(environment, **values)
     return str(raised.value).splitlines()

@@ -1,4 +1,4 @@
-"""Functions that find and use the processes that identify files."""
+"""Functions for the processes that identify the types of files."""
 
 from contextlib import suppress
 
@@ -10,7 +10,7 @@ from worker.sniffing.sniffer import Sniffers
 
 
 def server_process() -> psutil.Process | None:
-    """Find the living fork server that this process has started."""
+    """Return the living fork server of sniffing children that this process started, or None."""
     for process in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):
             if (
@@ -22,14 +22,14 @@ def server_process() -> psutil.Process | None:
 
 
 def sniffing_children() -> list[int]:
-    """List the ids of the living children of the fork server."""
+    """Return the process ids of the fork server's living children."""
     server = server_process()
     found = [] if server is None else server.children()
     return [one.pid for one in found if one.status() != psutil.STATUS_ZOMBIE]
 
 
 async def wait_for_end(pid: int) -> None:
-    """Wait until a process has ended, or is a zombie that no parent has reaped."""
+    """Wait until a process has ended or has become a zombie."""
 
     async def has_ended() -> bool:
         try:
@@ -41,7 +41,7 @@ async def wait_for_end(pid: int) -> None:
 
 
 async def identify(of: Sniffers, content: bytes, organization_id: int = 1) -> str:
-    """Identify the type of a file in a store."""
+    """Identify the type of a file whose bytes a store would serve."""
 
     async def read(start: int, end: int) -> bytes:
         return content[start:end]

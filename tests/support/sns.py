@@ -1,4 +1,4 @@
-"""Messages of SNS about uploads."""
+"""Functions that make SNS messages about uploads."""
 
 import json
 import secrets
@@ -17,12 +17,15 @@ def written(when: datetime) -> str:
 
 
 def ago(**duration: float) -> str:
-    """Return the time that was the given duration ago, in the format of SNS."""
+    """Return the time that lies the given duration in the past, in the format of SNS."""
     return written(datetime.now(UTC) - timedelta(**duration))
 
 
 def notification(key: str, **changes: Any) -> Document:
-    """Make an unsigned message about an upload; the value `...` removes a member."""
+    """Return an unsigned SNS message about an upload.
+
+    `changes` replace members; the value `...` removes one.
+    """
     inner = AWS.message(AWS.make_event(BUCKET, key, etag="e1", sequencer="0A"))
     usual = {
         "Message": json.dumps(inner),

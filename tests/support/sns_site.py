@@ -1,4 +1,4 @@
-"""An API that accepts messages of SNS, with a stand-in for Amazon's servers."""
+"""An API that accepts SNS messages, and a stand-in for Amazon's servers."""
 
 import json
 import secrets
@@ -22,22 +22,22 @@ TEXT = {"Content-Type": "text/plain; charset=UTF-8"}
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """An API that is subscribed to two topics, and the stand-in for Amazon's servers."""
+    """An API that accepts messages of two SNS topics, and the stand-in for Amazon's servers."""
 
     service: Service
     amazon: Amazon
 
     async def notification(self, **changes: Any) -> Document:
-        """Make an unsigned message about a new upload; keyword arguments replace members."""
+        """Return an unsigned SNS message about a new upload; keyword arguments replace members."""
         row = await new_row(self.service)
         return notification(row.key, **changes)
 
     async def post(self, document: Any, headers: dict[str, str] = NO_TOKEN) -> Answer:
-        """Post a message to the API as SNS does."""
+        """Post an SNS message to the API as SNS does."""
         return await send(self.service, json.dumps(document).encode(), {**TEXT, **headers})
 
     async def states(self) -> list[str]:
-        """Read all rows that the service stores."""
+        """Return every row of `attachments` and of `dead_letters` as text."""
         rows = await self.service.database.fetch(
             "SELECT a::text FROM attachments AS a UNION ALL SELECT d::text FROM dead_letters AS d"
             " ORDER BY 1"
@@ -45,7 +45,7 @@ class Site:
         return [row[0] for row in rows]
 
     def forget(self) -> None:
-        """Forget the requests to Amazon that have been recorded."""
+        """Clear the lists of the requests that the stand-in has received."""
         self.amazon.asked.clear()
         self.amazon.seen.clear()
 
@@ -54,16 +54,16 @@ StartSite = Callable[..., Any]
 
 
 def confirmation(kind: str = "subscription", **changes: Any) -> Document:
-    """Make an unsigned message that confirms or ends a subscription."""
+    """Return an unsigned SNS message that confirms or ends a subscription."""
     document = {**sample(f"sns-{kind}-confirmation"), "Timestamp": ago(seconds=1), **changes}
     return {name: value for name, value in document.items() if value is not ...}
 
 
 def fresh_certificate() -> str:
-    """Return a certificate's address that has not been requested before."""
+    """Return the address of a certificate that the API has not yet requested."""
     return f"https://{HOST}/SimpleNotificationService-{secrets.token_hex(16)}.pem"
 
 
 def path_of(url: str) -> str:
-    """Return the path of an address of Amazon."""
+    """Return the path of an address at Amazon's host."""
     return url.removeprefix(f"https://{HOST}")

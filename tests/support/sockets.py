@@ -1,4 +1,4 @@
-"""Listening sockets of processes, and their responses to a caller without credentials."""
+"""The listening sockets of processes, and their answers to a caller without credentials."""
 
 import socket
 import ssl
@@ -16,7 +16,9 @@ HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
 def listening_ports(processes: list[psutil.Process]) -> set[tuple[str, int]]:
-    """List address and port of listening TCP sockets, and of UDP sockets that can receive."""
+    """Return the address and port of each socket that accepts TCP connections or can receive UDP
+    packets.
+    """
     found = set()
     for process in processes:
         with suppress(psutil.NoSuchProcess):
@@ -28,7 +30,7 @@ def listening_ports(processes: list[psutil.Process]) -> set[tuple[str, int]]:
 
 
 def listening_paths(processes: list[psutil.Process]) -> set[Path]:
-    """List the absolute paths of listening Unix sockets (Linux only).
+    """Return the absolute paths of listening Unix sockets (Linux only).
 
     A path that begins with "@" is an abstract socket.
     """
@@ -62,8 +64,9 @@ def _paths_by_inode(pid: int) -> dict[str, str]:
 def ask(port: int, request: bytes, tls: ssl.SSLContext | None = None) -> bytes:
     """Send bytes to a loopback port, and return all bytes until the server closes the connection.
 
-    A server that refuses the connection returns no bytes. Raises TimeoutError if the server keeps
-    the connection open without an answer, and ssl.SSLError if the server refuses TLS.
+    If the server resets the connection, the function returns the bytes until then. Raises
+    TimeoutError if the server keeps the connection open without an answer, and ssl.SSLError if the
+    server refuses TLS.
     """
     answer = b""
     with socket.create_connection(("127.0.0.1", port), WAIT_S) as plain:

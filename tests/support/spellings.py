@@ -1,4 +1,6 @@
-"""Spellings of a foreign original's key that some store, proxy or file system treats as the key."""
+"""Other spellings of a foreign attachment's key, which some store, proxy or file system treats as
+the same key.
+"""
 
 import unicodedata
 from collections.abc import Iterator
@@ -111,4 +113,4 @@ SPELLINGS = {
         for name, ending in _ENDINGS.items()
     },
 }
-"""Each description of a spelling maps to the key in this spelling."""
+"""Spellings of the key, by their descriptions."""

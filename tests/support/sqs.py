@@ -1,4 +1,4 @@
-"""Consumers of SQS that tests start and disturb, and the uploads that consumers record."""
+"""Functions that start and disturb consumers of SQS, and that check which uploads they record."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from tests.support.service import Service, until
 
 
 class StartConsumer(Protocol):
-    """A function that starts a consumer; overrides are settings by lower-case name."""
+    """A function that starts a consumer. `overrides` are settings by their names in lower case."""
 
     def __call__(self, service: Service, **overrides: str) -> Awaitable[ConsumerProcess]: ...
 
 
 def with_changed(constant: str) -> Sequence[str]:
-    """Return a program that runs a consumer with another value of one constant."""
+    """Return arguments for Python that run a consumer with another value of one constant."""
     return "-c", (
         "import sys; from deploy import cli; from worker.queue import consumer;"
         f" consumer.{constant};"
@@ -28,19 +28,19 @@ def with_changed(constant: str) -> Sequence[str]:
 
 
 NO_LONG_POLLS = with_changed("WAIT_S = 0")
-"""A consumer without long polls.
+"""A consumer that does not use long polls.
 
-moto does not notice the end of an interrupted long poll, so the poll would receive
-messages that another consumer has returned.
+moto does not notice that a long poll was interrupted. Such a poll would still receive messages that
+another consumer has returned to the queue.
 """
 
 
 def consumer_of(
     service: Service, *gone: str, program: Sequence[str] = PROGRAM, **changes: str
 ) -> ConsumerProcess:
-    """Make a consumer that does not run yet.
+    """Return a consumer process that is not started yet.
 
-    The consumer has the settings of a service with `changes`; the variables in `gone` are removed.
+    It has the settings of a service with `changes`. The variables in `gone` are removed.
     """
     given = {"PATH": os.environ["PATH"], **service.environment, **CREDENTIALS, **changes}
     environment = {name: value for name, value in given.items() if name not in gone}
@@ -51,7 +51,7 @@ def consumer_of(
 def launched(
     service: Service, *gone: str, program: Sequence[str] = PROGRAM, **changes: str
 ) -> Iterator[ConsumerProcess]:
-    """Run a consumer that may never be ready; assert that it logs no secret and no traceback."""
+    """Run a consumer that need not become ready; assert that it logs no secret and no traceback."""
     consumer = consumer_of(service, *gone, program=program, **changes)
     consumer.launch()
     try:
@@ -88,13 +88,13 @@ def record(bucket: str, key: str, *, sequencer: str = "0A", etag: str = "e1") ->
 
 
 async def created(service: Service, count: int = 1) -> list[str]:
-    """Create attachments and return their ids."""
+    """Create `count` attachments, and return their ids."""
     documents = [await service.client.create(f"{number}.png") for number in range(count)]
     return [document["data"]["id"] for document in documents]
 
 
 async def message(service: Service, *ids: str, **changes: str) -> str:
-    """Return the message in which S3 reports the uploads of attachments."""
+    """Return the S3 message that reports the uploads of these attachments."""
     bucket = service.settings.s3_bucket
     return json.dumps(
         {"Records": [record(bucket, await key_of(service, each), **changes) for each in ids]}
@@ -112,14 +112,16 @@ async def taken_up(service: Service, *ids: str, within_s: float = 30) -> None:
 
 
 async def is_left_alone(inbox: Inbox) -> bool:
-    """Return True if no message has been received more than once."""
+    """Return True if no message has gone to the dead-letter queue."""
     assert inbox.dead is not None
     return await inbox.dead.is_empty()
 
 
 @asynccontextmanager
 async def locked(service: Service, attachment_id: str) -> AsyncIterator[None]:
-    """Lock the row of an attachment for a while, so that every statement that changes it waits."""
+    """Lock the row of an attachment in the block, so that every statement that changes the row
+    waits.
+    """
     async with service.database.acquire() as connection, connection.transaction():
         await connection.execute(
             "SELECT FROM attachments WHERE id = $1 FOR UPDATE", int(attachment_id)
@@ -128,7 +130,7 @@ async def locked(service: Service, attachment_id: str) -> AsyncIterator[None]:
 
 
 async def refuse(service: Service, attachment_id: str) -> None:
-    """Make every statement fail that changes an attachment."""
+    """Make the database refuse every statement that changes this attachment."""
     await service.execute(
         f"""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -143,15 +145,15 @@ async def refuse(service: Service, attachment_id: str) -> None:
 
 
 async def is_given_up(inbox: Inbox) -> bool:
-    """Return True if the dead-letter queue holds one message and the queue holds no message."""
+    """Return True if the queue is empty and its dead-letter queue holds exactly one message."""
     assert inbox.dead is not None
     return await inbox.is_empty() and await inbox.dead.counts() == (1, 0)
 
 
 async def until_any_in_hand(inbox: Inbox) -> None:
-    """Wait until a consumer has received a message and has not deleted it yet.
+    """Wait until a consumer holds any message that it has received and not deleted.
 
-    How the messages are divided among its polls is up to the queue.
+    The number is not checked: the queue decides how many messages each poll receives.
     """
 
     async def in_hand() -> bool:
@@ -162,7 +164,7 @@ async def until_any_in_hand(inbox: Inbox) -> None:
 
 
 async def until_in_hand(inbox: Inbox, count: int = 1) -> None:
-    """Wait until a consumer has received messages and has not deleted them yet."""
+    """Wait until a consumer holds exactly `count` messages that it has received and not deleted."""
 
     async def in_hand() -> bool:
         return await inbox.counts() == (0, count)

@@ -1,4 +1,4 @@
-"""PostgreSQL, Valkey and SeaweedFS, which a test session starts once and shares."""
+"""PostgreSQL, Valkey and SeaweedFS, which one run of the tests starts once and shares."""
 
 import asyncio
 import json
@@ -22,10 +22,10 @@ QUEUE_PREFIX = "tests:"
 
 
 class EventRelay:
-    """A relay between the store's webhook and the API under test, which can make faults.
+    """A relay that passes the store's events to the API under test, or loses them.
 
-    `target` is the address that receives the events; while `target` is None, events are lost.
-    `seen` holds the body of every event.
+    `target` is the address of the API; while `target` is None, events are lost. `seen` holds the
+    body of every event.
     """
 
     def __init__(self) -> None:
@@ -62,9 +62,9 @@ class EventRelay:
         return web.Response()
 
     async def post(self, body: bytes) -> int:
-        """Post a body to the API under test, as the store would.
+        """Post a body to the API under test as the store would.
 
-        Return the status of the response, or 0 if the API does not run.
+        Return the status of the answer, or 0 if the API does not run.
         """
         assert self._session is not None
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
@@ -78,9 +78,9 @@ class EventRelay:
 
 
 class Stack:
-    """The started servers and the event relay.
+    """The servers that tests share, and the event relay.
 
-    The servers' data is in `folder`, and the data of PostgreSQL in `memory` if that is given.
+    The servers' data is in `folder`. If `memory` is given, PostgreSQL's data is there.
     """
 
     def __init__(self, folder: Path, memory: Path | None = None) -> None:
@@ -94,7 +94,7 @@ class Stack:
 
     @property
     def admin(self) -> "asyncpg.Connection[asyncpg.Record]":
-        """The connection that makes and drops databases."""
+        """Return the connection that creates and drops databases."""
         assert self._admin is not None
         return self._admin
 
@@ -110,7 +110,9 @@ class Stack:
         await self._shorten_logins()
 
     async def _shorten_logins(self) -> None:
-        """Hash the password with 1 iteration, not 4,096: tests log in thousands of times."""
+        """Hash PostgreSQL's password with 1 iteration instead of 4,096, because tests log in
+        thousands of times.
+        """
         self._admin = await asyncpg.connect(self.postgres.url)
         await self.admin.execute("SET scram_iterations = 1")
         await self.admin.execute(f"ALTER ROLE attachments PASSWORD '{self.postgres.password}'")
@@ -143,7 +145,7 @@ class Stack:
 
 
 def queue_key(organization_id: int) -> str:
-    """Return the broker key of an organization's queue; all tests share the broker."""
+    """Return the broker's key for an organization's queue, with the prefix that all tests use."""
     return f"{QUEUE_PREFIX}{queue_name(organization_id)}"
 
 
@@ -154,7 +156,7 @@ def _made(folder: Path) -> Path:
 
 @asynccontextmanager
 async def running_stack(folder: Path, memory: Path | None = None) -> AsyncIterator[Stack]:
-    """Start the servers in their folders, and stop the servers at the end."""
+    """Start the servers with their data in these folders, and stop them at the end."""
     stack = Stack(folder, memory)
     await stack.start()
     try:

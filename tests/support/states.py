@@ -1,4 +1,4 @@
-"""Functions that set the state of attachments directly, without processing."""
+"""Functions that set the states of attachments directly, without processing."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tests.support.service import Service
 
 
 async def create(service: Service, count: int = 1) -> list[str]:
-    """Create attachments and return their ids."""
+    """Create `count` attachments, and return their ids."""
     documents: list[Any] = [await service.client.create() for _ in range(count)]
     return [str(document["data"]["id"]) for document in documents]
 
@@ -16,7 +16,7 @@ async def create(service: Service, count: int = 1) -> list[str]:
 async def put(
     service: Service, attachment_id: str, state: State, reason: ReasonCode | None = None
 ) -> None:
-    """Set the state of an attachment directly, with the values that processing would store."""
+    """Set the state of an attachment directly, with other values as processing would store them."""
     await service.execute(
         """
         UPDATE attachments

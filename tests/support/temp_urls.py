@@ -1,4 +1,4 @@
-"""Addresses in `temp_url`, checked with the settings of several stores."""
+"""Functions that check `temp_url` addresses with the settings of several stores."""
 
 from collections.abc import Mapping
 
@@ -21,12 +21,14 @@ INSIDE_FENCES = {**OWN, "ATTACHMENTS_S3_PUBLIC_URL": "https://uploads.example/dr
 
 
 def make_store_settings(changes: Mapping[str, str]) -> Settings:
-    """Make the settings of a service that uses the given store."""
+    """Return the settings of a service that uses the given store."""
     return make_settings({**REQUIRED, **changes})
 
 
 def find_taken(url: str, of: Settings, organization_id: int = 1) -> tuple[str, str] | None:
-    """Return the bucket and key that an organization may copy, for an address in `temp_url`."""
+    """Return the bucket and key that an organization may copy for a `temp_url`, or None if it may
+    not copy.
+    """
     place = locate(url, of)
     if place is None or not may_take(place, of, organization_id=organization_id):
         return None

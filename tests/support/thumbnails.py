@@ -1,4 +1,4 @@
-"""Thumbnails that this process makes, and comparisons of their pixels."""
+"""Functions that make thumbnails in this process and compare their pixels."""
 
 import io
 from contextlib import AbstractContextManager
@@ -15,7 +15,7 @@ MORE_FORMATS = ("TIFF", "AVIF", "HEIF")
 
 
 def make_and_open(content: bytes) -> tuple[Thumbnail, Image.Image]:
-    """Make a thumbnail and open it as an image."""
+    """Make a thumbnail, and return it with the opened image."""
     made = make_thumbnail(io.BytesIO(content))
     image = Image.open(io.BytesIO(made.body))
     image.load()
@@ -23,12 +23,12 @@ def make_and_open(content: bytes) -> tuple[Thumbnail, Image.Image]:
 
 
 def raises_code(code: str) -> AbstractContextManager[pytest.ExceptionInfo[Undecodable]]:
-    """Expect that no thumbnail can be made, with exactly this reason code."""
+    """Expect that no thumbnail can be made, and that the error is exactly this reason code."""
     return pytest.raises(Undecodable, match=f"^{code}$")
 
 
 def are_close(found: list[tuple[int, ...]], wanted: list[tuple[int, ...]]) -> bool:
-    """Return True if colours are equal within the error of lossy formats."""
+    """Return True if all colours differ by at most 6, which is the error of lossy formats."""
     return all(
         abs(one - other) <= 6
         for pixel, other_pixel in zip(found, wanted, strict=True)
@@ -39,7 +39,7 @@ def are_close(found: list[tuple[int, ...]], wanted: list[tuple[int, ...]]) -> bo
 def looks_like(one: Image.Image, other: Image.Image, *, within: float) -> bool:
     """Return True if two images are similar.
 
-    The average difference of each band may be at most the given number, on a scale up to 255.
+    `within` is the largest average difference of one band (R, G, B or alpha), on a scale up to 255.
     """
     difference = ImageChops.difference(one.convert("RGBA"), other.convert("RGBA"))
     return max(ImageStat.Stat(difference).mean) <= within

@@ -1,4 +1,4 @@
-"""Requests that a page without a token makes with a ticket."""
+"""Requests that a web page makes with a ticket and without a token."""
 
 import asyncio
 from typing import Any
@@ -8,5 +8,5 @@ from tests.support.service import Answer, Service
 
 
 def look(service: Service, created: Any, more: str = "") -> "asyncio.Task[Answer]":
-    """Begin a request for the status of a created attachment, with more parameters."""
+    """Start a request for a created attachment's status; `more` is further query parameters."""
     return asyncio.create_task(fetch(service.client, created["meta"]["status_url"] + more))

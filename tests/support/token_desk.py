@@ -1,4 +1,4 @@
-"""A cache of callers for tests that count the token look-ups or delay their answers."""
+"""The API's token cache, for tests that count the token look-ups or delay their answers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,21 +18,21 @@ from tests.support.service import until
 
 
 class Counting(Database):
-    """A database that counts the statements; a real database runs the statements."""
+    """A database that counts its calls; a real database runs the statements."""
 
     count = 0
 
     async def run(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        """Count a call, and call the database."""
+        """Count a call, and run it in the database."""
         self.count += 1
         return await super().run(function, *args, **kwargs)
 
 
 @dataclass(kw_only=True)
 class Desk:
-    """The token cache over a real database, with a clock that the test sets.
+    """The API's token cache over a real database, with a clock that the test sets.
 
-    Look-ups use the connection through `proxy`; `direct` and the listener do not use the proxy.
+    Look-ups go through `proxy`. `direct` and the listener do not use the proxy.
     """
 
     settings: Settings
@@ -48,20 +48,20 @@ class Desk:
         self.tokens = Tokens(self.database, clock=lambda: self.now)
 
     def forget(self) -> None:
-        """Clear the cache, and count how often it was cleared."""
+        """Clear the cache, and count how often it has been cleared."""
         self.forgot += 1
         self.tokens.forget()
 
     async def issue(self, **options: Any) -> Issued:
-        """Create a token of the organization."""
+        """Create a token for the organization."""
         return await issue_token(self.direct, self.organization_id, "test", **options)
 
     async def find(self, token: Issued) -> Caller | None:
-        """Find the caller of a token, in the cache or in the database."""
+        """Return the caller of a token, from the cache or the database."""
         return await self.tokens.find(digest(token.plain))
 
     async def answer_is_held(self) -> None:
-        """Wait until the server has answered a look-up and the proxy holds the answer back."""
+        """Wait until the proxy holds back the database's answer to a look-up."""
 
         async def held() -> bool:
             return self.proxy.held > 0
@@ -70,7 +70,7 @@ class Desk:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """Listen for notifications of token changes."""
+        """Listen for notifications of token changes in the block."""
         async with open_database(self.settings) as database:
             listener = Listener(self.settings, database, self.forget)
             task = asyncio.create_task(listener.run())
@@ -88,7 +88,7 @@ class Desk:
                     await task
 
     async def forgets(self) -> None:
-        """Wait until the cache has processed a notification of a change."""
+        """Wait until a notification has cleared the cache."""
 
         async def heard() -> bool:
             return self.forgot > 0

@@ -1,4 +1,4 @@
-"""Two deployments that both try to use one bucket."""
+"""Two deployments of the service that both try to use one bucket."""
 
 from dataclasses import dataclass
 
@@ -16,14 +16,17 @@ QUICK = {"sweep_interval": "0.2", "pending_check": "1"}
 
 @dataclass(frozen=True, kw_only=True)
 class Two:
-    """Two deployments on one bucket, each with a database of its own whose ids begin at 1."""
+    """Two deployments that use one bucket.
+
+    Each has its own database, whose attachment ids begin at 1.
+    """
 
     first: Service
     second: Service
     storage: Storage
 
     async def ids(self) -> tuple[str, str]:
-        """Return the ids of both deployments."""
+        """Return the deployment ids of both."""
         found = []
         for each in (self.first, self.second):
             async with each.database.acquire() as connection:
@@ -31,11 +34,11 @@ class Two:
         return found[0], found[1]
 
     async def owner(self) -> str:
-        """Return the deployment id in the marker object of the bucket."""
+        """Return the deployment id that the bucket's marker object holds."""
         return (await content(self.storage, MARKER)).decode().partition("\n")[0]
 
 
 async def claimed(service: Service, storage: Storage) -> Owner:
-    """Claim a bucket for a deployment, and return the bucket's owner."""
+    """Claim the bucket for a deployment, and return the bucket's owner."""
     async with open_database(service.settings) as database:
         return await claim_bucket(database, storage)

@@ -1,4 +1,4 @@
-"""Raw servers as receivers that cannot be trusted, and a sender that delivers to such receivers."""
+"""Raw TCP servers as untrusted receivers of webhooks, and a sender that delivers to them."""
 
 import asyncio
 import datetime
@@ -29,7 +29,10 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Names(AbstractResolver):
-    """A resolver that returns the next address of a list for any name, and finally the last."""
+    """A resolver that answers each look-up with the next address of its list.
+
+    It repeats the last address.
+    """
 
     def __init__(self, *addresses: str) -> None:
         self.addresses = list(addresses)
@@ -38,7 +41,7 @@ class Names(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Resolve any name to the next address of the list."""
+        """Return the next address of the list, for any host name."""
         self.asked += 1
         address = self.addresses.pop(0) if len(self.addresses) > 1 else self.addresses[0]
         return [
@@ -69,7 +72,7 @@ class Server:
 async def running(
     serve: Serve, server: Server, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """Run a server on loopback, and yield its port."""
+    """Run a server on loopback, and yield its port. `serve` handles each connection."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -96,7 +99,7 @@ async def running(
 
 
 async def read_request(reader: asyncio.StreamReader) -> None:
-    """Read an HTTP request with its body from a connection."""
+    """Read an HTTP request and its body from a connection."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(
         int(line.split(b":")[1])
@@ -107,7 +110,7 @@ async def read_request(reader: asyncio.StreamReader) -> None:
 
 
 def delivery(url: str) -> Delivery:
-    """Make a delivery to the given address."""
+    """Make a delivery of a webhook to this address."""
     return Delivery(
         id=1,
         webhook_id=1,
@@ -124,7 +127,10 @@ def delivery(url: str) -> Delivery:
 
 
 def settings_for(networks: str = "", *, allow_http: bool = True) -> Settings:
-    """Make the settings of a worker that may send to the given networks, also by http."""
+    """Return the settings of a worker that may send webhooks to the given networks.
+
+    `allow_http` allows http addresses.
+    """
     environment = {f"ATTACHMENTS_{name}": value for name, value in VALID.items()}
     return make_settings(
         {
@@ -143,14 +149,16 @@ async def send(
     allow_http: bool = True,
     timeout_s: float = 10,
 ) -> list[Reply]:
-    """Send deliveries one after the other, with one sender."""
+    """Send deliveries to these addresses one after the other with one sender, and return the
+    results.
+    """
     settings = settings_for(networks, allow_http=allow_http)
     async with open_sender(settings, VAULT, resolver=names, timeout_s=timeout_s) as sender:
         return [await sender.send(delivery(url)) for url in urls]
 
 
 def self_signed(folder: Path, name: str) -> ssl.SSLContext:
-    """Make a self-signed certificate."""
+    """Return a TLS context with a self-signed certificate for a host name."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)

@@ -39,12 +39,12 @@ class Up:
         return document
 
     def tree(self) -> list[psutil.Process]:
-        """List the `up` process and all processes that descend from it."""
+        """Return the `up` process and all its descendants."""
         up = psutil.Process(self.process.pid)
         return [up, *up.children(recursive=True)]
 
     def listening(self) -> set[tuple[str, int]]:
-        """List address and port of every listening socket."""
+        """Return the address and port of every TCP socket on which these processes listen."""
         return {
             (connection.laddr.ip, connection.laddr.port)
             for process in self.tree()
@@ -72,9 +72,9 @@ def until(condition: Callable[[], bool], within_s: float) -> None:
 
 @contextmanager
 def running(data_dir: Path, *options: str, **settings: str) -> Iterator[Up]:
-    """Run `attachments up` until the `with` block ends, and leave no process of it running."""
+    """Run `attachments up` in the block, and end all its processes at the end."""
     ready_file = data_dir.with_name(f"{data_dir.name}-ready.json")
-    ready_file.unlink(missing_ok=True)  # A run that was killed leaves its ready file.
+    ready_file.unlink(missing_ok=True)  # a killed run leaves its ready file
     log = data_dir.with_name(f"{data_dir.name}.log")
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -101,17 +101,19 @@ def running(data_dir: Path, *options: str, **settings: str) -> Iterator[Up]:
 
 
 def printed_json(text: str) -> None:
-    """Assert that every line of a run is JSON, and that lines of processes passed unchanged."""
+    """Assert that every output line of a run is JSON, and that `up` passes lines of its processes
+    unchanged.
+    """
     lines = objects(text)
     assert {"up", "api", "worker"} <= {line["process"] for line in lines}
     (listens,) = named(text, "api listens")
     assert listens["process"] == "api"
-    assert listens["logger"] != "output"  # which a line that is no JSON would have
+    assert listens["logger"] != "output"  # `up` sets this logger for a line that is not JSON
     assert isinstance(listens["port"], int)
 
 
 def refused(data_dir: Path, *options: str, **settings: str) -> str:
-    """Run `attachments up` with arguments that must make it fail, and return its standard error."""
+    """Run `attachments up` with arguments that must make it fail, and return its error output."""
     run = subprocess.run(
         command(data_dir, *options),
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Events of the store about an attachment."""
+"""Events that a store sends about an attachment."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from tests.support.service import Service
 
 
 async def post_records(service: Service, *records: Any) -> dict[str, int]:
-    """Send records and return the counts of the answer."""
+    """Post event records, and return the counts in the API's answer."""
     answer = await send(service, message(*records))
     assert answer.status == 200, answer.body
     meta: dict[str, int] = answer.document["meta"]

@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 
 
 async def make_bucket(client: "S3Client", versioning: Versioning) -> str:
-    """Make a bucket; a bucket with suspended versioning had versioning enabled before."""
+    """Make a bucket and return its name. If versioning is suspended, it was enabled before."""
     bucket = f"versions-{os.getpid()}-{next(_numbers)}"
     await client.create_bucket(Bucket=bucket)
     if versioning is not None:
@@ -40,9 +40,10 @@ async def set_versioning(
 
 
 async def versions(client: "S3Client", bucket: str, prefix: str = "") -> list[tuple[str, str]]:
-    """List key and version id of every version that holds bytes; delete markers are left out.
+    """Return the key and the version id of every version that holds bytes; delete markers are left
+    out.
 
-    The object that marks the bucket's owner is also left out, because the service never deletes it.
+    The marker object of the bucket's owner is also left out, because the service never deletes it.
     """
     answer = await client.list_object_versions(Bucket=bucket, Prefix=prefix)
     return [
@@ -53,14 +54,14 @@ async def versions(client: "S3Client", bucket: str, prefix: str = "") -> list[tu
 
 
 async def markers(client: "S3Client", bucket: str, prefix: str = "") -> list[tuple[str, str]]:
-    """List key and version id of the delete markers."""
+    """Return the key and the version id of each delete marker."""
     answer = await client.list_object_versions(Bucket=bucket, Prefix=prefix)
     return [(item["Key"], item["VersionId"]) for item in answer.get("DeleteMarkers", [])]
 
 
 @asynccontextmanager
 async def bucket_storage(stack: Stack, bucket: str, url: str) -> AsyncIterator[Storage]:
-    """Open a bucket as the service does, in the store at the given address."""
+    """Open a bucket as the service does; `url` is the address of the store."""
     environment = {
         **stack.environment("postgresql://nowhere/none"),
         "ATTACHMENTS_S3_BUCKET": bucket,

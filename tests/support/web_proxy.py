@@ -1,4 +1,4 @@
-"""An HTTP proxy like those of companies, which records each host and port that clients request."""
+"""An HTTP proxy, such as companies use. It records each host and port that clients request."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -11,7 +11,7 @@ from shared.hosts import MAX_PORT
 class WebProxy:
     """An HTTP proxy.
 
-    `targets` maps `host:port` to the real address. `seen` lists each requested `host:port`.
+    `targets` maps `host:port` to a port on loopback. `seen` lists each requested `host:port`.
     """
 
     def __init__(self, targets: Mapping[str, int]) -> None:
@@ -47,7 +47,7 @@ class WebProxy:
             there, away = await asyncio.open_connection("127.0.0.1", port)
             if method == "CONNECT":
                 writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-            else:  # Later requests on the connection keep the absolute URL, which servers accept.
+            else:  # later requests keep the absolute URL; servers accept it
                 away.write(head)
             await asyncio.gather(_copy(reader, away), _copy(there, writer))
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -69,7 +69,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def running_web_proxy(targets: Mapping[str, int]) -> AsyncIterator[WebProxy]:
-    """Run an HTTP proxy."""
+    """Run an HTTP proxy, and yield it."""
     proxy = WebProxy(targets)
     await proxy.start()
     try:

@@ -1,4 +1,4 @@
-"""Copies of objects that workers make."""
+"""Functions for copies of objects that workers make."""
 
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 async def wanted(
     service: Service, bucket: "S3Client", name: str, content: bytes, client: Client | None = None
 ) -> str:
-    """Create an attachment that is to become a copy of `content`, and return its id."""
+    """Create an attachment that a worker must fill with a copy of `content`, and return its id."""
     key = f"uploads/{name}"
     await bucket.put_object(Bucket=BUCKET, Key=key, Body=content)
     url = f"{service.settings.upload_url}/{key}"
@@ -24,7 +24,7 @@ async def wanted(
 
 
 def changed(**constants: object) -> dict[str, Any]:
-    """Return a program that runs a worker with other constants, each named `module__NAME`."""
+    """Return arguments that run a worker with other constants, each named `module__NAME`."""
     modules = {"copying": "worker.copying", "part_copies": "shared.part_copies"}
     lines = ["import runpy"]
     for name, value in constants.items():
@@ -35,9 +35,9 @@ def changed(**constants: object) -> dict[str, Any]:
 
 
 class Start(Protocol):
-    """A function that starts a worker which reaches the store through a proxy.
+    """A function that starts a worker whose requests to the store go through a proxy.
 
-    Overrides are settings by lower-case name.
+    Keyword arguments are settings by their names in lower case.
     """
 
     def __call__(
@@ -46,7 +46,7 @@ class Start(Protocol):
 
 
 async def objects(bucket: "S3Client", key: str) -> list[str]:
-    """List the store's objects under a key, and the parts of unfinished uploads."""
+    """Return the keys of objects in the store under a prefix, also of unfinished uploads."""
     found = await bucket.list_objects_v2(Bucket=BUCKET, Prefix=key)
     parts = await bucket.list_multipart_uploads(Bucket=BUCKET, Prefix=key)
     return [each["Key"] for each in found.get("Contents", ())] + [
