@@ -13,7 +13,7 @@ MAX_SIZE = 314_572_800
 
 
 def one_of_each_row(cases: Mapping[str, Case]) -> dict[str, Case]:
-    """Return the first case of each row; tests of the whole server need only one case of each row."""
+    """Return the first case of each row; tests of the whole server need only one for each row."""
     first: dict[str, str] = {}
     for name in cases:
         first.setdefault(name.partition("-")[0], name)

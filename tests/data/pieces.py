@@ -86,7 +86,7 @@ def bits_from_left(numbers: Iterable[tuple[int, int]]) -> bytes:
 
 
 def bits_from_right(numbers: Iterable[tuple[int, int]]) -> bytes:
-    """Pack pairs of a value and its length in bits, from the lowest bit up, as lossless WebP does."""
+    """Pack pairs of a value and its length in bits from the lowest bit up, as WebP does."""
     value, length = 0, 0
     for number, bits in numbers:
         value, length = value | number << length, length + bits
