@@ -1,7 +1,7 @@
 """Reserved files, which are never accepted: a double click would run them on some desktop.
 
 A file is rejected if its bytes have one of `TYPES` (`worker.sniffing.identify`). Clients may not
-declare these types either. A name with one of `EXTENSIONS` is not accepted with any bytes, because
+declare these types either. A file with one of `EXTENSIONS` is rejected for its name alone, because
 desktops look only at the name. Source code that people share (`.js`, `.py`, `.sh`, `.ps1`) is not
 reserved, but always served as a download. A test compares deploy/docs/reserved-types.md with this.
 """

@@ -1,4 +1,4 @@
-"""The object store in the few operations that the service needs; it raises no error of botocore."""
+"""The object store, in the few operations that the service needs. Errors are `StoreError`s."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Storage:
-    """One bucket of an S3-like store.
+    """One bucket of a store that speaks S3's protocol.
 
     Every method raises StoreUnavailable for a temporary fault, and StoreRefused for a permanent
     one. Methods that raise ObjectMissing or ObjectChanged say so. Every method may be repeated.
@@ -42,14 +42,14 @@ class Storage:
         self.multipart = Multipart(client, bucket)
 
     async def credentials(self) -> Credentials:
-        """Return the credentials to sign with; temporary ones are renewed before they expire.
+        """Return the AWS credentials to sign with. Temporary ones are renewed before they expire.
 
-        Every signature made with them must expire no later than their `ends_at`. Raises
+        A signature that is made with them must not be valid for longer than their `ends_at`. Raises
         StoreRefused if there are no credentials, and StoreUnavailable if they have expired and
         cannot be renewed yet.
         """
         renewed = await self._session.get_credentials()
-        assert isinstance(renewed, RenewedCredentials)  # open_session made the session
+        assert isinstance(renewed, RenewedCredentials)  # because open_session made the session
         found = renewed.fresh()
         if found is None:
             try:
@@ -72,7 +72,7 @@ class Storage:
             size=answer["ContentLength"],
             etag=answer["ETag"].strip('"'),
             version_id=version_of(answer.get("VersionId")),
-            # A multipart upload has a checksum of checksums, which contains "-" and the part count.
+            # The checksum of a multipart upload is one of checksums; it contains "-" and a number.
             checksum_sha256=checksum if checksum and "-" not in checksum else None,
             age_s=age_of(answer),
         )
@@ -83,8 +83,9 @@ class Storage:
     ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
         """Read the bytes from `start` up to but not including `end`, in chunks.
 
-        With `pin`, only the object with the etag and version of `pin` is read. Raises
-        ObjectMissing, ObjectChanged, ObjectEmpty, and StoreUnavailable if the body ends too early.
+        Yields the object and an iterator of its chunks. With `pin`, only an object with the etag
+        and version of `pin` is read. Raises ObjectMissing, ObjectChanged, ObjectEmpty, and
+        StoreUnavailable if the body ends too early.
         """
         request: dict[str, Any] = {"Range": f"bytes={start}-{end - 1}"}
         if pin is not None:
@@ -110,7 +111,7 @@ class Storage:
     async def write(
         self, key: str, body: bytes, *, content_type: str, cache_control: str = PRIVATE_FILE
     ) -> None:
-        """Store a small object that the service made."""
+        """Store a small object that the service made, such as a thumbnail."""
         with mapped("put"):
             await self._client.put_object(
                 Bucket=self.bucket,
@@ -121,10 +122,10 @@ class Storage:
             )
 
     async def create(self, key: str, body: bytes, *, content_type: str) -> bool:
-        """Store a small object if its key has none; return whether it was stored.
+        """Store a small object if there is none at its key. Returns whether it was stored.
 
-        A store that ignores `If-None-Match` always stores it. Raises StoreRefused "NotImplemented"
-        if the store does not support that condition.
+        A store that ignores the header `If-None-Match` stores it in any case. Raises StoreRefused
+        "NotImplemented" if the store refuses that header.
         """
         try:
             with mapped("put"):
@@ -138,7 +139,7 @@ class Storage:
         except ObjectChanged:
             return False
         except StoreRefused as error:
-            # Another object was stored at the same time (Amazon S3 API Reference, PutObject).
+            # Another request stored an object at the same time (S3 API Reference, PutObject).
             if str(error) == "ConditionalRequestConflict":
                 return False
             raise
@@ -153,13 +154,13 @@ class Storage:
         pin: StoredObject,
         content_type: str | None = None,
     ) -> str:
-        """Copy an object to `key` inside the store; return the copy's etag.
+        """Copy an object to `key` inside the store, and return the copy's etag.
 
-        With `content_type` the copy has that type and the Cache-Control of the public mode, and no
-        other metadata of its source.
+        With `content_type`, the copy gets that type and the Cache-Control of the public mode, and
+        no other metadata of its source.
         Raises ObjectMissing, ObjectChanged, and StoreRefused for a source key that a store could
-        read as another key. The client percent-encodes the source once, `?` and `%` included, so
-        that the store reads exactly the key that was checked.
+        read as another key. botocore percent-encodes the source key once, also `?` and `%`, so the
+        store reads exactly the key that was checked.
         """
         if not is_plain(source_key):
             raise StoreRefused("the source key is not plain")
@@ -181,10 +182,10 @@ class Storage:
         return answer["CopyObjectResult"].get("ETag", "").strip('"')
 
     async def delete(self, key: str, *, version_id: str | None = None) -> bool:
-        """Remove an object, or one version of it; a missing object is not an error.
+        """Remove an object, or one version of it. A missing object is not an error.
 
-        Without `version_id`, a bucket that was ever versioned only adds a delete marker, and the
-        versions stay. Returns whether the store reported a new delete marker.
+        In a bucket that was ever versioned, a call without `version_id` only adds a delete marker,
+        and the versions stay. Returns whether the store reported a new delete marker.
         """
         request: dict[str, Any] = {} if version_id is None else {"VersionId": version_id}
         with mapped("delete"):
@@ -200,7 +201,7 @@ class Storage:
     async def versions(self, prefix: str, *, limit: int) -> list[StoredVersion]:
         """List the versions and delete markers of all keys with a prefix, a key's newest first.
 
-        Stops after the page that reaches `limit`; a page has up to 1000 entries. Needs
+        Stops after the page that reaches `limit`. A page has up to 1000 entries. Needs
         s3:ListBucketVersions.
         """
         found: list[StoredVersion] = []
@@ -219,10 +220,10 @@ class Storage:
     ) -> AsyncIterator[list[tuple[str, StoredObject]]]:
         """List the objects with a prefix in the order of their keys, page by page.
 
-        Only keys greater than `after` are listed; `after` need not exist. A page has up to
-        `page_size` objects (at most 1000, the limit of S3). An object that is stored during the
-        listing may be missing. `version_id` and checksum are None, because a listing does not
-        contain them. Needs s3:ListBucket.
+        Only keys greater than `after` are listed; `after` itself need not exist. A page has up to
+        `page_size` objects; S3 allows 1000. An object that is stored during the listing may be
+        missing. `version_id` and checksum are None, because a listing does not contain them. Needs
+        s3:ListBucket.
         """
         start = {"StartAfter": after} if after else {}
         async for answer in self._pages(prefix, MaxKeys=page_size, **start):
@@ -242,7 +243,8 @@ class Storage:
     async def list_prefixes(self, prefix: str) -> list[str]:
         """List the prefixes that extend `prefix` up to the next `/`. Needs s3:ListBucket.
 
-        A store may still list a prefix whose objects are all deleted (SeaweedFS, for minutes).
+        A store may still list a prefix whose objects are all deleted; SeaweedFS does so for
+        minutes.
         """
         found: list[str] = []
         async for answer in self._pages(prefix, Delimiter="/"):
@@ -263,10 +265,10 @@ class Storage:
 
 
 async def _chunks(body: Any, expected: int) -> AsyncGenerator[bytes, None]:
-    # Read from the connection itself: botocore's reader collects and copies each chunk again.
+    # Read directly from aiohttp's stream, because botocore's reader copies each chunk again.
     received = 0
     try:
-        with mapped("get", timed=False):  # the reader's own time is in it
+        with mapped("get", timed=False):  # not timed, because the reader of the chunks may be slow
             async for chunk in body.raw_stream.content.iter_any():
                 received += len(chunk)
                 yield chunk
@@ -277,5 +279,5 @@ async def _chunks(body: Any, expected: int) -> AsyncGenerator[bytes, None]:
 
 
 def object_url(settings: StoreSettings, key: str) -> str:
-    """Return the address at which the store serves a key to clients."""
+    """Return the address at which clients reach an object of the store."""
     return f"{settings.upload_url}/{key}"

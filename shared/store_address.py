@@ -1,7 +1,7 @@
-"""Find the bucket's address by botocore's own rules: its endpoint ruleset and its variables.
+"""Find the bucket's address as botocore does: by its rules for endpoints and its variables.
 
-This module asks a botocore client where it would send a call, without sending it. So the service's
-calls and the addresses for clients are always the same.
+A botocore client is asked to send a request, which is caught before it is sent. So the service's
+own calls and the addresses for clients are always the same.
 """
 
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ _KEY = "key"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreAddress:
-    """The bucket's address.
+    """The bucket's address, and the arguments with which a botocore client uses it.
 
-    `url` is the bucket's, without a final slash. `region` is the region in signatures. A botocore
-    client with `endpoint_url`, `client_region` and `s3` calls this address.
+    `url` is the bucket's address, without a slash at its end. `region` is the region for
+    signatures. `endpoint_url`, `client_region` and `s3` are the arguments.
     """
 
     url: str
@@ -40,19 +40,19 @@ class StoreAddress:
 
 
 class _NoBody:
-    """The empty body of the answer to a request that is not sent."""
+    """The empty body of the answer to the request that is not sent."""
 
     def stream(self) -> list[bytes]:
-        """Return no chunks."""
+        """Return no data."""
         return []
 
 
 def find_store(bucket: str, region: str | None, endpoint_url: str | None) -> StoreAddress:
-    """Find the address of a bucket; takes about 0.1 s. May be repeated.
+    """Find the address of a bucket. Takes about 0.1 s.
 
-    Without an endpoint the store is AWS. Then AWS_* variables and botocore's config file apply as
-    in botocore, and they set the region if `region` is None. With an endpoint they do not change
-    the address. Raises SettingsError if botocore has no address for this bucket.
+    Without an endpoint, the store is AWS. botocore then reads the AWS_* variables and its config
+    file, also for the region if `region` is None. With an endpoint, these do not change the
+    address. Raises SettingsError if botocore has no address for this bucket.
     """
     if endpoint_url is not None:
         return _find_own(bucket, region or USUAL_REGION, endpoint_url)
@@ -68,7 +68,7 @@ def _find_own(bucket: str, region: str, endpoint_url: str) -> StoreAddress:
         bucket,
         region,
         endpoint_url,
-        # For a custom endpoint, botocore's `auto` means the path style.
+        # With an endpoint of one's own, botocore takes `auto` for the path style.
         s3={"addressing_style": "auto", "use_accelerate_endpoint": False},
     )
 
@@ -82,8 +82,8 @@ def _find(
         signature = request.headers["Authorization"]
         text = signature.decode() if isinstance(signature, bytes) else signature
         seen.append((request.url, text))
-        headers: Any = HeadersDict  # the stubs require a type of urllib3
-        return AWSResponse(request.url, 200, headers(), _NoBody())  # so botocore sends nothing
+        headers: Any = HeadersDict  # the stubs ask for a class of urllib3
+        return AWSResponse(request.url, 200, headers(), _NoBody())  # with it, nothing is sent
 
     try:
         session = botocore.session.Session()

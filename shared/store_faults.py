@@ -1,4 +1,4 @@
-"""Map the errors of the store's client to the tree of `shared.errors`."""
+"""Map the errors of botocore and aiohttp to the store's errors in `shared.errors`."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from shared.outages import STORE
 from shared.store_limits import ended_limit
 
 NO_UPLOAD = "NoSuchUpload"
-"""S3's error code for a multipart upload that was completed or removed."""
+"""The error code of S3 if a multipart upload was completed or removed before."""
 
 
 METHODS: Final[Mapping[StoreVerb, str]] = {
@@ -29,7 +29,7 @@ METHODS: Final[Mapping[StoreVerb, str]] = {
     "list": "ListObjectsV2",
     "versions": "ListObjectVersions",
 }
-"""The operations of S3 by verb, for traces; other verbs have several."""
+"""The operation of S3 for each verb, for traces. Other verbs mean several operations."""
 
 WRITES: Final[Collection[StoreVerb]] = ("put", "copy", "delete", "multipart")
 
@@ -39,10 +39,11 @@ _errors = cache(STORE_ERRORS.labels)
 
 @contextmanager
 def mapped(verb: StoreVerb, *, timed: bool = True) -> Iterator[None]:
-    """Raise errors of `shared.errors` in place of those that the client raises in the block.
+    """Raise errors of `shared.errors` in place of the client's errors in the block.
 
-    Count the faults of the store by verb, and report them to its outage; a call that a limit of
-    `shared.store_limits` cancels is a fault too. If `timed`, count the seconds and record a span.
+    Faults of the store are counted by verb and reported to its outage. A call that a limit of
+    `shared.store_limits` cancels counts as a fault too. If `timed`, the seconds of the call are
+    counted, and a span is recorded.
     """
     began = time.perf_counter()
     try:
@@ -59,7 +60,7 @@ def mapped(verb: StoreVerb, *, timed: bool = True) -> Iterator[None]:
     except StoreUnavailable as error:
         _errors(verb, "unavailable").inc()
         if str(error) != NO_UPLOAD:
-            # An answer with a status shows that the store is there; reading may still work.
+            # If an answer has a status, the store is reachable, and reading may still work.
             answered = isinstance(error.__cause__, ClientError)
             STORE.fault(str(error), only_writes=answered and verb in WRITES)
         raise
@@ -74,7 +75,7 @@ def mapped(verb: StoreVerb, *, timed: bool = True) -> Iterator[None]:
 
 
 def _span(verb: StoreVerb) -> AbstractContextManager[object]:
-    """Begin the span of a call; the key is left out, because it holds the file name."""
+    """Begin the span of a call. The key is left out, because it contains the file's name."""
     assert traces.recorder is not None
     method = METHODS.get(verb, verb)
     attributes = {"rpc.system": "aws-api", "rpc.service": "S3", "rpc.method": method}
@@ -90,7 +91,7 @@ def _mapped() -> Iterator[None]:
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code == "NoSuchBucket":
             raise StoreRefused(code) from error
-        if code == NO_UPLOAD:  # removed by another worker, which holds the copy now
+        if code == NO_UPLOAD:  # another worker has removed it, and makes the copy now
             raise StoreUnavailable(code) from error
         if status == 404 or code in ("NoSuchKey", "NoSuchVersion"):
             raise ObjectMissing(code) from error
@@ -98,7 +99,7 @@ def _mapped() -> Iterator[None]:
             raise ObjectEmpty(code) from error
         if status == 412:
             raise ObjectChanged(code) from error
-        if status == 501:  # the store does not support this call, so a retry is no use
+        if status == 501:  # the store does not support this call, so a retry cannot succeed
             raise StoreRefused("NotImplemented") from error
         if status >= 500 or status in (0, 408, 429) or code in ("SlowDown", "RequestTimeout"):
             raise StoreUnavailable(code) from error

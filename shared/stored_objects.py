@@ -1,4 +1,4 @@
-"""Objects and versions as a store describes them, and how its answers are read."""
+"""Records of objects and versions, built from the answers of a store."""
 
 import time
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
-    """An object as the store describes it: `size` of the whole in bytes, `etag` without quotes.
+    """An object as the store describes it. `size` is in bytes, `etag` has no quotes.
 
-    `age_s` is the object's age in seconds by the store's own clock: the `Date` of the answer minus
-    `LastModified`, both in whole seconds. Compare ages, never times, because the clocks of store
+    `age_s` is the object's age in seconds by the store's own clock: the answer's `Date` minus
+    `LastModified`, both in whole seconds. Compare only ages, not times, because the clocks of store
     and database may differ. `answered_at` is the time of the answer by this process's monotonic
-    clock. Comparison ignores both, so two answers about one object are equal.
+    clock. Comparisons ignore `age_s` and `answered_at`, so two answers about one object are equal.
     """
 
     size: int
@@ -27,7 +27,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredVersion:
-    """A version or a delete marker; `version_id` may be `null`, `age_s` is as in StoredObject."""
+    """A version or a delete marker. `version_id` may be `null`; `age_s` is as in StoredObject."""
 
     key: str
     version_id: str
@@ -36,7 +36,7 @@ class StoredVersion:
 
 
 def listed_version(item: Any, kind: str, page: Any) -> StoredVersion:
-    """Read one entry of a page of versions; `kind` is the name of its list in the answer."""
+    """Build the record of one entry of a page; `kind` is the name of its list in the page."""
     return StoredVersion(
         key=item["Key"],
         version_id=item.get("VersionId") or "null",
@@ -46,15 +46,15 @@ def listed_version(item: Any, kind: str, page: Any) -> StoredVersion:
 
 
 def version_of(version_id: str | None) -> str | None:
-    """Return the version id of an answer; None if the object has no version or the `null` one."""
+    """Return the version id in an answer, or None for an object without version or with `null`."""
     return None if version_id in (None, "", "null") else version_id
 
 
 def age_of(answer: Any) -> float | None:
-    """Return Date minus LastModified of one answer, in seconds; None without LastModified.
+    """Return the Date minus the LastModified of an answer in seconds; None without LastModified.
 
-    If the answer has no readable Date, this machine's clock is used. The age is then wrong by the
-    difference between the clocks of store and machine, which `attachments doctor` measures.
+    If the answer has no readable Date, the clock of this machine is used. The age is then wrong by
+    the difference between the clocks of store and machine. `attachments doctor` measures it.
     Sources: RFC 9110, sections 6.6.1 (Date) and 8.8.2 (Last-Modified).
     """
     modified = answer.get("LastModified")
@@ -64,7 +64,7 @@ def age_of(answer: Any) -> float | None:
 
 
 def date_of(answer: Any) -> datetime:
-    """Return the time in the Date of an answer; the present time if the answer has no Date."""
+    """Return the time in the Date of an answer, or this machine's time if there is no Date."""
     try:
         answered = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     except (KeyError, TypeError, ValueError):

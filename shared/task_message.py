@@ -1,4 +1,4 @@
-"""The message of a wake-up, made without Celery: a call of Celery per upload costs too much."""
+"""The message of a wake-up, built without Celery, because a call of Celery takes too much CPU."""
 
 import json
 import re
@@ -13,9 +13,9 @@ from shared.lifecycle import WakeUp
 class TaskMessage:
     """Builds the message of a wake-up exactly as Celery and kombu would put it into Redis.
 
-    Sending a task through Celery costs about 300 µs, more than the rest of an event. So Celery
-    sends one task through kombu's memory transport. That message becomes a template, and only the
-    ids are filled in for each wake-up.
+    Sending a task with Celery takes about 300 µs, more than all other work for an event. So Celery
+    sends one task by kombu's memory transport, and this message becomes a template. Only the ids
+    are filled in for each wake-up.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class TaskMessage:
                 },
             )
             channel: Any = connection.default_channel
-            # `_get` is private in kombu: the public method would decode the message.
+            # `_get` is private in kombu. The public method would decode the message.
             message = channel._get(queue_name(0))
         app.close()
         body = b64decode(message["body"]).decode()
@@ -43,15 +43,15 @@ class TaskMessage:
         message["properties"]["delivery_info"]["routing_key"] = "<queue>"
         self._message = _template(json.dumps(message))
         self._body = _template(body.replace("[0, 0]", "[<arguments>]", 1))
-        # A random UUID (version 4) without its last part, which is a counter here.
+        # The beginning of a random UUID (version 4). Its last part is a counter here.
         self._id = str(uuid4())[:-12]
         self._count = 0
 
     def fill(self, wake_up: WakeUp, request_id: str = "", traceparent: str = "") -> str:
-        """Return the message of a wake-up as JSON. Must be called from one thread at a time.
+        """Return the message of a wake-up as JSON. Call it in one thread at a time.
 
         `request_id` is the id of the request that caused the wake-up: see `shared.request_ids`.
-        `traceparent` is the context of its trace: see `shared.traces`.
+        `traceparent` is the context of the request's trace: see `shared.traces`.
         """
         self._count += 1
         arguments = {"arguments": f"{wake_up.attachment_id}, {wake_up.revision}"}
@@ -67,5 +67,5 @@ class TaskMessage:
 
 
 def _template(text: str) -> str:
-    """Turn a text into a template for `%`, in which each `<name>` is a field."""
+    """Return a template for `%` that has a field for each `<name>` in the text."""
     return re.sub(r"<([a-z]+)>", r"%(\1)s", text.replace("%", "%%"))

@@ -1,7 +1,7 @@
-"""Limit repeated log lines: the first ones are written at once, then one a minute.
+"""Limit repeated log lines: the first ones are written at once, then one line a minute.
 
-No count is lost: the sum of `count` over all lines of an event is how often that event happened. A
-line without `count` counts as 1.
+No repetition is lost: for each event, the sum of `count` over all its lines is how often it
+happened. A line without `count` counts as 1.
 """
 
 import time
@@ -12,14 +12,15 @@ from typing import Any
 
 LINE_EVERY_S = 60.0
 MAX_CAUSES = 100
-"""The most causes counted at one time; there is a limit because some text comes from the store."""
+"""The most keys that are counted separately. The limit is needed, because keys may be texts that
+the store chose."""
 
 Clock = Callable[[], float]
 
 
 @dataclass(slots=True, kw_only=True)
 class Counted:
-    """A key's lines since `written_at`: number written, number only counted, last fields."""
+    """The lines of one key since `written_at`: how many were written, and how many counted."""
 
     written_at: float
     written: int = 1
@@ -30,9 +31,9 @@ class Counted:
 class Throttle:
     """Writes the first lines of a key at once, then at most one line a minute, with a count.
 
-    `at_once` lines of a key are written before counting begins. At most `max_keys` keys are counted
-    separately at one time. While that many exist, lines of further keys are counted together, with
-    one line a minute for each event. So the log is limited for any number of keys.
+    The first `at_once` lines of a key are written. At most `max_keys` keys are counted separately
+    at one time. The lines of further keys are counted together, with one line a minute for each
+    event. So the log stays small for any number of keys.
     """
 
     def __init__(
@@ -47,19 +48,18 @@ class Throttle:
         self._at_once = at_once
         self._max_keys = max_keys
         self._clock = clock
-        # Both dicts are ordered by written_at, oldest first.
+        # Both dicts are in the order of written_at, the oldest first.
         self._causes: dict[tuple[str, Hashable], Counted] = {}
         self._further: dict[tuple[str, Hashable], Counted] = {}
 
     def __call__(self, event: str, *, cause: str, **fields: Any) -> None:
-        """Write or count a line whose key is `cause`; the line has `cause` as a field too."""
+        """Write or count a line with the key `cause`. The line has `cause` as a field too."""
         self.log(event, cause, cause=cause, **fields)
 
     def log(self, event: str, key: Hashable, /, **fields: Any) -> None:
         """Write a line, or only count it.
 
-        When the counted lines are written as one line with their count, that line has the fields of
-        the last counted one.
+        Counted lines are written later as one line, with the fields of the last one.
 
         `event` must be a constant in the code, because the number of events is not limited.
         """
@@ -79,7 +79,7 @@ class Throttle:
         self._write(event, **fields)
 
     def flush(self) -> None:
-        """Write the counted lines whose minute is over; drop keys that did not come again."""
+        """Write the counted lines whose minute is over. Drop keys that have no counted lines."""
         now = self._clock()
         for table in (self._causes, self._further):
             while table:
@@ -92,13 +92,13 @@ class Throttle:
                     table[entry] = Counted(written_at=now, written=self._at_once)
 
     def close(self) -> None:
-        """Write all counted lines."""
+        """Write all counted lines now."""
         for table in (self._causes, self._further):
             while table:
                 self._write_counted(*table.popitem())
 
     def _write_counted(self, entry: tuple[str, Hashable], counted: Counted) -> None:
-        # An empty context is used, because the line is not about the request or the upload during
-        # which it happens to be written.
+        # The context is empty, so that the line has no fields of the request or upload during which
+        # it is written.
         if counted.count:
             Context().run(self._write, entry[0], count=counted.count, **counted.fields)

@@ -1,4 +1,4 @@
-"""API tokens: the records, and the statements that find, create and revoke them."""
+"""API tokens: the records, and the SQL statements that find, create and revoke tokens."""
 
 import hashlib
 import secrets
@@ -13,16 +13,16 @@ from shared.rows import FromRow
 TOKEN_BYTES = 32
 
 CHANNEL = "attachments_tokens"
-"""The channel on which triggers notify processes of changes to tokens."""
+"""The PostgreSQL channel on which triggers notify processes that tokens have changed."""
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-"""The scopes of tokens; each includes those before it."""
+"""The scopes of tokens. Each scope includes those before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token(FromRow):
-    """A stored token; the secret itself is not stored."""
+    """A row of `tokens`, without the digest of the token's secret."""
 
     id: int
     organization_id: int
@@ -39,7 +39,7 @@ class Token(FromRow):
 
 
 def digest(token: str) -> bytes:
-    """Return the digest that is stored: 256 random bits need no slower hash than SHA-256."""
+    """Return the digest of a token. SHA-256 is slow enough for a secret of 256 random bits."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -50,9 +50,9 @@ async def create_token(
     person_id: int | None = None,
     token: str | None = None,
 ) -> str:
-    """Store a token that never expires and has every scope; return its secret.
+    """Store a token that never expires and has every scope. Return its secret.
 
-    The secret cannot be read later. With a given `token` the call may be repeated; a revoked token
+    The secret cannot be read later. With a given `token`, the call may be repeated: a revoked token
     stays revoked. Raises asyncpg.ForeignKeyViolationError if there is no such organization.
     """
     plain = token or secrets.token_hex(TOKEN_BYTES)
@@ -71,7 +71,7 @@ async def create_token(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued(FromRow):
-    """A token that was just created; its secret `plain` is known only now."""
+    """A token that was just created. Its secret, `plain`, cannot be read later."""
 
     id: int
     plain: str
@@ -91,11 +91,12 @@ async def issue_token(
     rate_limit: int | None = None,
     by: str | None = None,
 ) -> Issued:
-    """Create a token with a scope and an expiry; its secret cannot be read later.
+    """Create a token with a scope and an expiry. Its secret cannot be read later.
 
-    `rate_limit` is in requests per second, in addition to the limit of the organization. `by` names
-    the operator who creates it, and is stored. A timedelta counts from now by the database's clock.
-    Raises asyncpg.ForeignKeyViolationError if there is no such organization.
+    `expires` is a time, or a duration from now by the database's clock. `rate_limit` is in requests
+    per second, in addition to the limit of the organization. `by` is the name of the operator who
+    creates the token; it is stored. Raises asyncpg.ForeignKeyViolationError if there is no such
+    organization.
     """
     plain = secrets.token_hex(TOKEN_BYTES)
     moment = expires if isinstance(expires, datetime) else None
@@ -122,7 +123,7 @@ async def issue_token(
 
 
 async def list_tokens(connection: Connection, organization_id: int) -> list[Token]:
-    """List all tokens of an organization, oldest first, including revoked and expired ones."""
+    """List all tokens of an organization, oldest first, also revoked and expired ones."""
     rows = await connection.fetch(
         """
         SELECT id, organization_id, person_id, name, scope,
@@ -138,9 +139,9 @@ async def list_tokens(connection: Connection, organization_id: int) -> list[Toke
 async def revoke_token(
     connection: Connection, token_id: int, *, by: str | None = None
 ) -> int | None:
-    """Revoke a token; return its organization, or None if it is missing or revoked already.
+    """Revoke a token. Return its organization, or None if it is missing or already revoked.
 
-    `by` names the operator who revokes it, and is stored.
+    `by` is the name of the operator who revokes the token; it is stored.
     """
     organization_id: int | None = await connection.fetchval(
         """
@@ -154,7 +155,7 @@ async def revoke_token(
 
 
 async def has_ended(connection: Connection, token: str) -> bool:
-    """Return whether a token, given as its secret, was revoked or has expired."""
+    """Return whether the token with this secret was revoked or has expired."""
     found: bool = await connection.fetchval(
         """
         SELECT EXISTS (
@@ -168,10 +169,10 @@ async def has_ended(connection: Connection, token: str) -> bool:
 
 
 async def record_use(connection: Connection, ages_s: Mapping[int, float]) -> None:
-    """Record when tokens were last used: `ages_s` maps ids to seconds ago. May be repeated.
+    """Record when tokens were last used. `ages_s` has the seconds since then, by token id.
 
-    A row that another process writes at the same moment is skipped. That process writes about the
-    same time, and so no statement waits or deadlocks.
+    A row that another process is writing is skipped, because that process writes nearly the same
+    time. So no statement waits or deadlocks. May be repeated.
     """
     await connection.execute(
         """
@@ -192,10 +193,10 @@ async def record_use(connection: Connection, ages_s: Mapping[int, float]) -> Non
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller(FromRow):
-    """The token of a request: its organization, its scope, and its person if it has one.
+    """The token of a request, with its organization, its scope, and its person if it has one.
 
     `limited` is true if the organization has quotas of its own. `quota_bytes` is its own quota of
-    bytes, None if the setting applies. `rate_limit` is the token's own, in requests per second.
+    bytes, or None if the setting applies. `rate_limit` is the token's own, in requests per second.
     """
 
     token_id: int
@@ -209,16 +210,16 @@ class Caller(FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found(FromRow):
-    """The result of a look-up; `seconds_left` until the token expires, None if it never does."""
+    """The token that a look-up found, and the seconds until it expires; None if it never does."""
 
     caller: Caller
     seconds_left: float | None
 
 
 async def find_caller(connection: Connection, token_digest: bytes) -> Found | None:
-    """Look up a token by its digest; None if it is unknown, revoked or expired.
+    """Find a token by its digest. Returns None if it is unknown, revoked or expired.
 
-    The database's clock decides whether the token is expired.
+    The database's clock decides whether the token has expired.
     """
     row = await connection.fetchrow(
         """
@@ -239,5 +240,5 @@ async def find_caller(connection: Connection, token_digest: bytes) -> Found | No
 
 
 async def notify(connection: Connection, channel: str) -> None:
-    """Send an empty notification on a channel."""
+    """Send a notification without text on a PostgreSQL channel."""
     await connection.execute("SELECT pg_notify($1, '')", channel)

@@ -1,9 +1,10 @@
-"""The interface to traces: it records spans only while `shared.trace_start.exported` is open.
+"""The interface to traces. Spans are recorded only while `shared.trace_start.exported` is open.
 
-A trace is a tree of spans: create request, wake-up, attempt, statements, webhook. Between processes
-its context is a `traceparent` (W3C Trace Context), in a message's header and in the row. This
-module imports no OpenTelemetry; `shared.otel` does, and sets `recorder`. Code that runs for every
-request or statement compares `recorder` with None itself, so that traces cost nothing when off.
+A trace is a tree of spans: create request, wake-up, attempt, statements, webhook. To continue in
+another process, its context is stored as a `traceparent` (W3C Trace Context) in a message or in the
+row. This module does not import OpenTelemetry; `shared.otel` does, and sets `recorder`. Code that
+runs for every request or statement compares `recorder` with None itself, so that it costs nothing
+if traces are off.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,40 +14,41 @@ from typing import Any, Final, Literal, Protocol, Self
 Kind = Literal["server", "client", "producer", "consumer", "internal"]
 Value = str | int | float | bool
 Attributes = Mapping[str, Value | None]
-"""Names by OpenTelemetry's semantic conventions, or below `attachments.`. A value None is left out.
+"""Names from OpenTelemetry's semantic conventions, or beginning with `attachments.`. Attributes
+with the value None are left out.
 
 No value may hold a secret, a file name, a query string, or a text that a client chooses freely.
 """
 
 NOTHING: Final[AbstractContextManager[Any]] = nullcontext()
-"""A block without a span."""
+"""A context manager that records no span."""
 
 NO_ATTRIBUTES: Final[Attributes] = {}
 
 
 class Span(Protocol):
-    """One span. In a `with` block it is the current span, and ends with the block.
+    """One span. In a `with` block it is the current span, and it ends with the block.
 
-    An exception that leaves the block is recorded by its class, never by its message. Outside of a
-    block, call `end`.
+    If an exception leaves the block, the exception's class is recorded, but not its message.
+    Without a block, call `end`.
     """
 
     @property
     def traceparent(self) -> str:
-        """The context of this span, for a header, a message or a row."""
+        """The context of this span, to be stored in a header, a message or a row."""
 
     @property
     def trace_id(self) -> str:
-        """The id of the trace: 32 hexadecimal digits."""
+        """The id of the trace, 32 hexadecimal digits."""
 
     def set(self, attributes: Attributes) -> None:
-        """Add attributes."""
+        """Add attributes to the span."""
 
     def rename(self, name: str) -> None:
-        """Change the name, before the span ends."""
+        """Change the name of the span, before the span ends."""
 
     def fail(self, error: str) -> None:
-        """Mark the span as failed; `error` is a class or a code."""
+        """Mark the span as failed. `error` is the name of a class, or a code."""
 
     def end(self) -> None:
         """End a span that is not used as a `with` block."""
@@ -57,10 +59,10 @@ class Span(Protocol):
 
 
 class Recorder(Protocol):
-    """Makes spans; `shared.otel` has the only one."""
+    """Makes spans. The only implementation is in `shared.otel`."""
 
     def serve(self, name: str, attributes: Attributes, headers: Mapping[str, str]) -> Span:
-        """Begin the span of a request; it continues the trace of a valid header `traceparent`."""
+        """Begin the span of a request, in the trace that a valid `traceparent` header names."""
 
     def begin(
         self,
@@ -71,38 +73,38 @@ class Recorder(Protocol):
         parent: str | None = None,
         link: str | None = None,
     ) -> Span:
-        """Begin a span whose parent has the context `parent`; without `parent`, begin a trace.
+        """Begin a span below the one with the context `parent`, or else in a new trace.
 
         `link` is the context of another span that caused this one. Contexts that are not valid are
         ignored.
         """
 
     def inside(self, name: str) -> AbstractContextManager[Any]:
-        """Begin a span below the current one; return NOTHING outside of a trace."""
+        """Begin a span below the current span. Return NOTHING if there is no current span."""
 
     def call(self, name: str, attributes: Attributes) -> AbstractContextManager[Any]:
-        """Do the same as `inside` for a call to a server; its span never becomes the current one.
+        """Begin the span of a call to a server, as `inside` does, but not as the current span.
 
         So the context that a statement writes into a row is that of the request.
         """
 
     def past(self, name: str, seconds: float) -> None:
-        """Record a span below the current one that began `seconds` ago and ends now."""
+        """Record a span below the current span. It began `seconds` ago and ends now."""
 
     def note(self, attributes: Attributes) -> None:
         """Add attributes to the current span."""
 
     @property
     def current(self) -> str | None:
-        """The context of the current span; None outside of a trace."""
+        """The context of the current span, or None if there is no current span."""
 
     @property
     def given(self) -> str | None:
-        """The context of the current span if its request had a valid `traceparent`; else None."""
+        """The context of the current span if its request had a valid `traceparent`, else None."""
 
 
 recorder: Recorder | None = None
-"""None while traces are off."""
+"""Makes the spans of this process; None if traces are off."""
 
 
 def note(attributes: Attributes) -> None:
@@ -112,12 +114,12 @@ def note(attributes: Attributes) -> None:
 
 
 def statement(function: Callable[..., Any]) -> AbstractContextManager[Any]:
-    """Begin the span of a function that executes SQL; its name is the function's, without values.
+    """Begin the span of a function that executes SQL. It is named after the function.
 
-    Traces must be on.
+    Call it only if traces are on.
     """
     assert recorder is not None
-    called = getattr(function, "func", function)  # of a `functools.partial`
+    called = getattr(function, "func", function)  # for a `functools.partial`, its function
     module, name = called.__module__, called.__name__
     summary = f"{module.rpartition('.')[2]}.{name}"
     return recorder.call(
@@ -131,10 +133,10 @@ def statement(function: Callable[..., Any]) -> AbstractContextManager[Any]:
 
 
 def current() -> str | None:
-    """Return the context of the current span; None outside of a trace, or with traces off."""
+    """Return the context of the current span; None without a span or if traces are off."""
     return None if recorder is None else recorder.current
 
 
 def given() -> str | None:
-    """Return the context of the current span if the caller's request named a trace, else None."""
+    """Return the context of the current span if the caller's request named its trace, else None."""
     return None if recorder is None else recorder.given

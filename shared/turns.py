@@ -1,7 +1,7 @@
-"""Share a limited number of places fairly: a share for each key, and turns between the keys.
+"""Divide a limited number of places, such as connections or decoders, fairly among keys.
 
-A key is mostly an organization. A key that requests more than its share waits in its own queue, so
-it delays only itself.
+A key is usually an organization. If a key requests more places than it may have, its callers wait
+in a queue of their own, so the key delays only itself.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ WAIT_S = 2.0
 
 
 class Turns:
-    """Gives out `places` places, at most `each` of them to one key at a time.
+    """Gives out `places` places, at most `each` of them to one key at the same time.
 
     At most `waiting` callers of one key wait, each for at most `wait_s` seconds. A free place goes
-    to the key that has waited longest since its last turn. The last `newcomers` free places are for
-    keys that hold none.
+    to the key whose last turn was longest ago. Keys that hold a place do not get the last
+    `newcomers` free places.
     """
 
     def __init__(
@@ -37,24 +37,25 @@ class Turns:
         self._wait_s = wait_s
         self._newcomers = newcomers
         self._held: dict[Hashable, int] = {}
-        # A key is in the table only while its callers wait; the table's order is that of the turns.
+        # A key is in this table only while its callers wait. The next turn is that of the first
+        # key.
         self._queues: dict[Hashable, deque[tuple[asyncio.Future[None], float]]] = {}
         self._watching = False
 
     async def take(self, key: Hashable) -> None:
-        """Take a place, at once if one is free; call `give_back(key)` after use.
+        """Take a place, and wait for it if necessary. Call `give_back(key)` after use.
 
-        Raises Busy if too many callers wait already or no place became free in time.
+        Raises Busy if too many callers of the key wait, or if no place becomes free in time.
         """
         if not self.take_free(key):
             await self.wait(key)
 
     def has_room(self, key: Hashable, more: int) -> bool:
-        """Return whether `more` callers of a key could wait now; `take` checks again."""
+        """Return whether `more` callers of a key could wait now. `take` checks this again."""
         return len(self._queues.get(key, ())) + more <= self._waiting
 
     def take_free(self, key: Hashable) -> bool:
-        """Take a place if one is free; if it returns True, call `give_back(key)` after use."""
+        """Take a place if one is free. If this returns True, call `give_back(key)` after use."""
         if key in self._queues or not self._may_take(key):
             return False
         self._free -= 1
@@ -66,7 +67,7 @@ class Turns:
         return self._free > (self._newcomers if held else 0) and held < self._each
 
     async def wait(self, key: Hashable) -> None:
-        """Wait for a place after `take_free` returned False; otherwise the same as `take`."""
+        """Wait for a place after `take_free` returned False. Raises Busy as `take` does."""
         queue = self._queues.setdefault(key, deque())
         if len(queue) >= self._waiting:
             raise Busy(own=True)
@@ -82,7 +83,7 @@ class Turns:
             if place.cancelled():
                 self._leave(key, place)
             elif place.exception() is None:
-                self.give_back(key)  # the place was assigned at the same moment
+                self.give_back(key)  # the place was given at the moment of the cancellation
             raise
 
     def _leave(self, key: Hashable, place: "asyncio.Future[None]") -> None:
@@ -93,7 +94,7 @@ class Turns:
             self._queues.pop(key, None)
 
     def _expire(self) -> None:
-        # One timer for all waiting callers: a timer for each would cost more than most waits.
+        # One timer for all callers, because a timer for each would cost more than most waits.
         loop = asyncio.get_running_loop()
         for key, queue in list(self._queues.items()):
             while queue and queue[0][1] <= loop.time():
@@ -109,7 +110,7 @@ class Turns:
             loop.call_at(next_end, self._expire)
 
     def give_back(self, key: Hashable) -> None:
-        """Return a place; the next caller in turn gets it at once."""
+        """Return a place. The next caller in turn gets it at once."""
         self._free += 1
         held = self._held[key] - 1
         if held:
@@ -129,7 +130,7 @@ class Turns:
             queue = self._queues.pop(key)
             place, _ = queue.popleft()
             if queue:
-                self._queues[key] = queue  # at the end of the order
+                self._queues[key] = queue  # moves the key to the end of the order
             if not place.done():
                 place.set_result(None)
                 self._free -= 1

@@ -1,4 +1,4 @@
-"""The settings of webhooks, and the public addresses that links need."""
+"""The settings of webhooks, and the service's public addresses, from which links are made."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ MIN_KEY = 16
 
 
 class WebhookSettings(LogSettings):
-    """The settings of webhooks, and the public addresses of the links in them."""
+    """The settings of webhooks, and the public addresses of the files and of the API."""
 
     files_url: str | None = None
     api_url: str | None = None
@@ -54,12 +54,12 @@ class WebhookSettings(LogSettings):
 
     @cached_property
     def allowed_networks(self) -> tuple[Network, ...]:
-        """The networks to which webhooks may be sent although they are not public."""
+        """The networks that webhooks may be sent to although they are not public."""
         return tuple(parse_network(word) for word in self.webhook_networks)
 
     @cached_property
     def vault(self) -> "Vault | None":
-        """The keys for the secrets of webhooks; None if no key is set."""
+        """The keys that encrypt the secrets of webhooks; None if the setting is missing."""
         from shared.webhooks.vault import Vault  # cryptography takes long to import
 
         keys = [
@@ -71,7 +71,8 @@ class WebhookSettings(LogSettings):
 
     @property
     def webhooks_refused(self) -> str | None:
-        """The missing setting without which no webhook can be made or sent; None if all are set."""
+        """Why webhooks can be neither created nor sent: a setting is missing. None if all are
+        set."""
         if self.api_url is None and self.files_url is None:
             return f"{PREFIX}API_URL is not set, and the links in webhooks need it"
         if self.webhook_secret is None:
@@ -80,4 +81,4 @@ class WebhookSettings(LogSettings):
 
 
 class WebhookCommandSettings(WebhookSettings, DatabaseSettings):
-    """The settings of `attachments webhooks`."""
+    """The settings of the command `attachments webhooks`."""

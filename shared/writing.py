@@ -1,4 +1,4 @@
-"""Check whether the service may write, by a statement that changes nothing or is rolled back."""
+"""Check whether the service may write to the database, without a lasting change."""
 
 import time
 
@@ -7,11 +7,11 @@ from shared.probes import ORGANIZATION
 from shared.refusals import DISK_FULL, TABLE, Refusal
 
 TRY_EVERY_S = 5.0
-"""Minimum number of seconds between two test writes after the disk was full."""
+"""The least number of seconds between two test writes after the disk was full."""
 
-# This statement changes no row. PostgreSQL still checks that the server is writable, that the
-# tables have these columns, and that the role may change them. No row is locked, and nothing is
-# written to the WAL. Tokens and organizations are included because every create reads them.
+# This statement changes no row, locks no row, and writes nothing to the WAL. But PostgreSQL checks
+# that the server is writable, that the tables have these columns, and that the role may change
+# them. Tokens and organizations are included because every create request reads them.
 _ASK = """
     WITH made AS (
         INSERT INTO attachments (organization_id, bucket, name, file_name, policy_expires_at)
@@ -39,15 +39,15 @@ PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
 async def ask(connection: Connection) -> None:
-    """Check that attachments may be written. Raises asyncpg's errors if they may not."""
+    """Check that attachments may be written. Raises asyncpg's errors if that is not allowed."""
     await connection.fetchval(_ASK)
 
 
 async def require(database: Database, *others: Full) -> None:
-    """Check with one statement that attachments may be written. Raises DatabaseAway if not.
+    """Check that attachments may be written. Raises DatabaseAway if not.
 
-    If a write of the process met a full disk (recorded in `database` or the `others`), a test write
-    replaces that statement, at most every TRY_EVERY_S seconds, until it succeeds.
+    If a write of this process met a full disk (noted in `database` or `others`), one statement does
+    not suffice. Then a test write is made, at most every TRY_EVERY_S seconds, until it succeeds.
     """
     noted = [each for each in (database.full, *others) if each.seen]
     if not noted:
@@ -64,7 +64,7 @@ async def require(database: Database, *others: Full) -> None:
 
 
 async def try_write(connection: Connection) -> None:
-    """Make the writes of a create and an event, with every trigger, and roll all of them back."""
+    """Do all writes of a create request and an event, with all triggers, and roll them back."""
     transaction = connection.transaction()
     await transaction.start()
     try:
@@ -86,7 +86,7 @@ async def try_write(connection: Connection) -> None:
 async def find_missing_privileges(connection: Connection) -> list[str]:
     """List the privileges that the role lacks on the service's tables, such as `DELETE on tokens`.
 
-    Tables that do not exist are left out. Identity columns need no privilege on their sequence.
+    Tables that do not exist are left out. Sequences of identity columns need no privilege.
     """
     rows = await connection.fetch(
         "SELECT p.word || ' on ' || t.name AS missing"

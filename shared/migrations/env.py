@@ -1,6 +1,6 @@
 """Run the migrations under one advisory lock, so that several processes may start them at once.
 
-All migrations run in one transaction, which a pooler keeps in one session.
+All migrations run in one transaction, so a pooler keeps them in one session.
 """
 
 import asyncio
@@ -17,12 +17,13 @@ from sqlalchemy.pool import NullPool
 from shared.connector import Connector
 from shared.schema import NotUtf8
 
-LOCK_KEY = 7_236_013_482  # any number that no one else locks in this database
+LOCK_KEY = 7_236_013_482  # an arbitrary number that no other advisory lock uses
 
 
 CONNECT_S = 10.0
 
-# The limits of the role are for short statements; a pooler does not lift them.
+# The time limits of the role are meant for short statements, so the migrations lift them. They are
+# set by a statement, because a pooler ignores them at connection.
 UNLIMITED = """
     SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN
     ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
@@ -34,10 +35,10 @@ ENCODING = """
 
 
 def migrate(connection: Connection, connector: Connector) -> None:
-    """Bring the schema to the head; a second or a concurrent run finds nothing to do.
+    """Migrate the schema to the newest revision. Without a pending migration, nothing changes.
 
-    Raises NotUtf8 for a database of another encoding without a schema. A database that has a schema
-    is migrated in any encoding.
+    Raises NotUtf8 if the database has no schema yet and another encoding than UTF8. A database that
+    has a schema is migrated in any encoding.
     """
     with connection.begin():
         if connector.pooled:
@@ -54,7 +55,7 @@ def migrate(connection: Connection, connector: Connector) -> None:
 
 
 def _set_as_asked(connection: Connection, settings: Mapping[str, str]) -> None:
-    """Set for this transaction the settings that a pooler refused, such as search_path.
+    """Set the session settings that a pooler refused, such as search_path, for this transaction.
 
     Settings that PostgreSQL itself does not know are left out.
     """
@@ -66,16 +67,16 @@ def _set_as_asked(connection: Connection, settings: Mapping[str, str]) -> None:
 
 
 async def run() -> None:
-    """Connect with the address that was passed to `shared.schema.migrate`."""
+    """Connect to the address that `shared.schema.migrate` was called with, and migrate."""
     limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
     connector = Connector(context.config.attributes["database_url"], dict.fromkeys(limits, "0"))
-    # asyncpg reads the address, as everywhere else: SQLAlchemy understands fewer of its parameters.
+    # asyncpg parses the address, as in the service. SQLAlchemy knows fewer of its parameters.
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=lambda: connector.connect(timeout_s=CONNECT_S),
         poolclass=NullPool,
         connect_args={
-            # If there is a pooler, no other process may use the same names of statements.
+            # A pooler may share sessions, so no two processes may use the same statement names.
             "prepared_statement_name_func": lambda: f"migrate_{uuid4().hex}",
             "prepared_statement_cache_size": 0,
         },

@@ -1,1 +1,1 @@
-"""Webhooks: signed messages about attachments to the servers of organizations."""
+"""Webhooks: signed messages about attachments that are sent to the servers of organizations."""

@@ -1,4 +1,7 @@
-"""The deliveries of a webhook for its clients: list, retry and test them; remove old ones."""
+"""Deliveries of webhooks: list, find, retry and test them for clients; remove old ones.
+
+A delivery is one event that is sent to one webhook, with all its attempts.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,28 +21,28 @@ from shared.webhooks.kinds import (
 )
 
 RETRIED_AT_ONCE: Final = 5000
-"""The most deliveries that one statement of `retry_since` changes."""
+"""The most deliveries that one call of `retry_since` changes."""
 
 REMOVED_AT_ONCE: Final = 5000
-"""The most deliveries that one statement of `prune` removes."""
+"""The most deliveries that one DELETE of the `prune_…` functions removes."""
 
 LEAST_ROW_BYTES: Final = 100
-"""Fewer bytes than any row takes on disk."""
+"""A number of bytes that is smaller than every row on disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRow(FromRow):
-    """One row of `webhook_deliveries`, without the attachment."""
+    """One row of `webhook_deliveries`, without the JSON of the attachment."""
 
     #: The delivery's number.
     id: int
-    #: The webhook to which it is delivered.
+    #: The webhook to which the event is delivered.
     webhook_id: int
-    #: The id of the event, the same for all webhooks and attempts.
+    #: The id of the event. It is the same for all webhooks and attempts.
     message_id: UUID
     #: The type of the event.
     event: DeliveryEvent
-    #: The attachment; None for a test event.
+    #: The id of the attachment; None for a test event.
     attachment_id: int | None
     #: When the event happened.
     created_at: datetime
@@ -47,7 +50,7 @@ class DeliveryRow(FromRow):
     state: DeliveryState
     #: The number of attempts that have begun.
     attempt: int
-    #: When the next attempt is due, or the lease of the present one ends; None if none follows.
+    #: When the next attempt is due, or when the lease of the running attempt ends; else None.
     due_at: datetime | None
     #: When the last attempt ended.
     attempted_at: datetime | None
@@ -72,7 +75,7 @@ async def list_page(
 ) -> list[DeliveryRow]:
     """List up to `limit` deliveries of a webhook with ids below `before`, newest first.
 
-    The caller has checked that the webhook belongs to the organization.
+    The caller must have checked that the webhook belongs to the organization.
     """
     rows = await connection.fetch(
         f"""
@@ -95,7 +98,7 @@ async def list_page(
 async def find(
     connection: Connection, webhook_id: int, delivery_id: int, organization_id: int
 ) -> DeliveryRow | None:
-    """Find a delivery of a webhook of an organization; None if it does not exist."""
+    """Find a delivery of an organization's webhook. Returns None if it does not exist."""
     row = await connection.fetchrow(
         f"""
         SELECT {_COLUMNS} FROM webhook_deliveries AS d
@@ -111,9 +114,9 @@ async def find(
 async def retry(
     connection: Connection, webhook_id: int, delivery_id: int, organization_id: int
 ) -> DeliveryRow | None:
-    """Make a delivery due now and begin its schedule again, in any state.
+    """Make a delivery due now, and begin its schedule of attempts again, in any state.
 
-    Returns None if there is no such delivery or its webhook is inactive. May be repeated; a
+    Returns None if the delivery does not exist or its webhook is inactive. May be repeated; the
     receiver may then get the event again.
     """
     row = await connection.fetchrow(
@@ -136,8 +139,8 @@ async def retry_since(
 ) -> int:
     """Make up to RETRIED_AT_ONCE failed deliveries due whose events happened at `since` or later.
 
-    Returns how many were changed; call it again until that is less than RETRIED_AT_ONCE. Nothing
-    is changed if the webhook is inactive.
+    Returns the number of changed deliveries. Call it again until that is less than RETRIED_AT_ONCE.
+    If the webhook is inactive, nothing changes.
     """
     status = await connection.execute(
         f"""
@@ -160,9 +163,9 @@ async def retry_since(
 async def queue_test(
     connection: Connection, webhook_id: int, organization_id: int
 ) -> DeliveryRow | None:
-    """Queue a test event; None if there is no such webhook or it is inactive.
+    """Queue a test event for a webhook. Returns None if the webhook is missing or inactive.
 
-    Must not be repeated after success: it would queue another event.
+    Do not repeat it after a success: that would queue another event.
     """
     row = await connection.fetchrow(
         f"""
@@ -181,8 +184,8 @@ async def queue_test(
 async def prune_old(connection: Connection) -> int:
     """Remove up to REMOVED_AT_ONCE deliveries that are older than KEPT_DAYS.
 
-    Returns how many; call it again until that is 0. Ids rise with time, so the oldest rows are
-    found by their ids. May be repeated.
+    Returns the number of removed ones. Call it again until that is 0. Ids rise with time, so the
+    oldest rows are found by their ids. May be repeated.
     """
     status = await connection.execute(
         f"""
@@ -198,9 +201,9 @@ async def prune_old(connection: Connection) -> int:
 
 
 async def prune_orphans(connection: Connection) -> int:
-    """Remove up to REMOVED_AT_ONCE deliveries of one webhook that is gone; return how many.
+    """Remove up to REMOVED_AT_ONCE deliveries of one removed webhook, and return how many.
 
-    The walk visits each webhook that has deliveries once, by the index. May be repeated.
+    The statement reads one index entry for each webhook that has deliveries. May be repeated.
     """
     status = await connection.execute(
         f"""
@@ -226,9 +229,9 @@ async def prune_orphans(connection: Connection) -> int:
 
 
 def shares(counts: dict[int, int], most: int = MAX_KEPT) -> dict[int, int]:
-    """Return, by owner, how many of its oldest deliveries to remove until `most` are left in all.
+    """Return how many of each owner's oldest deliveries to remove, so that `most` are left in all.
 
-    No delivery is removed of owners with few deliveries; all other owners keep the same number.
+    Owners with few deliveries lose none. All other owners keep the same number.
     """
     left, waiting = most, sorted(counts.items(), key=lambda each: each[1])
     lost: dict[int, int] = {}
@@ -243,11 +246,11 @@ def shares(counts: dict[int, int], most: int = MAX_KEPT) -> dict[int, int]:
 async def prune_surplus(connection: Connection, *, most: int = MAX_KEPT) -> dict[int, int]:
     """Remove the oldest deliveries of the organizations that have the most, until `most` are left.
 
-    Removes up to REMOVED_AT_ONCE of each webhook. Returns how many were removed, by webhook; call
-    it again until that is empty. May be repeated.
+    Removes up to REMOVED_AT_ONCE of each webhook. Returns the number of removed ones by webhook id.
+    Call it again until that is empty. May be repeated.
     """
-    # A small table is not counted. A large table is counted by an index alone, whose first column
-    # is webhook_id. Deliveries of removed webhooks are left to `prune_orphans`.
+    # The deliveries are not counted if the table is small. They are counted by an index whose first
+    # column is webhook_id. `prune_orphans` removes the deliveries of removed webhooks.
     rows = await connection.fetch(
         f"""
         SELECT counted.webhook_id, w.organization_id, counted.count

@@ -1,4 +1,4 @@
-"""The addresses that webhooks may connect to, and the URLs that are accepted for webhooks."""
+"""The addresses to which webhooks may connect, and the URLs that a webhook may have."""
 
 import re
 from collections.abc import Sequence
@@ -11,31 +11,30 @@ from shared.proxies import Network
 
 MAX_URL: Final = 2048
 
-# The prefixes under which an IPv4 address is reached through IPv6.
 NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
-"""RFC 6052 and RFC 8215. A translator in the network may map such an address to any IPv4
-address."""
+"""IPv6 addresses that contain an IPv4 address (RFC 6052, RFC 8215). A translator in the network may
+map such an address to any IPv4 address."""
 
 COMPATIBLE = IPv6Network("::/96")
-"""IPv4-compatible addresses (RFC 4291, deprecated)."""
+"""IPv6 addresses that contain an IPv4 address in a deprecated way (RFC 4291)."""
 
 _TEXT = re.compile(r"[\x21-\x7e\x80-\U0010ffff]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def is_allowed(address: str, networks: Sequence[Network]) -> bool:
-    """Return whether a connection to an address may be made.
+    """Return whether a webhook may connect to an address.
 
-    Allowed are addresses that are reachable from the whole internet, and those in `networks`. An
-    IPv4 address inside an IPv6 address (mapped, NAT64, 6to4, Teredo) is refused in every case,
-    unless `networks` has it: a receiver has no need of such an address.
+    Allowed are addresses that are reachable from the whole internet, and addresses in `networks`.
+    An IPv6 address that contains an IPv4 address (mapped, NAT64, 6to4, Teredo) is allowed only if
+    it is in `networks`, because no receiver needs such an address.
     """
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
         return False
     if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-        # The system connects to the IPv4 address, so that one counts.
+        # The system connects to the mapped IPv4 address, so that address is compared.
         return any(parsed.ipv4_mapped in network for network in networks)
     if any(parsed.version == network.version and parsed in network for network in networks):
         return True
@@ -44,7 +43,7 @@ def is_allowed(address: str, networks: Sequence[Network]) -> bool:
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:
     # `is_global` is false for private, shared, loopback, link-local, documentation and reserved
-    # addresses. Multicast is partly global, so it is checked as well.
+    # addresses. It is true for some multicast addresses, so they are checked as well.
     if not address.is_global or address.is_multicast or address.is_reserved:
         return False
     if isinstance(address, IPv6Address):
@@ -55,10 +54,10 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def find_fault(url: str, *, allow_http: bool, networks: Sequence[Network]) -> str | None:
-    """Return the rule that the URL of a webhook breaks; None if it is accepted.
+    """Return the rule that the URL of a webhook breaks, or None if the URL is accepted.
 
-    An address that is written in the URL is checked here. A name is resolved and checked at each
-    connection, because it may lead elsewhere by then.
+    If the host is an address, it is checked here. If it is a name, it is resolved and checked at
+    each connection, because it may have another address by then.
     """
     if len(url) > MAX_URL:
         return f"is too long (maximum is {MAX_URL} characters)"
@@ -81,11 +80,11 @@ def find_fault(url: str, *, allow_http: bool, networks: Sequence[Network]) -> st
 
 
 def _is_refused(host: str, networks: Sequence[Network]) -> bool:
-    """Return whether a host is an address, in any notation, that is not allowed."""
+    """Return whether a host is an IP address, in any notation, to which no webhook may connect."""
     try:
         ip_address(host)
     except ValueError:
-        # Resolvers read 127.1, 0x7f000001 and 2130706433 as addresses. No name ends in a number.
+        # Resolvers read 127.1, 0x7f000001 and 2130706433 as addresses. No domain ends in a number.
         last = host.rstrip(".").rpartition(".")[2].lower()
         if last.isdigit() or re.fullmatch("0x[0-9a-f]*", last):
             return True

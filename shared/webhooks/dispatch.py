@@ -1,8 +1,8 @@
-"""The statements of couriers: take deliveries that are due, and record how attempts ended.
+"""SQL statements of couriers, which send deliveries: take due ones, and record their attempts.
 
-A delivery is its own queue entry, like an attachment: `due_at` is when the next attempt is due or
-when the lease of the present one ends. An attempt is identified by `attempt`, so that a courier
-that lost its lease changes nothing.
+Each row of `webhook_deliveries` is its own queue entry: `due_at` is when the next attempt is due,
+or when the lease of the running attempt ends. An attempt is identified by the column `attempt`, so
+a courier that lost its lease changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,22 +25,23 @@ from shared.webhooks.kinds import (
 )
 
 LEASE_S = 40
-"""Seconds for which a courier holds a delivery. An attempt takes at most 15 s; the rest is for a
-busy loop and for recording the result."""
+"""Seconds for which a courier holds a delivery. An attempt takes at most 15 s. The rest is for a
+busy event loop and for recording the result."""
 
 WINDOW = 1000
-"""If fewer deliveries are due, one statement ranks all of them; else it walks through webhooks."""
+"""The number of due deliveries from which on a statement visits one webhook after another. If fewer
+are due, it ranks all of them."""
 
 WALK = 1000
-"""The most webhooks that one statement visits; the next statement continues where it stopped."""
+"""The most webhooks that one statement visits. The next statement continues after them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery(FromRow):
     """One attempt at a delivery, with all that is needed to send it.
 
-    `secret` and `secret_previous` are encrypted. `attachment` is the row at the commit that queued
-    the delivery; None for a test event.
+    `secret` and `secret_previous` are encrypted. `attachment` is the row as it was when the
+    delivery was queued; None for a test event.
     """
 
     id: int
@@ -58,7 +59,7 @@ class Delivery(FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """The deliveries of one webhook: `in_flight` in this courier, and how many `more` it takes."""
+    """How many deliveries of one webhook a courier may still take: `more`, besides `in_flight`."""
 
     in_flight: int
     more: int
@@ -66,7 +67,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """The deliveries to send. `count` includes those of inactive webhooks, now `failed`."""
+    """The deliveries that were taken. `count` includes those of inactive webhooks, now `failed`."""
 
     deliveries: list[Delivery]
     count: int
@@ -81,11 +82,12 @@ async def take(
     usual_room: int,
     after: int = 0,
 ) -> Taken:
-    """Take up to `limit` deliveries that are due, in turns by webhook, for LEASE_S seconds.
+    """Take up to `limit` due deliveries for LEASE_S seconds, so that each webhook gets its turn.
 
-    The webhook with the fewest deliveries in flight comes first. `rooms` limits single webhooks,
-    and `usual_room` all others. Deliveries of webhooks that are inactive or gone become `failed`.
-    With a backlog, the statement walks through the webhooks in a circle, beginning after `after`.
+    The webhook with the fewest deliveries in flight comes first. `rooms` has the limits of single
+    webhooks; `usual_room` is the limit of all others. Deliveries of webhooks that are inactive or
+    removed become `failed`. With a backlog, the statement visits the webhooks in a circle,
+    beginning after the webhook `after`.
     """
     rows = await connection.fetch(
         f"""
@@ -180,7 +182,7 @@ async def take(
 
 
 def _delivery(row: asyncpg.Record) -> Delivery:
-    """Build the record of a row, in which columns of the attachment have the shorter names."""
+    """Build the Delivery of a row. The attachment's columns have the names, others an alias."""
     return Delivery.from_row(
         row,
         id=row["delivery_id"],
@@ -194,9 +196,9 @@ def _delivery(row: asyncpg.Record) -> Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """The end of an attempt; `fault` is None if the receiver accepted the delivery.
+    """The result of an attempt. `fault` is None if the receiver accepted the delivery.
 
-    `delay_s` is the number of seconds to the next attempt, None if this one was the last.
+    `delay_s` is the number of seconds to the next attempt, or None if this was the last one.
     """
 
     delivery_id: int
@@ -208,7 +210,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deactivated(FromRow):
-    """A webhook that the service has just deactivated."""
+    """A webhook that the service has just deactivated, and the reason."""
 
     webhook_id: int
     organization_id: int
@@ -216,10 +218,10 @@ class Deactivated(FromRow):
 
 
 async def settle(connection: Connection, attempts: Sequence[Attempt]) -> list[Deactivated]:
-    """Record how attempts ended, and what that means for their webhooks, in one statement.
+    """Record the results of attempts, and what they mean for their webhooks, in one statement.
 
-    Returns the webhooks that are deactivated now. An attempt that is not the present one of its
-    delivery is ignored, so the call may be repeated.
+    Returns the webhooks that are deactivated by this call. A result is ignored if its delivery has
+    a later attempt already, so the call may be repeated.
     """
     rows = await connection.fetch(
         f"""

@@ -1,4 +1,4 @@
-"""The types of events, the states of deliveries, and the schedule of their attempts."""
+"""The types of webhooks' events, the states of deliveries, and the schedule of their attempts."""
 
 from typing import Final, Literal, get_args
 
@@ -10,15 +10,15 @@ AttachmentEvent = Literal[
     "attachment.expired",
     "attachment.deleted",
 ]
-"""The events that a webhook may subscribe to; the trigger of migration 0013 has the same names."""
+"""The events that a webhook may subscribe to. The trigger of migration 0013 has the same names."""
 
 EVENTS: Final[tuple[AttachmentEvent, ...]] = get_args(AttachmentEvent)
 
 TEST: Final = "webhook.test"
-"""The event that a client requests to try a webhook."""
+"""The event of a delivery that a client requests to test a webhook."""
 
 DeliveryEvent = Literal[AttachmentEvent, "webhook.test"]
-"""Every event that a delivery may report."""
+"""Every event that a delivery may have."""
 
 DeliveryState = Literal["pending", "delivered", "failed"]
 
@@ -35,41 +35,41 @@ ReceiverFault = Literal[
     "status",
     "gone",
 ]
-"""The reason why a receiver did not accept a delivery. `status` means another status than 2xx, 3xx
-and 410."""
+"""Reasons why a receiver did not accept a delivery. `status` means a status other than 2xx, 3xx and
+410."""
 
 OwnFault = Literal["secret_unreadable", "internal_error", "webhook_inactive"]
-"""The reason why a delivery was not sent, if the receiver is not the cause."""
+"""Reasons why a delivery was not sent that have nothing to do with the receiver."""
 
 DeliveryFault = Literal[ReceiverFault, OwnFault]
 
 OWN_FAULTS: Final[frozenset[OwnFault]] = frozenset(get_args(OwnFault))
 
 Deactivation = Literal["gone", "failing"]
-"""The reason why the service deactivated a webhook: the receiver answered 410, or failed for five
-days."""
+"""Reasons why the service deactivated a webhook. `gone`: the receiver answered 410. `failing`: it
+failed for five days."""
 
 DELAYS_S: Final = (5, 300, 1800, *(hours * 3600 for hours in (2, 5, 10, 14, 20, 24)))
-"""Seconds from each failed attempt to the next one. The attempt after the last delay is the last;
+"""Seconds from each failed attempt to the next. After the last delay follows one more attempt.
 Standard Webhooks recommends such a schedule."""
 
 TIMEOUT_S: Final = 15.0
-"""Seconds within which a receiver must answer with 2xx; Standard Webhooks recommends 15 to 30."""
+"""Seconds within which a receiver must answer. Standard Webhooks recommends 15 to 30."""
 
 FAILING_DAYS: Final = 5
-"""A webhook whose deliveries have all failed for this number of days is deactivated."""
+"""The number of days after which a webhook is deactivated if all its deliveries have failed."""
 
 KEPT_DAYS: Final = 30
 MAX_KEPT: Final = 1_000_000
-"""The days for which deliveries are kept, and the maximum number of all organizations together."""
+"""Deliveries are kept for KEPT_DAYS days, and at most MAX_KEPT of all organizations together."""
 
 MAX_WEBHOOKS: Final = 20
-"""The most webhooks of one organization."""
+"""The most webhooks that one organization may have."""
 
 
 def delay_s(attempt: int) -> float | None:
     """Return the seconds from failed attempt number `attempt` to the next; None after the last.
 
-    `attempt` may be any number from 1.
+    The first attempt has the number 1.
     """
     return float(DELAYS_S[attempt - 1]) if attempt <= len(DELAYS_S) else None

@@ -1,4 +1,4 @@
-"""The webhooks of organizations: the record, and the statements that serve clients."""
+"""The webhooks of organizations: the record, and the SQL statements for requests of clients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from shared.webhooks.secret_signing import make_secret
 from shared.webhooks.vault import SecretUnreadable, Vault
 
 PREVIOUS_S: Final = 86_400
-"""Seconds for which the former secret still signs after a rotation."""
+"""Seconds after a rotation during which deliveries are signed with the former secret too."""
 
 
 class TooManyWebhooks(AttachmentsError):
@@ -26,23 +26,23 @@ class Webhook(FromRow):
 
     #: The webhook's number.
     id: int
-    #: The organization whose attachments it reports.
+    #: The organization whose attachments the webhook reports.
     organization_id: int
     #: The address to which deliveries are posted.
     target_url: str
-    #: The types of events that it gets.
+    #: The types of events that are sent to the webhook.
     events: Sequence[AttachmentEvent]
-    #: A text of the client; the service gives it no meaning.
+    #: A text of the client. The service gives it no meaning.
     description: str | None
-    #: Whether deliveries are queued and sent.
+    #: True if events are queued and sent.
     active: bool
-    #: When it was created.
+    #: When the webhook was created.
     created_at: datetime
     #: Until when the former secret signs too; None before the first rotation.
     previous_ends_at: datetime | None
-    #: The first failure since the last success.
+    #: When the first attempt failed since the last success; None after a success.
     failing_since: datetime | None
-    #: When and why the service deactivated it; None if the service has not deactivated it.
+    #: When and why the service deactivated the webhook; None if it did not.
     deactivated_at: datetime | None
     deactivated_because: Deactivation | None
 
@@ -55,7 +55,7 @@ CHANGEABLE: Final = ("target_url", "events", "description", "active")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithSecret:
-    """A webhook, and its secret, which is shown only when it is made."""
+    """A webhook and its secret, which signs the deliveries."""
 
     webhook: Webhook
     secret: str
@@ -64,13 +64,14 @@ class WithSecret:
 async def create(
     connection: Connection, organization_id: int, values: dict[str, Any], vault: Vault
 ) -> WithSecret:
-    """Create a webhook; `values` has all columns of CHANGEABLE, already checked.
+    """Create a webhook. `values` has all columns of CHANGEABLE, and is already checked.
 
-    Raises TooManyWebhooks. Must not be repeated after success: it would create another webhook.
+    Raises TooManyWebhooks if the organization has MAX_WEBHOOKS. Do not repeat it after a success:
+    that would create another webhook.
     """
     secret = make_secret()
     async with connection.transaction():
-        # Creates of one organization wait for each other, so that the count is right.
+        # The lock makes creates of one organization wait for each other, so the count is right.
         await connection.execute(
             "SELECT FROM organizations WHERE id = $1 FOR NO KEY UPDATE", organization_id
         )
@@ -93,7 +94,7 @@ async def create(
 
 
 async def list_all(connection: Connection, organization_id: int) -> list[Webhook]:
-    """List the webhooks of an organization, oldest first; there are at most MAX_WEBHOOKS."""
+    """List all webhooks of an organization, oldest first; there are at most MAX_WEBHOOKS."""
     rows = await connection.fetch(
         f"SELECT {_COLUMNS} FROM webhooks AS w WHERE w.organization_id = $1 ORDER BY w.id",
         organization_id,
@@ -102,7 +103,7 @@ async def list_all(connection: Connection, organization_id: int) -> list[Webhook
 
 
 async def find(connection: Connection, webhook_id: int, organization_id: int) -> Webhook | None:
-    """Find a webhook of an organization; None if it does not exist."""
+    """Find a webhook of an organization. Returns None if it does not exist."""
     row = await connection.fetchrow(
         f"SELECT {_COLUMNS} FROM webhooks AS w WHERE w.id = $1 AND w.organization_id = $2",
         webhook_id,
@@ -114,7 +115,7 @@ async def find(connection: Connection, webhook_id: int, organization_id: int) ->
 async def find_with_secret(
     connection: Connection, webhook_id: int, organization_id: int, vault: Vault
 ) -> WithSecret | None:
-    """Find a webhook with its present secret, None if it is missing. Raises SecretUnreadable."""
+    """Find a webhook with its secret; None if it is missing. Raises SecretUnreadable."""
     webhook = await find(connection, webhook_id, organization_id)
     stored = await connection.fetchval(
         "SELECT w.secret FROM webhooks AS w WHERE w.id = $1 AND w.organization_id = $2",
@@ -129,10 +130,10 @@ async def find_with_secret(
 async def update(
     connection: Connection, webhook_id: int, organization_id: int, changes: dict[str, Any]
 ) -> Webhook | None:
-    """Set the columns that a client changed and return the webhook; None if it does not exist.
+    """Set the columns that a client changed. Return the webhook, or None if it does not exist.
 
-    A webhook that is set active begins without failures. `changes` has only columns of CHANGEABLE.
-    May be repeated.
+    If `active` is set to true, earlier failures are forgotten. `changes` has only columns of
+    CHANGEABLE. May be repeated.
     """
     assert changes.keys() <= set(CHANGEABLE)
     sets = [f"{name} = ${number}" for number, name in enumerate(changes, 3)]
@@ -151,11 +152,11 @@ async def update(
 async def rotate(
     connection: Connection, webhook_id: int, organization_id: int, vault: Vault
 ) -> WithSecret | None:
-    """Replace the secret; the former one signs too for PREVIOUS_S seconds.
+    """Replace the secret of a webhook. The former secret signs too for PREVIOUS_S seconds.
 
     Returns None if the webhook does not exist.
 
-    A former secret that is still live from an earlier rotation ends at once.
+    A secret that is still valid from an earlier rotation ends at once.
     """
     secret = make_secret()
     row = await connection.fetchrow(
@@ -177,9 +178,9 @@ async def rotate(
 
 
 async def delete(connection: Connection, webhook_id: int, organization_id: int) -> bool:
-    """Remove a webhook and its secrets; False if it does not exist. May be repeated.
+    """Remove a webhook and its secrets. Returns False if it does not exist. May be repeated.
 
-    The webhook's deliveries are not sent any more, and are removed later: see `deliveries.prune`.
+    The webhook's deliveries are no longer sent. A worker removes them: `deliveries.prune_orphans`.
     """
     status = await connection.execute(
         "DELETE FROM webhooks WHERE id = $1 AND organization_id = $2", webhook_id, organization_id
@@ -194,9 +195,10 @@ async def exists_any(connection: Connection) -> bool:
 
 
 async def reencrypt(connection: Connection, vault: Vault) -> int:
-    """Encrypt up to 1,000 secrets of other keys by the first key; return how many webhooks changed.
+    """Encrypt up to 1,000 webhooks' secrets again with the first key. Return how many were read.
 
-    Raises SecretUnreadable, after all others, for secrets that no key decrypts. May be repeated.
+    Secrets that are encrypted with that key already are left out. If some secrets cannot be
+    decrypted with any key, raises SecretUnreadable after the others are done. May be repeated.
     """
     rows = await connection.fetch(
         "SELECT id, secret, secret_previous FROM webhooks WHERE key_id <> $1 LIMIT 1000",

@@ -11,25 +11,25 @@ from uuid import UUID
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - no secret: the beginning of every secret
 
 SECRET_BYTES: Final = 32
-"""Standard Webhooks allows 24 to 64."""
+"""The length of a new secret. Standard Webhooks allows 24 to 64 bytes."""
 
 
 def make_secret() -> str:
-    """Make a secret of 256 random bits in the form in which a client gets it: `whsec_…`."""
+    """Return a secret of 256 random bits in the form in which a client gets it: `whsec_…`."""
     return f"{SECRET_PREFIX}{b64encode(secrets.token_bytes(SECRET_BYTES)).decode()}"
 
 
 def written_id(message_id: UUID) -> str:
-    """Return the value of `webhook-id`, the same for each attempt, so receivers see repetitions."""
+    """Return the value of the `webhook-id` header. It is the same for all attempts of an event."""
     return f"msg_{message_id.hex}"
 
 
 def signed_headers(
     live_secrets: Sequence[str], *, message_id: str, timestamp_s: int, body: bytes
 ) -> dict[str, str]:
-    """Return the headers of a delivery: its id, its time, and one signature for each live secret.
+    """Return the headers of a delivery: its id, its time, and a signature with each live secret.
 
-    The signature is HMAC-SHA256 over id, Unix time and body, joined by dots (Standard Webhooks,
+    A signature is HMAC-SHA256 over id, Unix time and body, joined by dots (Standard Webhooks,
     "Signature scheme").
     """
     content = f"{message_id}.{timestamp_s}.".encode() + body

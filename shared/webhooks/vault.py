@@ -1,4 +1,4 @@
-"""Encrypts the secrets of webhooks before they are stored, by a key of the settings."""
+"""Encrypts the secrets of webhooks with keys of the settings, before the secrets are stored."""
 
 import hashlib
 from base64 import urlsafe_b64encode
@@ -11,13 +11,14 @@ from shared.errors import AttachmentsError
 
 
 class SecretUnreadable(AttachmentsError):
-    """A stored secret was encrypted by a key that the settings do not have."""
+    """A stored secret was encrypted with a key that the settings do not have."""
 
 
 class Vault:
-    """Encrypts by the first key and decrypts by any; `keys` are the texts of the settings.
+    """Encrypts with the first key, and decrypts with any key; `keys` are texts of the settings.
 
-    `key_id` names the first key and is no secret: a row with another id should be encrypted again.
+    `key_id` identifies the first key and is no secret. A row with another id must be encrypted
+    again.
     """
 
     def __init__(self, *keys: str) -> None:
@@ -26,11 +27,11 @@ class Vault:
         self.key_id = hashlib.sha256(b"key id:" + derived[0]).hexdigest()[:16]
 
     def encrypt(self, secret: str) -> bytes:
-        """Encrypt and authenticate a secret; each call returns other bytes."""
+        """Encrypt and authenticate a secret. Each call returns other bytes."""
         return self._fernets[0].encrypt(secret.encode())
 
     def decrypt(self, stored: bytes) -> str:
-        """Decrypt what `encrypt` returned. Raises SecretUnreadable if no key fits."""
+        """Decrypt a secret that `encrypt` returned. Raises SecretUnreadable if no key fits."""
         for fernet in self._fernets:
             try:
                 return fernet.decrypt(stored).decode()
@@ -40,6 +41,6 @@ class Vault:
 
 
 def _derive(key: str) -> bytes:
-    # HKDF, because the setting is a random text of any length and Fernet needs 32 bytes.
+    # HKDF makes the 32 bytes that Fernet needs from a random text of any length.
     hkdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"attachments webhook secrets")
     return urlsafe_b64encode(hkdf.derive(key.encode(errors="surrogateescape")))

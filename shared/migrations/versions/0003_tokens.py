@@ -1,4 +1,4 @@
-"""Tokens that end, are limited to a scope, and show when they were last used."""
+"""Tokens get an expiry, a scope, and the time when they were last used."""
 
 from alembic import op
 
@@ -6,8 +6,7 @@ revision = "0003"
 down_revision = "0002"
 
 STATEMENTS = (
-    # Because of the defaults, the previous release can still insert rows, and old tokens stay as
-    # they were.
+    # With the defaults, the previous release can still insert rows, and old tokens do not change.
     """
     ALTER TABLE tokens
         ADD COLUMN expires_at   timestamptz CHECK (isfinite(expires_at)),
@@ -15,9 +14,9 @@ STATEMENTS = (
         ADD COLUMN scope        text NOT NULL DEFAULT 'admin'
             CHECK (scope IN ('read', 'write', 'admin'))
     """,
-    # The columns are those that decide who is admitted, as whom, and to what. A write to
-    # last_used_at must not make every API process look up all its tokens again. A new token is not
-    # announced, because unknown tokens are never cached.
+    # The listed columns decide which caller is admitted, and with which rights. last_used_at is not
+    # one of them, because its writes must not make every API process look up all its tokens again.
+    # INSERT is left out, because unknown tokens are never cached.
     """
     CREATE OR REPLACE TRIGGER tokens_changed
     AFTER DELETE OR UPDATE OF
@@ -29,6 +28,6 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    """Add the columns, and announce only changes that decide who is admitted."""
+    """Add the columns, and notify only of changes that decide who is admitted."""
     for statement in STATEMENTS:
         op.execute(statement)

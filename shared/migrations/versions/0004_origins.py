@@ -1,4 +1,4 @@
-"""The origins of dead letters, and the operators who created and revoked tokens."""
+"""Store the origins of dead letters, and the operators who created and revoked tokens."""
 
 from alembic import op
 
@@ -13,9 +13,9 @@ STATEMENTS = (
         ADD COLUMN size bigint NOT NULL DEFAULT 0
     """,
     "UPDATE dead_letters SET size = length(body)",
-    # The index has the size too, so that the bytes of an origin are summed from the index alone.
+    # The index includes the size, so the bytes of an origin are summed from the index alone.
     "CREATE INDEX dead_letters_by_origin ON dead_letters (origin, last_at, id) INCLUDE (size)",
-    # Null for tokens that earlier releases created or revoked.
+    # These columns are null for tokens that earlier releases created or revoked.
     "ALTER TABLE tokens ADD COLUMN created_by text, ADD COLUMN revoked_by text",
 )
 

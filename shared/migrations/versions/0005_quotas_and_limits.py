@@ -1,4 +1,4 @@
-"""Quotas by organization with counters of usage, and limits of single attachments."""
+"""Quotas of organizations with counters of their usage, and limits of single attachments."""
 
 from alembic import op
 
@@ -6,17 +6,16 @@ revision = "0005"
 down_revision = "0004"
 
 STATEMENTS: tuple[str, ...] = (
-    # All columns are null in rows of the previous release, which means that the attachment has no
-    # limit of its own.
+    # In rows of the previous release, the columns are null: the attachment has no limit of its own.
     """
     ALTER TABLE attachments
         ADD COLUMN limit_size     bigint,
         ADD COLUMN limit_types    text[],
         ADD COLUMN promised_bytes bigint
     """,
-    # A quota is null if the setting decides. It is -1 if the organization has no quota; then the
-    # setting is ignored. usage_since: the time from which triggers count; usage_counted_at: when
-    # all rows were counted last.
+    # A quota is null if the setting applies, and -1 if the organization has no quota in spite of
+    # the setting. usage_since is the time from which triggers count. usage_counted_at is when all
+    # rows were counted last.
     """
     ALTER TABLE organizations
         ADD COLUMN quota_attachments     bigint CHECK (quota_attachments >= -1),
@@ -29,14 +28,14 @@ STATEMENTS: tuple[str, ...] = (
     CREATE INDEX organizations_uncounted ON organizations (id)
     WHERE usage_since IS NOT NULL AND usage_counted_at IS NULL
     """,
-    # API processes cache with a token whether its organization has quotas of its own.
+    # The cache of tokens in API processes also holds whether the organization has own quotas.
     """
     CREATE TRIGGER quotas_changed
     AFTER UPDATE OF quota_attachments, quota_bytes, quota_uploads_per_day ON organizations
     FOR EACH STATEMENT EXECUTE FUNCTION announce_tokens()
     """,
-    # Usage is the sum of an organization's slots. Each session writes a slot of its own, so that
-    # sessions do not wait for each other's commits. A single slot may be negative.
+    # The usage of an organization is the sum of its rows here. Each session writes to a row (slot)
+    # of its own, so sessions do not wait for each other's commits. A single slot may be negative.
     """
     CREATE TABLE usage (
         organization_id bigint NOT NULL,
@@ -66,9 +65,9 @@ STATEMENTS: tuple[str, ...] = (
     END
     $$
     """,
-    # The bytes that an attachment counts: the measured or declared size, else the most that its
-    # policy allows. An attachment counts none after it is purged, or while there is no object and
-    # none can be uploaded.
+    # The bytes that an attachment counts: the measured or declared size, or else the largest size
+    # that its policy allows. It counts none after it is purged, or if there is no object and none
+    # can be uploaded.
     """
     CREATE FUNCTION attachment_bytes(a attachments) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
         SELECT CASE WHEN a.deleted_at IS NOT NULL AND a.due_at IS NULL THEN 0
@@ -118,8 +117,8 @@ STATEMENTS: tuple[str, ...] = (
     CREATE TRIGGER attachments_created AFTER INSERT ON attachments
     REFERENCING NEW TABLE AS created FOR EACH STATEMENT EXECUTE FUNCTION count_created()
     """,
-    # The condition is cheap. For claims, renewals and most other updates the function is not
-    # called.
+    # The condition is cheap. The function is not called for claims, renewals and most other
+    # updates.
     """
     CREATE TRIGGER attachments_changed AFTER UPDATE ON attachments FOR EACH ROW
     WHEN (OLD.size IS DISTINCT FROM NEW.size
@@ -137,11 +136,10 @@ STATEMENTS: tuple[str, ...] = (
     CREATE TRIGGER attachments_removed AFTER DELETE ON attachments FOR EACH ROW
     EXECUTE FUNCTION count_changed()
     """,
-    # Raises AQ001 if the organization is not counted yet, AQ002 if a quota would be exceeded. While
-    # an organization has a quota, and only then, its creates wait for each other: this function
-    # locks the organization's row until the caller's transaction ends. Each statement in the
-    # function sees what was committed before it, so also the usage that the previous create has
-    # added.
+    # Raises AQ001 if the organization is not counted yet, and AQ002 if a quota would be exceeded.
+    # If an organization has a quota, the function locks its row until the caller's transaction
+    # ends, so its create requests wait for each other. Each statement in the function sees all that
+    # was committed before it, so also the usage that the previous create request has added.
     """
     CREATE FUNCTION hold_quota(
         organization bigint, more_attachments bigint, more_bytes bigint,
@@ -186,6 +184,6 @@ STATEMENTS: tuple[str, ...] = (
 
 
 def upgrade() -> None:
-    """Add columns, tables and triggers; the statements of the previous release still work."""
+    """Add columns, tables and triggers. The statements of the previous release still work."""
     for statement in STATEMENTS:
         op.execute(statement)

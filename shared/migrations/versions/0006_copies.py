@@ -1,4 +1,4 @@
-"""The columns for the object that a worker must copy to an attachment's key."""
+"""Add the columns for a requested copy: the object that is to be copied to an attachment's key."""
 
 from alembic import op
 
@@ -6,8 +6,8 @@ revision = "0006"
 down_revision = "0005"
 
 STATEMENTS = (
-    # The columns have no stored default, so the table is not rewritten. The previous release names
-    # its columns in every statement, so it does not see the new ones.
+    # The default is not written into the rows, so the table is not rewritten. The previous release
+    # names the columns in its statements, so it does not see the new ones.
     """
     ALTER TABLE attachments
         ADD COLUMN copy_bucket text,
@@ -16,7 +16,7 @@ STATEMENTS = (
         ADD COLUMN copy_revision bigint,
         ADD COLUMN copy_attempt bigint NOT NULL DEFAULT 0
     """,
-    # The same as in 0005, except that a failed copy counts no bytes either, because it has no
+    # The same function as in 0005. But a failed copy counts no bytes either, because there is no
     # object.
     """
     CREATE OR REPLACE FUNCTION attachment_bytes(a attachments) RETURNS bigint
@@ -32,6 +32,6 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    """Add the columns; failed copies count no bytes from now on."""
+    """Add the columns, and count no bytes for failed copies."""
     for statement in STATEMENTS:
         op.execute(statement)

@@ -1,4 +1,4 @@
-"""Counters of dead letters by origin, so that not all letters are counted at each new one."""
+"""Counters of dead letters by origin, so that a new dead letter needs no count of all rows."""
 
 from alembic import op
 
@@ -6,8 +6,8 @@ revision = "0007"
 down_revision = "0006"
 
 STATEMENTS = (
-    # The row of the empty origin holds the totals. A transaction that stores or removes letters
-    # locks this row first.
+    # The row with the empty origin has the totals. A transaction that stores or removes dead
+    # letters locks this row first.
     """
     CREATE TABLE dead_letter_origins (
         origin  text PRIMARY KEY,
@@ -51,8 +51,8 @@ STATEMENTS = (
     END
     $$
     """,
-    # Creating a trigger locks the table, so the previous release cannot store letters before the
-    # sum is written.
+    # CREATE TRIGGER locks the table, so the previous release cannot store dead letters before the
+    # INSERT below has summed them.
     """
     CREATE TRIGGER letters_kept AFTER INSERT ON dead_letters
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_letters()

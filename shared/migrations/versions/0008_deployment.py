@@ -1,4 +1,4 @@
-"""The id of this deployment, which keeps its queues apart from others at the same broker."""
+"""The id of this deployment, which separates its queues from those of others at one broker."""
 
 from alembic import op
 
@@ -6,8 +6,8 @@ revision = "0008"
 down_revision = "0007"
 
 STATEMENTS = (
-    # At most one row: `one` can only be true, and is the key. The previous release does not use the
-    # table.
+    # The table has at most one row, because `one` is the key and can only be true. The previous
+    # release does not use the table.
     """
     CREATE TABLE deployment (
         one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -20,6 +20,6 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    """Create the id, once."""
+    """Create the table, and the id in it."""
     for statement in STATEMENTS:
         op.execute(statement)

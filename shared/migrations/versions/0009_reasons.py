@@ -1,4 +1,4 @@
-"""A faulty file is no longer rejected: there are fewer codes, and the state is `ready`."""
+"""Faulty files are no longer `rejected` but `ready`, and have fewer codes of reasons."""
 
 from alembic import op
 
@@ -13,12 +13,12 @@ RENAMED = "CASE WHEN {}.reason IN ('broken', 'truncated') THEN 'damaged' ELSE 't
 KEPT = "CASE {0}.state WHEN 'rejected' THEN 'ready' ELSE {0}.state END"
 
 STATEMENTS = (
-    # The table is not locked while all of it is read, so other processes can write.
+    # This locks only the changed rows, so other processes can write meanwhile.
     f"""
     UPDATE attachments AS a SET state = {KEPT.format("a")}, reason = {RENAMED.format("a")}
     WHERE a.reason IN {OLD}
     """,
-    # No facts were measured for these rows. They are processed once more to measure the facts.
+    # The facts of these files were never measured. So the files are processed once more.
     """
     UPDATE attachments AS a
     SET state = 'uploaded', revision = a.revision + 1, reason = NULL, due_at = now()
@@ -42,6 +42,6 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    """Rename the codes that are there, and those that the previous release goes on writing."""
+    """Rename the codes in the rows, and those that the previous release still writes."""
     for statement in STATEMENTS:
         op.execute(statement)

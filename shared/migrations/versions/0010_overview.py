@@ -1,4 +1,4 @@
-"""Indexes by which operators list and count attachments: state, reason, organization."""
+"""Indexes for the operator's lists and counts: by state, reason and organization."""
 
 from alembic import op
 
@@ -6,14 +6,14 @@ revision = "0010"
 down_revision = "0009"
 
 STATEMENTS = (
-    # The indexes are created in the one transaction of all migrations. Writes wait meanwhile, about
-    # two seconds for each million rows. A client that writes then gets 503 and retries.
+    # All migrations run in one transaction, so writes wait while the indexes are built: about two
+    # seconds for each million rows. A client that writes then gets 503 and retries.
     "CREATE INDEX attachments_by_state ON attachments (state, id) WHERE deleted_at IS NULL",
     """
     CREATE INDEX attachments_by_organization_state ON attachments (organization_id, state, id)
     WHERE deleted_at IS NULL
     """,
-    # Few rows have a reason.
+    # These two indexes are small, because few rows have a reason.
     """
     CREATE INDEX attachments_by_reason ON attachments (reason, id)
     WHERE reason IS NOT NULL AND deleted_at IS NULL
@@ -24,14 +24,13 @@ STATEMENTS = (
     """,
     # A hash index, because a name may be longer than a B-tree allows.
     "CREATE INDEX organizations_by_name ON organizations USING hash (name)",
-    # The first of these indexes serves the one query that used `attachments_failed`, also in the
-    # previous release. This statement comes last, because from here to the end readers wait as
-    # well.
+    # `attachments_by_state` also serves the one query that used `attachments_failed`, in the
+    # previous release too. This statement is the last, because from here on readers wait as well.
     "DROP INDEX attachments_failed",
 )
 
 
 def upgrade() -> None:
-    """Create the indexes; the statements of the previous release still work."""
+    """Create the indexes. The statements of the previous release still work."""
     for statement in STATEMENTS:
         op.execute(statement)

@@ -1,4 +1,4 @@
-"""A copy counts for the quota of bytes from the moment at which it is requested."""
+"""Count the bytes of a copy for the quota from the time when the copy is requested."""
 
 from alembic import op
 
@@ -6,12 +6,12 @@ revision = "0011"
 down_revision = "0010"
 
 STATEMENTS = (
-    # Null in rows of the previous release: a copy that they request counts only after it is
-    # measured.
+    # The column is null in rows of the previous release. A copy that it requests counts only after
+    # it is measured.
     "ALTER TABLE attachments ADD COLUMN copy_bytes bigint",
-    # The same as in 0006, with copy_bytes. A copy that has been made counts until a worker has
-    # measured it: copy_bytes stays until then. copy_bytes does not count in a row that has no
-    # object and waits for none.
+    # The same function as in 0006, with copy_bytes. A finished copy counts copy_bytes until a
+    # worker has measured the object. A row that has no object and waits for none does not count
+    # copy_bytes.
     """
     CREATE OR REPLACE FUNCTION attachment_bytes(a attachments) RETURNS bigint
     LANGUAGE sql IMMUTABLE AS $$
@@ -25,7 +25,7 @@ STATEMENTS = (
     $$
     """,
     "DROP TRIGGER attachments_changed ON attachments",
-    # The same as in 0005, with two more lines at its end.
+    # The same trigger as in 0005, with two more lines in its condition.
     """
     CREATE TRIGGER attachments_changed AFTER UPDATE ON attachments FOR EACH ROW
     WHEN (OLD.size IS DISTINCT FROM NEW.size
@@ -45,6 +45,6 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    """Add the column and count it; the statements of the previous release still work."""
+    """Add the column, and count it. The statements of the previous release still work."""
     for statement in STATEMENTS:
         op.execute(statement)

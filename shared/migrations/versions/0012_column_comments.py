@@ -72,6 +72,6 @@ COMMENTS = {
 
 
 def upgrade() -> None:
-    """Add the comments; the lock that this takes lets others read and write the table."""
+    """Add the comments. Meanwhile others can still read and write the table."""
     for column, comment in COMMENTS.items():
         op.execute(f"COMMENT ON COLUMN attachments.{column} IS '{comment}'")

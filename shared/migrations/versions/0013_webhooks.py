@@ -1,13 +1,13 @@
-"""Webhooks of organizations, and the deliveries that a change of an attachment queues."""
+"""Webhooks of organizations, and the deliveries that are queued if an attachment changes."""
 
 from alembic import op
 
 revision = "0013"
 down_revision = "0012"
 
-# Each expression is about the row before (OLD) and after (NEW) an update. An upload is news if an
-# object was recorded: then `uploaded_at` changes. A worker that releases its claim also sets
-# `uploaded`, but that is no news.
+# Each condition compares a row before (OLD) and after (NEW) an update. UPLOADED is true if an
+# object was recorded, which changes `uploaded_at`. It is false if a worker releases its claim,
+# although that sets `uploaded` too.
 UPLOADED = """((NEW.state = 'uploaded' AND OLD.state NOT IN ('uploaded', 'processing'))
     OR (NEW.state IN ('uploaded', 'processing')
         AND OLD.uploaded_at IS DISTINCT FROM NEW.uploaded_at AND NEW.uploaded_at IS NOT NULL))"""
@@ -36,8 +36,8 @@ STATEMENTS = (
     ) WITH (fillfactor = 80)
     """,
     "CREATE INDEX webhooks_by_organization ON webhooks (organization_id, id)",
-    # No foreign key to webhooks: each insert would lock the webhook's row. Deliveries of a removed
-    # webhook are removed by the tidying of a worker.
+    # No foreign key to webhooks, because each insert would lock the webhook's row. A worker removes
+    # the deliveries of removed webhooks.
     """
     CREATE TABLE webhook_deliveries (
         id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -62,11 +62,11 @@ STATEMENTS = (
     CREATE INDEX webhook_deliveries_due_by_webhook ON webhook_deliveries (webhook_id, due_at)
     WHERE due_at IS NOT NULL
     """,
-    # This index serves lists, retries and counts. More indexes would make each attempt more
+    # This one index serves lists, retries and counts. More indexes would make each attempt more
     # expensive.
     "CREATE INDEX webhook_deliveries_by_state ON webhook_deliveries (webhook_id, state, id)",
-    # The notice wakes a courier: `shared.connector.Session` reads it, and `shared.database` passes
-    # it on after the commit.
+    # The notice AW001 wakes a courier: `shared.connector.Session` reads it, and `shared.database`
+    # wakes the courier after the commit.
     f"""
     CREATE FUNCTION queue_deliveries() RETURNS trigger LANGUAGE plpgsql AS $$
     DECLARE
@@ -94,8 +94,8 @@ STATEMENTS = (
     END
     $$
     """,
-    # The condition is cheap. For claims, renewals and most other updates the function is not
-    # called.
+    # The condition is cheap. The function is not called for claims, renewals and most other
+    # updates.
     f"""
     CREATE TRIGGER attachments_news AFTER UPDATE ON attachments FOR EACH ROW
     WHEN ({DELETED} OR (NEW.deleted_at IS NULL AND ({UPLOADED} OR {ENDED})))
@@ -142,7 +142,7 @@ COMMENTS = {
 
 
 def upgrade() -> None:
-    """Create the tables and the trigger; the statements of the previous release still work."""
+    """Create the tables and the trigger. The statements of the previous release still work."""
     for statement in STATEMENTS:
         op.execute(statement)
     for table, comments in COMMENTS.items():

@@ -1,24 +1,24 @@
-"""The number of uploads that wait for a worker, and their age: a view, and a shared sample."""
+"""How many uploads wait for a worker, and how long: a view, and a sample that processes share."""
 
 from alembic import op
 
 revision = "0014"
 down_revision = "0013"
 
-# The time from which an upload waits. A new upload waits from the time when it was recorded. An
-# upload that is processed again, by a command or after a failed attempt, waits from the time when
-# it became due. An upload whose lease has ended waits too.
+# The time from which an upload waits. A new upload waits since it was recorded. An upload that is
+# processed again, by a command or after a failed attempt, waits since it became due. An upload
+# whose lease has ended waits too.
 SINCE = """CASE WHEN state = 'uploaded' AND claimed_revision < revision
                      AND coalesce(processed_at < uploaded_at, true)
                 THEN coalesce(uploaded_at, due_at) ELSE due_at END"""
 UNDER_WAY = "state IN ('uploaded', 'processing') AND deleted_at IS NULL"
 
 MOST = 100_000
-"""Waiting uploads are counted up to this number, so that a count takes a tenth of a second."""
+"""The number up to which waiting uploads are counted, so that a count takes a tenth of a second."""
 
 STATEMENTS = (
-    # Writes wait while the index is created, as in migration 0010. The index holds only uploads
-    # that are not finished.
+    # Writes wait while this index is built, as in migration 0010. It contains only uploads that are
+    # not finished.
     f"CREATE INDEX attachments_waiting ON attachments (({SINCE})) WHERE {UNDER_WAY}",
     f"""
     CREATE VIEW attachments_backlog AS
@@ -36,8 +36,8 @@ STATEMENTS = (
     " upload could first have been claimed; 0 if none waits.'",
     f"COMMENT ON COLUMN attachments_backlog.waiting IS 'Uploads that a worker could claim now,"
     f" counted up to {MOST}.'",
-    # At most one row, as in the table `deployment`. Processes share the sample, so that only one of
-    # them counts at a time. The previous release does not use the table.
+    # The table has at most one row, like the table `deployment`. Processes share this sample, so
+    # that only one of them counts at a time. The previous release does not use the table.
     """
     CREATE TABLE backlog_sample (
         one          boolean PRIMARY KEY DEFAULT true CHECK (one),

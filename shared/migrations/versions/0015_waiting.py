@@ -1,4 +1,7 @@
-"""Notifications of attachments that need no more polling, while API processes wait for some."""
+"""Notify API processes of settled attachments, but only while clients wait for some.
+
+A settled attachment is in a state that no longer changes by itself.
+"""
 
 from alembic import op
 
@@ -6,9 +9,9 @@ revision = "0015"
 down_revision = "0014"
 
 STATEMENTS = (
-    # A transaction that notifies holds a lock of the whole server during its commit, so commits
-    # would queue. Therefore changes are notified only while an API process has waiting clients.
-    # Unlogged: after a crash of the server nobody waits.
+    # A transaction that notifies takes a lock of the whole server during its commit, so commits
+    # would wait for each other. So the trigger notifies only while an API process has waiting
+    # clients. The table is unlogged, because after a crash of the server no client waits.
     """
     CREATE UNLOGGED TABLE waiting (
         process uuid PRIMARY KEY,
@@ -25,8 +28,8 @@ STATEMENTS = (
     END
     $$
     """,
-    # The condition is cheap. For claims, renewals and most other updates the function is not
-    # called.
+    # The condition is cheap. The function is not called for claims, renewals and most other
+    # updates.
     """
     CREATE TRIGGER attachments_settled AFTER UPDATE ON attachments FOR EACH ROW
     WHEN ((OLD.state <> NEW.state AND NEW.state IN ('ready', 'rejected', 'failed', 'expired'))
@@ -39,6 +42,6 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    """Add the table and the trigger; the statements of the previous release still work."""
+    """Add the table and the trigger. The statements of the previous release still work."""
     for statement in STATEMENTS:
         op.execute(statement)

@@ -1,4 +1,4 @@
-"""Keys by which clients repeat a POST safely (header Idempotency-Key)."""
+"""The table of Idempotency-Keys, with which clients can safely repeat a POST."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""The context of the trace that an upload belongs to."""
+"""Add the context of the trace to which an upload belongs."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0016"
 
 
 def upgrade() -> None:
-    """Add the column; the statements of the previous release do not name it."""
+    """Add the column. The statements of the previous release do not name it."""
     op.execute("ALTER TABLE attachments ADD COLUMN traceparent text")
     op.execute(
         "COMMENT ON COLUMN attachments.traceparent IS"

@@ -1,4 +1,4 @@
-"""Tokens with a rate limit of their own."""
+"""Let a token have a rate limit of its own."""
 
 from alembic import op
 
@@ -6,9 +6,9 @@ revision = "0018"
 down_revision = "0017"
 
 STATEMENTS = (
-    # Null in rows of the previous release: only the limit of the organization applies.
+    # Null, as in rows of the previous release, means that only the organization's limit applies.
     "ALTER TABLE tokens ADD COLUMN rate_limit integer CHECK (rate_limit > 0)",
-    # The same as in 0003, with the new column.
+    # The same trigger as in 0003, with the new column.
     """
     CREATE OR REPLACE TRIGGER tokens_changed
     AFTER DELETE OR UPDATE OF
@@ -22,6 +22,6 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    """Add the column; the statements of the previous release still work."""
+    """Add the column. The statements of the previous release still work."""
     for statement in STATEMENTS:
         op.execute(statement)

@@ -1,4 +1,4 @@
-"""The verdict of the scanner about the object of an attachment."""
+"""Add the malware scanner's verdict about an attachment's object."""
 
 from alembic import op
 
@@ -6,8 +6,8 @@ revision = "0019"
 down_revision = "0018"
 
 STATEMENTS = (
-    # Null in rows of the previous release and without a scanner. The statements of the previous
-    # release do not name the columns.
+    # The columns are null in rows of the previous release, and if there is no scanner. The previous
+    # release does not name these columns in its statements.
     "ALTER TABLE attachments ADD COLUMN scan_verdict text, ADD COLUMN scan_signature text",
     "COMMENT ON COLUMN attachments.scan_verdict IS"
     " 'clean, infected, unscannable or unscanned; null if the object was not to be scanned.'",
