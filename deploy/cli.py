@@ -1,5 +1,4 @@
-"""The command line `attachments`: commands that run processes, and commands of operators and
-clients.
+"""The command line `attachments`: it runs processes, and serves operators and clients.
 
 Each command imports its modules itself, so that `--help` and typing errors are answered without
 delay. A user's mistake is reported in one line that names the mistake and the rule. Only a bug
@@ -16,6 +15,7 @@ if __name__ == "__main__":
 
 import stat
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -249,10 +249,16 @@ webhooks_app.command("test")(webhook_deliveries.send_test)
 app.add_typer(webhooks_app, name="webhooks")
 
 
+@cache
+def _command() -> Any:
+    """Build the commands from their functions, once a process."""
+    return typer.main.get_command(app)
+
+
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit status: 0, 1 for a failure, 2 for wrong usage."""
     try:
-        return app(arguments, prog_name="attachments", standalone_mode=False) or 0
+        return _command()(arguments, prog_name="attachments", standalone_mode=False) or 0
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "attachments"

@@ -100,8 +100,7 @@ class Attachment(FromRow):
     carries_more: bool = False
     #: The state. `shared.lifecycle` has the changes of state.
     state: State = "pending"
-    #: Why the file was rejected, the processing failed or the last attempt failed, or what is wrong
-    #: with a ready file.
+    #: Why it was rejected or failed, why an attempt failed, or what is wrong with a ready file.
     reason: ReasonCode | None = None
     #: The scanner's verdict about the object; None if the object was not meant to be scanned.
     scan_verdict: Verdict | None = None

@@ -26,8 +26,9 @@ STARTS = ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exe
 _starts: list[str] = []
 
 
-def _note_start(event: str, _arguments: object) -> None:
-    if event in STARTS:
+def _note_start(event: str, _arguments: object, names: tuple[str, ...] = STARTS) -> None:
+    # The names are a default value, because the module is empty when the interpreter ends.
+    if event in names:
         _starts.append(event)
 
 
