@@ -12,7 +12,7 @@ def every(
 ) -> pytest.MarkDecorator:
     """Return a decorator that runs a test once for every dialect.
 
-    `row` is the row of safety.md's table, and is part of each case's id.
+    `row` is the row of the table in limits.md, and is part of each case's id.
     """
     return pytest.mark.parametrize(
         name, dialects, ids=[f"row{row}-{dialect.name}" for dialect in dialects]
