@@ -21,7 +21,7 @@ from worker.decoding.process import Decoder
 from worker.sniffing.sniffer import Sniffers
 
 STARTS = ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec", "os.system")
-"""Names of the audit events that Python raises when a process is started."""
+"""Names of the audit events that Python raises when code starts a process."""
 
 _starts: list[str] = []
 
@@ -37,7 +37,7 @@ sys.addaudithook(_note_start)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Forget the processes that earlier tests have started."""
+    """Clear the list of processes that earlier tests have started."""
     _starts.clear()
 
 
@@ -68,7 +68,7 @@ async def ended_decoders(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]
     monkeypatch.setattr(Decoders, "__init__", note)
     yield
     for decoders in begun:
-        await decoders.close()  # A second call of `close` has no effect.
+        await decoders.close()  # a second `close` does nothing
     for child in find_decoders(os.getpid()):
         with suppress(psutil.NoSuchProcess):
             child.kill()
@@ -76,7 +76,7 @@ async def ended_decoders(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]
 
 @pytest_asyncio.fixture
 async def sniffers() -> AsyncIterator[Sniffers]:
-    """A server of sniffing processes that has no children yet."""
+    """Start the server of sniffing processes, which has no child processes yet."""
     assert server_process() is None
     started = Sniffers(timeout_s=20)
     await started.warm_up()
@@ -87,7 +87,7 @@ async def sniffers() -> AsyncIterator[Sniffers]:
 
 @pytest_asyncio.fixture
 async def decoder() -> AsyncIterator[Decoder]:
-    """A running decoder."""
+    """Start a decoder, and stop it after the test."""
     started = await Decoder.start()
     yield started
     await started.stop()
@@ -95,7 +95,7 @@ async def decoder() -> AsyncIterator[Decoder]:
 
 @pytest_asyncio.fixture
 async def pool() -> AsyncIterator[Decoders]:
-    """A pool with one place for a decoder, and with one spare decoder."""
+    """Start a pool that runs one decoder at a time and keeps one spare decoder."""
     assert children() == []
     started = Decoders(1, timeout_s=20)
     await started.warm_up()
@@ -106,9 +106,9 @@ async def pool() -> AsyncIterator[Decoders]:
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[int]]:
-    """Record the organizations whose files each decoder received.
+    """Record the ids of the organizations whose files each decoder receives.
 
-    The dictionary has the organization ids in order, by the process id of the decoder.
+    The dictionary maps a decoder's process id to these organization ids, in order.
     """
     seen: dict[int, list[int]] = {}
     organizations: dict[int, int] = {}
@@ -129,7 +129,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[int]]:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment without any setting of the service."""
+    """Remove all settings of the service from the environment; a test can then set some."""
     for name in list(os.environ):
         if name.startswith("ATTACHMENTS_"):
             monkeypatch.delenv(name)
@@ -138,7 +138,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.fixture
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An empty working directory, and no settings of the service or of AWS."""
+    """Use an empty working directory, and remove the settings of the service and of AWS."""
     for name in os.environ:
         if name.startswith(("ATTACHMENTS_", "AWS_")):
             monkeypatch.delenv(name)
@@ -147,7 +147,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def closed_port() -> int:
-    """A port on which no process listens."""
+    """Return a port on which no process listens."""
     return faults.closed_port()
 
 

@@ -1,4 +1,6 @@
-"""Accepted attributes of a client's request: valid values, their types, and omitted attributes."""
+"""Attributes in a client's request that the API accepts: valid values, their types, omitted
+attributes.
+"""
 
 import json
 from typing import Any
@@ -106,7 +108,7 @@ VALUES = st.recursive(
 @given(attributes=st.dictionaries(st.sampled_from(CREATABLE) | st.text(), VALUES, max_size=9))
 def test_every_value_is_storable_or_reported(attributes: dict[str, Any]) -> None:
     values, errors = check_new(attributes, max_size=MAX_SIZE)
-    # `orjson` refuses surrogates and numbers over 64 bits, so the errors must not contain them.
+    # `orjson` cannot write surrogates and numbers over 64 bits, so no error may contain them.
     orjson.dumps(errors)
     assert json.loads(json.dumps(errors)) == errors
     refused = {error["source"]["pointer"].rpartition("/")[2] for error in errors}

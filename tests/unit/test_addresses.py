@@ -1,4 +1,4 @@
-"""Addresses in the database, in logs and in messages contain no password and no signature."""
+"""Addresses that are stored, logged or shown in messages contain no password and no signature."""
 
 import pytest
 from hypothesis import given

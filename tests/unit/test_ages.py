@@ -1,4 +1,6 @@
-"""Ages of objects and of rows are compared without comparing the clocks of two machines."""
+"""The service compares ages of objects and rows, so the clocks of two machines are never
+compared.
+"""
 
 import time
 
@@ -17,15 +19,12 @@ MOMENTS = st.floats(-1e9, 1e9)
 
 
 def stored(age_s: float | None, *, answered_at: float = 0.0) -> StoredObject:
-    """Make a response of the store for an object of this age; None means an unknown age."""
+    """Make the store's answer about an object of this age in seconds; None means an unknown age."""
     return StoredObject(size=1, etag="a", age_s=age_s, answered_at=answered_at)
 
 
 def row(age_s: float, *, read_at: float = 0.0) -> Attachment:
-    """Make a row that had this age when it was read.
-
-    The age and the time of the reading are in seconds.
-    """
+    """Make a row whose age was `age_s` seconds at the time `read_at`, in seconds."""
     return attachment(age_s=age_s, read_at=read_at)
 
 

@@ -39,7 +39,7 @@ def animation(
     data: bytes | None = None,
     pieces: int = 1,
 ) -> bytes:
-    """Return an animated PNG with a red default image, followed by a blue frame."""
+    """Return an animated PNG with a red default image and a blue frame."""
     whole = images.encode(Image.new("RGB", CANVAS, RED), "PNG")
     body = pixels(size, BLUE) if data is None else data
     length = -(-len(body) // pieces) if body else 1

@@ -20,7 +20,7 @@ MANIFEST = ("META-INF/MANIFEST.MF", b"")
 MSI_CLASS = "000c1084-0000-0000-c000-000000000046"
 
 
-# --- parts of test files ---
+# --- reading a file in ranges ---
 
 
 @given(data=st.data(), head_bytes=st.integers(0, 50), size=st.integers(0, 120))

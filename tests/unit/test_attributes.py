@@ -1,4 +1,6 @@
-"""Refused attributes: each fault has the contract's text, and all faults are reported together."""
+"""Attributes that the API refuses: each error has the contract's text, and all errors come
+together.
+"""
 
 from typing import Any
 
@@ -12,9 +14,9 @@ MAX_SIZE = 314_572_800
 
 
 def faults(**attributes: Any) -> list[tuple[str, str, dict[str, Any]]]:
-    """Check a new attachment with a valid name and these attributes.
+    """Check a new attachment that has a valid name and these attributes.
 
-    Return the name of the attribute, the detail and the meta object of each fault.
+    Return the attribute's name, the detail and the `meta` object of each error.
     """
     _, errors = check_new({"name": "img.png", **attributes}, max_size=MAX_SIZE)
     return [

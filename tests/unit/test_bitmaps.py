@@ -1,4 +1,4 @@
-"""Thumbnails of BMP files, icons and cursors look as browsers show these files."""
+"""Thumbnails of BMP files, icons and cursors look as browsers show the files."""
 
 import io
 import struct
@@ -20,7 +20,9 @@ OPAQUE = (*COLOUR, 255)
 
 
 def shown(content: bytes) -> tuple[tuple[int, ...], tuple[int | None, int | None]]:
-    """Return the middle pixel of a file's thumbnail, and the file's width and height."""
+    """Return the middle pixel of a file's thumbnail, and the width and height of the
+    file's image.
+    """
     made = make_thumbnail(io.BytesIO(content))
     assert (made.content_type, made.extension, made.reason) == ("image/png", "png", None)
     image = Image.open(io.BytesIO(made.body)).convert("RGBA")

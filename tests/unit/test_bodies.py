@@ -1,4 +1,7 @@
-"""Request bodies are read up to a limit of bytes, and large bodies in turns by organization."""
+"""The API reads request bodies up to a limit of bytes.
+
+Organizations take turns to have large bodies read.
+"""
 
 import asyncio
 import gzip
@@ -21,7 +24,7 @@ from tests.support.bodies import make_request, status_of
 
 
 async def read_pieces(body: bytes, *headers: tuple[str, str], max_bytes: int = 1000) -> bytes:
-    """Read a request body that arrives in pieces of 7 bytes."""
+    """Read a request body that arrives in pieces of 7 bytes, and return it."""
     loop = asyncio.get_running_loop()
     stream = StreamReader(BaseProtocol(loop), limit=2**16, loop=loop)
     for start in range(0, len(body), 7):
@@ -96,7 +99,7 @@ async def given_to(
     *headers: tuple[str, str],
     check: Callable[[Any], Any] = lambda document: document,
 ) -> Any:
-    """Read a JSON document from a request whose body has already arrived completely."""
+    """Return the JSON document of a request whose whole body has already arrived."""
     loop = asyncio.get_running_loop()
     stream = StreamReader(BaseProtocol(loop), limit=2**16, loop=loop)
     stream.feed_data(body)

@@ -1,4 +1,4 @@
-"""The code that reads hostile bytes imports only a fixed list of other modules of the service."""
+"""The code that reads hostile bytes may import only certain other modules of the service."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ PACKAGES = ("api", "worker", "shared", "deploy")
 
 INSIDE = "worker.decoding.inside"
 ALLOWED = {"shared.errors", "shared.facts", "shared.reasons"}
-"""The only modules of the service, besides its own, that the decoder's inner package may import."""
+"""The modules outside the decoder's inner package that this package may import."""
 
 NAMING_ALLOWED = {
     "shared.content_types",
@@ -23,22 +23,24 @@ NAMING_ALLOWED = {
     "worker.sniffing.ranges",
     "worker.sniffing.tiff_tags",
 }
-"""The only modules of the service, besides each other, that the modules which name types may
-import."""
+"""The modules that the modules for naming types may import besides each other."""
 
 BOTH_SIDES = {"dimensions", "process", "protocol", "ranges", "signatures", "sniffer", "tiff_tags"}
-"""The modules of `worker.sniffing` that the worker's process loads. Of the bytes of a file,
-`signatures` compares the first 16. `dimensions` and `tiff_tags` read numbers at fixed offsets."""
+"""The modules of `worker.sniffing` that the worker's own process loads, outside the sandbox.
+
+Their use of a file's bytes is simple: `signatures` compares the first 16 bytes; `dimensions` and
+`tiff_tags` read numbers at fixed offsets.
+"""
 
 
 @pytest.fixture(scope="module")
 def graph() -> grimp.ImportGraph:
-    """Return the imports of all packages."""
+    """Return the graph of imports of all packages."""
     return grimp.build_graph(*PACKAGES, cache_dir=None)
 
 
 def imports_of(graph: grimp.ImportGraph, modules: set[str]) -> set[str]:
-    """Return the modules of the service, besides these, that these modules import."""
+    """Return the service's other modules that the modules in the set import."""
     found = {name for each in modules for name in graph.find_modules_directly_imported_by(each)}
     return found - modules
 
@@ -76,7 +78,7 @@ def test_a_process_with_credentials_loads_no_code_that_reads_files(module: str) 
 
 
 def naming_modules() -> set[str]:
-    """Return the modules that only the sandbox which names types may load."""
+    """Return the modules that only the sandboxed process for naming types may load."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     contracts: list[dict[str, Any]] = project["tool"]["importlinter"]["contracts"]
     (found,) = [

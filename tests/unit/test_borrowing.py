@@ -1,4 +1,6 @@
-"""Test modules may import from tests.support and tests.data, but not from other test modules."""
+"""Test modules import shared code only from tests.support and tests.data, never from test
+modules.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def borrowed(code: str) -> Iterator[str]:
-    """Find imports from a test module or from conftest.py, anywhere in a file."""
+    """Yield the imports from a test module or from conftest.py, anywhere in a file."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom):
             inside = f"{'tests.' * bool(node.level)}{node.module or ''}"

@@ -1,4 +1,6 @@
-"""Tests of the filter that turns lines of kombu about the broker into an outage."""
+"""The filter that replaces kombu's log lines about an unavailable broker with the lines of an
+outage.
+"""
 
 import inspect
 import logging

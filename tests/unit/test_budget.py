@@ -1,4 +1,6 @@
-"""The budget of bytes of files that wait for a decoder: its size, its shares, and its order."""
+"""The limit for the bytes of files that wait for a decoder: its size, its parts for organizations,
+the order.
+"""
 
 import asyncio
 from random import Random
@@ -12,9 +14,9 @@ A, B, C = 1, 2, 3
 
 
 class Files:
-    """Simulated files.
+    """Simulated files, which use a budget of bytes.
 
-    A file is fetched when the budget has room, and holds its bytes until `release`.
+    A file is fetched when the budget has enough free bytes. It holds its bytes until `release`.
     """
 
     def __init__(self, total: int) -> None:
@@ -25,9 +27,9 @@ class Files:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def come(self, name: str, organization: int, size: int) -> None:
-        """Start the fetch of a file of `size` bytes.
+        """Start to fetch a file of `size` bytes.
 
-        The call returns when the fetch waits for room or holds its bytes.
+        The call returns when the file waits for free bytes or holds its bytes.
         """
         self._over[name] = asyncio.Event()
 
@@ -43,7 +45,9 @@ class Files:
         await settle()
 
     async def release(self, *names: str) -> None:
-        """Finish the files with these names, in this order, so that each file returns its bytes."""
+        """Finish the files with these names in this order; each file returns its bytes to the
+        budget.
+        """
         for name in names:
             self._over[name].set()
             async with asyncio.timeout(5):
@@ -51,7 +55,7 @@ class Files:
             await settle()
 
     async def cancel(self, *names: str) -> None:
-        """Cancel the files with these names together, in any state."""
+        """Cancel the files with these names at the same time, whether they wait or hold bytes."""
         for name in names:
             self._tasks[name].cancel()
         await asyncio.gather(*(self._tasks[name] for name in names), return_exceptions=True)
@@ -59,7 +63,7 @@ class Files:
 
 
 async def settle() -> None:
-    """Let each task run until it waits."""
+    """Let every task run until it waits."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -115,7 +119,7 @@ async def test_small_files_that_keep_coming_do_not_keep_a_large_one_out() -> Non
     assert "a" not in files.fetched
     await files.release(*(f"c{number}" for number in range(7)))
     assert "a" in files.fetched
-    assert len(files.fetched) < 10  # Some of the small files still wait.
+    assert len(files.fetched) < 10  # some of the small files still wait
 
 
 async def test_a_cancelled_download_keeps_no_room() -> None:

@@ -1,4 +1,4 @@
-"""The check of answers in the tests' client accepts described answers and no others."""
+"""The tests' HTTP client accepts only answers that the OpenAPI document describes."""
 
 import copy
 from typing import Any
@@ -15,7 +15,7 @@ ERROR = {"errors": [{"status": "404", "title": "Record Not Found", "detail": "no
 
 
 def changed(document: Any, path: str, value: Any) -> Any:
-    """Return a copy of a document with another value at a path of members."""
+    """Return a copy of a document with another value at a dotted path of members."""
     found = copy.deepcopy(document)
     *outer, last = path.split(".")
     inner = found

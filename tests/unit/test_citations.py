@@ -1,4 +1,4 @@
-"""All sections, rules, rows and faults that code, tests and documents cite exist."""
+"""Each section, rule, row and fault that code, tests or documents cite exists."""
 
 import re
 from collections.abc import Iterator
@@ -39,9 +39,9 @@ BEFORE, AFTER = 100, 200
 
 @cache
 def text_of(path: Path) -> str:
-    """Return the text of a file as one line, without comment signs.
+    """Return the text of a file as one line, without the `#` of comments.
 
-    Citations in comments and docstrings can continue on the next line.
+    A citation in a comment or docstring can continue on the next line.
     """
     return re.sub(r"\s+(?:# )?", " ", path.read_text(encoding="utf-8"))
 
@@ -75,20 +75,20 @@ def headings(page: Path) -> frozenset[str]:
 
 @cache
 def anchors(page: Path) -> frozenset[str]:
-    """Return the anchors of a page's headings, as GitHub computes them."""
+    """Return the anchors that GitHub computes for the headings of a page."""
     return frozenset(
         re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings(page)
     )
 
 
 def numbered(page: Path, kind: str) -> frozenset[int]:
-    """Return the numbers of the list below the heading `Rules` or `Invariants` of a page."""
+    """Return the numbers of the numbered list below a page's heading `Rules` or `Invariants`."""
     part = page.read_text().partition(f"\n## {kind.title()}s\n")[2].partition("\n## ")[0]
     return frozenset(map(int, re.findall(r"^(\d+)\. ", part, re.MULTILINE)))
 
 
 def cited_rows(text: str) -> Iterator[int]:
-    """Find the row numbers that a test cites: `row75`, `test_row57_58_…`, `rows 67 to 89`."""
+    """Yield the row numbers that a test cites: `row75`, `test_row57_58_…`, `rows 67 to 89`."""
     for match in ROW.finditer(text):
         yield from (int(number) for number in match.groups() if number)
     for match in ROWS.finditer(text):
@@ -96,18 +96,18 @@ def cited_rows(text: str) -> Iterator[int]:
 
 
 def named(path: Path) -> str:
-    """Return the path of a file relative to the project, for messages."""
+    """Return a file's path relative to the project, for error messages."""
     return str(path.relative_to(ROOT))
 
 
 def is_document(name: str) -> bool:
-    """Return True if one of the folders of documents has a document with this name."""
+    """Return True if a document with this name exists in one of the folders of documents."""
     folders = (ROOT, ROOT / "deploy", DOCS, DOCS / "decisions")
     return any((folder / name).is_file() for folder in folders)
 
 
 def is_cited_rightly(match: re.Match[str]) -> bool:
-    """Return True if a cited rule or invariant is in the list of its page."""
+    """Return True if the cited rule or invariant is in the numbered list of the cited page."""
     page, kind, number = match.group(1, 2, 3) if match[1] else match.group(6, 4, 5)
     return is_document(page) and int(number) in numbered(DOCS / page, kind)
 
@@ -176,9 +176,9 @@ def test_a_row_or_fault_that_a_page_names_is_there(page: Path) -> None:
 
 
 def linked(page: Path) -> set[Path]:
-    """Return the pages that a page links to.
+    """Return the pages to which a page links.
 
-    A link to a folder counts as links to all its pages.
+    A link to a folder counts as a link to each page in it.
     """
     targets = re.findall(r"\]\(([^)\s#]+\.md|[^)\s#:]+)(?:#[^)]*)?\)", page.read_text())
     found: set[Path] = set()
@@ -197,14 +197,14 @@ def test_every_page_is_at_most_two_links_away_from_the_readme() -> None:
 PATH = re.compile(r"`((?:api|worker|shared|deploy|tests)/[\w./-]*[\w/])`")
 FUNCTION = re.compile(r"`(\w+)` (?:in|of) `([\w/]+\.py)`")
 MADE = {"deploy/.env"}
-"""Files that are not part of the project because an operator creates them."""
+"""Files that documents mention and that an operator creates; the project does not contain them."""
 
 
 def test_a_path_that_a_page_names_is_there() -> None:
     named_paths = {
         (named(page), path)
         for page in PAGES
-        if page.name != "CHANGELOG.md"  # The changelog may name files that no longer exist.
+        if page.name != "CHANGELOG.md"  # it may name deleted files
         for path in PATH.findall(page.read_text())
     }
     assert named_paths

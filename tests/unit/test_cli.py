@@ -1,4 +1,4 @@
-"""The command line: a typing error is reported in one line with its rule, and help is fast."""
+"""The command line reports a typing error with its rule in one line, and shows help fast."""
 
 import os
 import subprocess

@@ -20,9 +20,9 @@ pytestmark = pytest.mark.usefixtures("no_settings")
 def settings(
     no_settings: None, monkeypatch: pytest.MonkeyPatch, closed_port: int
 ) -> Iterator[None]:
-    """Valid settings with the addresses of servers that do not run.
+    """Set valid settings whose servers do not run.
 
-    Commands log only errors. Tests do not set up the log, so its warnings are caught here.
+    Commands log only errors. Tests do not configure the log, so the fixture captures its warnings.
     """
     values = {
         "DATABASE_URL": f"postgresql://attachments:{PASSWORD}@127.0.0.1:{closed_port}/attachments",
@@ -124,7 +124,7 @@ def test_without_settings_and_local_stack_the_missing_ones_are_named(capsys: Cap
 
 
 def run_here(*program: str, **settings: str) -> tuple[int, str, str]:
-    """Run a module in this folder with the test's settings; return exit status and output."""
+    """Run a module in this folder with the test's settings; return its exit status and output."""
     kept = {name: value for name, value in os.environ.items() if name.startswith("ATTACHMENTS_")}
     environment = {"PATH": os.environ["PATH"], **kept, **settings}
     status, out, err = run_module(program, environment, timeout_s=30, folder=Path.cwd())
@@ -141,7 +141,7 @@ def test_a_taken_port_is_reported_in_one_line(
         taken.listen()
         port = taken.getsockname()[1]
         monkeypatch.setenv("ATTACHMENTS_API_PORT", str(port))
-        # At this level, the log has no line about the unavailable database.
+        # At the level `error`, the process logs no line about the unavailable database.
         monkeypatch.setenv("ATTACHMENTS_LOG_LEVEL", "error")
         status, _, err = run_here("-m", *program)
     assert status == 1
@@ -150,7 +150,7 @@ def test_a_taken_port_is_reported_in_one_line(
 
 
 def printed(*arguments: str, **settings: str) -> list[str]:
-    """Run a command that must fail, in a separate process; return its lines of standard error."""
+    """Run a command that must fail, and return the lines of its standard error."""
     status, out, err = run_here(
         "-m", "deploy.cli", *arguments, AWS_EC2_METADATA_DISABLED="true", **settings
     )
@@ -180,7 +180,7 @@ def test_up_reports_a_wrong_setting_in_one_line(name: str, value: str, rule: str
     assert heading == HEADING
     assert fault.startswith(f"  ATTACHMENTS_{name}: {rule}")
     assert "Unknown error" not in fault
-    assert not list(Path("kept").glob("[!l]*"))  # The directory contains only the lock file.
+    assert not list(Path("kept").glob("[!l]*"))  # it holds only the lock file
 
 
 @pytest.mark.slow

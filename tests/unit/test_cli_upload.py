@@ -1,4 +1,4 @@
-"""The command `upload`: how it finds the API and the token, and its error messages."""
+"""The command `attachments upload`: how it finds the API and the token, and its error messages."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Colour spaces given by numbers (code points), HDR images, and small lossless images."""
+"""Colour spaces that a file names by code points, HDR images, and small lossless images."""
 
 import io
 import struct
@@ -52,7 +52,7 @@ def is_near(found: tuple[int, ...], wanted: tuple[int, ...], within: int = 2) ->
 
 
 def png(*chunks: tuple[bytes, bytes], mode: str = "RGB", colour: object = COLOUR) -> bytes:
-    """Return a PNG of one colour with these chunks before its pixels."""
+    """Return a PNG of one colour; these chunks come before its pixels."""
     content = images.encode(Image.new(mode, (20, 10), colour), "PNG")  # type: ignore[arg-type]  # a colour of any mode
     for name, body in reversed(chunks):
         content = odd_images.png_with_chunk(name, body, content)
@@ -102,7 +102,7 @@ def cicp(*values: int) -> tuple[bytes, bytes]:
 def test_row80_a_png_is_shown_as_chromium_shows_it(
     chunks: list[tuple[bytes, bytes]], wanted: tuple[int, ...]
 ) -> None:
-    """Compare thumbnails with the values that Chromium 156 draws for the same files."""
+    """The wanted values are those that Chromium 156 draws for the same files."""
     assert is_near(shown(png(*chunks)), wanted)
 
 
@@ -117,7 +117,7 @@ def test_row80_a_png_is_shown_as_chromium_shows_it(
 def test_row80_grey_of_a_high_range_is_mapped_to_a_screen(
     transfer: int, values: dict[int, int]
 ) -> None:
-    """Compare thumbnails with the values that Chromium 156 draws for the same files."""
+    """The wanted values are those that Chromium 156 draws for the same files."""
     for value, wanted in values.items():
         content = png(cicp(9, transfer, 0, 1), colour=(value, value, value))
         assert is_near(shown(content), (wanted,) * 3)
@@ -160,9 +160,9 @@ def test_colours_after_the_pixels_are_ignored() -> None:
 def test_row80_code_points_of_a_container_count(
     kind: str, points: tuple[int, int], wanted: tuple[int, ...]
 ) -> None:
-    """Compare thumbnails with the values that Chromium 156 draws for AVIF.
+    """The wanted values are those that Chromium 156 draws for AVIF.
 
-    HEIC has the same boxes.
+    HEIC stores the code points in the same boxes.
     """
     content = images.encode(Image.new("RGB", (32, 32), COLOUR), kind, quality=100)
     at = content.find(b"colrnclx")
@@ -250,7 +250,7 @@ def test_an_orientation_in_xmp_is_ignored(kind: str) -> None:
 
 def test_the_numbers_agree_with_the_standards() -> None:
     (_, (red, green, blue), _) = to_xyz(PRIMARIES[9])
-    # These are the luma weights of BT.2020.
+    # These are the luma weights of BT.2020, the standard for wide colour.
     assert (red, green, blue) == pytest.approx((0.2627, 0.6780, 0.0593), abs=1e-4)
     for step in range(101):
         assert linear_to_srgb(srgb_to_linear(step / 100)) == pytest.approx(step / 100, abs=1e-4)

@@ -1,4 +1,6 @@
-"""Thumbnails show pixels of every mode and colour space in sRGB, as the formulas compute them."""
+"""Thumbnails show pixels of every mode and colour space in sRGB, as published formulas
+compute it.
+"""
 
 import io
 import struct
@@ -24,8 +26,10 @@ TO_LINEAR_SRGB = (
     -0.22900,
     1.40524,
 )
-"""The matrix from XYZ at D50 to linear sRGB, row by row. It is the inverse of sRGB's matrix with
-Bradford's adaptation."""
+"""The matrix from XYZ at D50 to linear sRGB, row by row.
+
+It is the inverse of sRGB's matrix, with Bradford's adaptation.
+"""
 
 SAMPLES = (
     (200, 100, 50),
@@ -45,9 +49,9 @@ def encoded(linear: float) -> int:
 
 
 def textbook(name: str, colour: tuple[int, int, int]) -> tuple[int, ...]:
-    """Convert a colour of one of RGB_SPACES to sRGB by the formulas.
+    """Convert a colour of one of RGB_SPACES to sRGB by the published formulas.
 
-    The steps are: linear light, XYZ, linear sRGB, encoded sRGB.
+    The steps are linear light, XYZ, linear sRGB and encoded sRGB.
     """
     matrix, gamma = profiles.RGB_SPACES[name]
     light = [(value / 255) ** gamma for value in colour]
@@ -58,7 +62,7 @@ def textbook(name: str, colour: tuple[int, int, int]) -> tuple[int, ...]:
 
 
 def shown(content: bytes) -> Image.Image:
-    """Make a thumbnail of a file, and open the thumbnail as an image."""
+    """Make a thumbnail of a file, and return it as an open image."""
     image = Image.open(io.BytesIO(make_thumbnail(io.BytesIO(content)).body))
     image.load()
     return image
@@ -72,7 +76,7 @@ def near(found: tuple[int, ...], wanted: tuple[int, ...], *, within: int = 3) ->
 
 
 def pixel(image: Image.Image, x: int = 1, y: int = 0) -> tuple[int, ...]:
-    """Return a pixel as a tuple, also if the image has only one channel."""
+    """Return a pixel as a tuple, even if the image has only one channel."""
     value = image.getpixel((x, y))
     return value if isinstance(value, tuple) else (int(value or 0),)
 
@@ -192,7 +196,7 @@ def test_row80_four_inks_show_their_colours(content: bytes) -> None:
 )
 def test_row80_sixteen_bits_become_eight(colour: int, wanted: list[tuple[int, ...]]) -> None:
     image = shown(odd_images.deep_png(colour))
-    if colour == 4:  # Pillow reads a PNG of this type as RGBA.
+    if colour == 4:  # Pillow reads such a PNG as RGBA
         wanted = [(grey, grey, grey, alpha) for grey, alpha in wanted]
     for x, expected in enumerate(wanted):
         assert near(pixel(image, x), expected, within=1), x
@@ -250,7 +254,7 @@ TIFFS = {
 def test_row80_tiff_of_any_mode_shows_its_colours(name: str, compression: str | None) -> None:
     image, tags, wanted = TIFFS[name]
     if name == "LAB":
-        compression = None  # Pillow writes LAB images only without compression.
+        compression = None  # Pillow cannot compress LAB images
     content = images.encode(image, "TIFF", compression=compression, tiffinfo=tags)
     load_codecs({"tiff"})
     try:

@@ -1,4 +1,4 @@
-"""Tests of `deploy/compose.yaml` that need no containers."""
+"""The file `deploy/compose.yaml`, as far as no containers are needed to test it."""
 
 import os
 import re
@@ -65,7 +65,7 @@ def test_the_keys_are_made_where_any_user_of_the_container_reads_them(
     paths = sorted(tmp_path.iterdir())
     assert [path.name for path in paths] == ["security.toml", "tls.pem"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o644}
-    # The path is relative to the working directory of the program.
+    # The program resolves this path from its working directory.
     assert 'cert = "tls.pem"' in paths[0].read_text()
 
 
@@ -111,8 +111,10 @@ def test_the_arithmetic_of_connections_is_of_the_default_pool() -> None:
 
 
 FIXED = {"api_host", "api_port"}
-"""Settings that compose does not pass. The image listens on every address; `API_LISTEN` chooses the
-published address."""
+"""Settings that compose does not pass to the image, because the image itself sets them.
+
+The image listens on every address; `API_LISTEN` chooses the address that compose publishes.
+"""
 
 
 def test_compose_passes_every_setting_and_no_other(compose: dict[str, Any]) -> None:
@@ -137,7 +139,7 @@ def test_the_consumer_differs_only_by_the_keys_of_its_queue(compose: dict[str, A
 
 
 def test_variables_of_the_image_are_never_passed_without_a_value(compose: dict[str, Any]) -> None:
-    # Compose would remove such a variable of the image from the environment.
+    # A variable that compose passes without a value would remove the image's own value.
     image = (COMPOSE.parent / "Dockerfile").read_text()
     fixed = {f"{PREFIX}{name.upper()}" for name in FIXED}
     for name in set(re.findall(r"(ATTACHMENTS_[A-Z_]+)=", image)) - fixed:

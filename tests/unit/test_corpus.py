@@ -1,4 +1,6 @@
-"""Each file of the corpus has the faults that its name describes, and always the same bytes."""
+"""Each file of the hostile corpus has the faults that its name describes, and always the same
+bytes.
+"""
 
 import io
 import re
@@ -36,12 +38,14 @@ from tests.data.seeds import ALWAYS, MORE, seed
 pytestmark = pytest.mark.soak
 
 ELSEWHERE = {68, 79, 80, 87, 88}
-"""Rows whose files need a store or a worker: `tests/acceptance/test_bad_files.py` tests them."""
+"""Rows of limits.md whose files need a store or a worker; tests/acceptance/test_bad_files.py tests
+them.
+"""
 
 
 @pytest.fixture(autouse=True)
 def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Pillow open images of any size, as the decoder does."""
+    """Remove Pillow's own limit for the size of images, as the decoder does."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
 
 
@@ -108,7 +112,7 @@ def test_the_size_of_the_header_is_the_size_in_the_name(title: str, size: tuple[
 
 def test_bombs_are_small() -> None:
     assert max(len(sample.content) for sample in bombs.SAMPLES) < 5 * MIB
-    # Row 74 of limits.md describes this file: 49 megapixels, 510 scans, 326 kB.
+    # Row 74 of limits.md gives these numbers: 49 megapixels, 510 scans, 326 kB.
     assert 320_000 < len(costly_images.progressive_scans(510)) < 335_000
 
 
@@ -131,8 +135,8 @@ def test_a_jpeg_of_many_scans_has_so_many_and_is_sound(
     ids=["gif", "apng", "webp"],
 )
 def test_an_animation_has_so_many_frames(draw: Callable[[int], bytes]) -> None:
-    # A separate process reads the file, because Pillow's PNG reader in this process may be the one
-    # of the decoder, which skips frames.
+    # Another process reads the file: in this process, the decoder's own PNG reader may be active,
+    # which skips frames.
     read = """import io, sys
 from PIL import Image
 with Image.open(io.BytesIO(sys.stdin.buffer.read())) as image:
@@ -153,7 +157,7 @@ def test_an_iso_media_image_has_the_size_of_its_header(name: str) -> None:
     assert len(content) == len(whole)
     at = content.index(b"ispe") + 8
     assert content[at : at + 8] == struct.pack("!II", 30_000, 30_000)
-    # The rest of the file is unchanged, except for the name of the cropping box (`clap`).
+    # The rest of the file is unchanged, except that the cropping box (`clap`) has another name.
     assert whole[:at].replace(b"clap", b"free") == content[:at]
     assert whole[at + 8 :].replace(b"clap", b"free") == content[at + 8 :]
 

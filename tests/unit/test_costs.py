@@ -1,6 +1,6 @@
 """The cost of an image is computed from its header.
 
-Large simple images are accepted, and decompression bombs are refused.
+The decoder accepts large simple images and refuses decompression bombs.
 """
 
 import io
@@ -15,7 +15,7 @@ from worker.decoding.inside.jpeg import Header
 
 
 def jpeg(megapixels: float, *, scans: int = 1, samples: float = 3.0, side: int = 0) -> Header:
-    """Describe the header of a JPEG. A JPEG with more than one scan is progressive."""
+    """Describe a JPEG by its header. A JPEG with more than one scan is progressive."""
     width = side or round((megapixels * 1e6) ** 0.5)
     return Header(
         width=width,
@@ -64,7 +64,7 @@ def test_other_images_are_judged_by_their_bits_and_planes(
 ) -> None:
     image = Image.new(mode, (1000, 1000))
     image.format = kind
-    # `_size` is private in Pillow. An image of this size is not allocated.
+    # `_size` is private in Pillow. It sets the size without allocating the pixels.
     image._size = (1000, megapixels * 1000)
     assert of_image(image).exceeds(BUDGET) is not passes
 

@@ -1,4 +1,4 @@
-"""Truncated images are measured, shown as far as their data goes, and reported as damaged."""
+"""A truncated image is measured, shown as far as its data goes, and reported as damaged."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 def cut(content: bytes) -> tuple[str | None, int | None, int | None, bool]:
     """Make a thumbnail of an image that may be truncated.
 
-    Return the reason, the width, the height, and True if a thumbnail was made.
+    Return the reason, the width, the height, and whether there is a thumbnail.
     """
     try:
         made, _ = make_and_open(content)

@@ -1,4 +1,4 @@
-"""The data directory of a local stack: files of another user are never used."""
+"""The data directory of a local stack: the stack never uses files of another user."""
 
 import json
 import os
@@ -16,7 +16,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give fi
 
 
 def left_by_them(path: Path, document: object) -> Path:
-    """Write a file that belongs to another user and that everyone may read."""
+    """Write a file that belongs to another user and is readable by everyone."""
     path.write_text(json.dumps(document))
     path.chmod(0o666)
     os.chown(path, THEM, THEM)

@@ -1,4 +1,6 @@
-"""Parameters in the query of a database address: passed on, translated, ignored or refused."""
+"""Parameters in the query of a database address: the service passes on, translates, ignores or
+refuses them.
+"""
 
 import socket
 from pathlib import Path
@@ -19,7 +21,7 @@ from shared.database_words import (
 )
 
 BASE = "postgresql://u:p@h:5432/x"
-# The names are from https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-PARAMKEYWORDS.
+# The names come from https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-PARAMKEYWORDS.
 OF_LIBPQ = (
     "host",
     "hostaddr",

@@ -1,4 +1,4 @@
-"""Schemes, hosts and sockets in a database address, and how the driver reads these parts."""
+"""Schemes, hosts and sockets in a database address, which the service reads as asyncpg does."""
 
 from typing import Any
 
@@ -86,7 +86,7 @@ def test_parameters_replace_the_part_before_the_query() -> None:
 
 
 def as_asyncpg(dsn: str) -> tuple[list[Any], Any]:
-    """Let asyncpg parse an address; return its hosts and its login parameters."""
+    """Parse an address with asyncpg, and return its hosts and its login parameters."""
     words = (
         "host",
         "port",
@@ -104,7 +104,7 @@ def as_asyncpg(dsn: str) -> tuple[list[Any], Any]:
         "gsslib",
     )
     given: Any = {"dsn": dsn, **dict.fromkeys(words)}
-    # `_parse_connect_dsn_and_args` is private in asyncpg, and its type stubs leave it out.
+    # `_parse_connect_dsn_and_args` is private in asyncpg, and is not in its type stubs.
     read: Any = connect_utils
     places, parameters = read._parse_connect_dsn_and_args(**given)
     return places, parameters

@@ -1,4 +1,4 @@
-"""The worker does not trust the responses of a decoder that an attacker controls."""
+"""The worker does not trust the answers of a decoder, because an attacker may control it."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from worker.decoding.protocol import HEADER, MAX_ANSWER_BYTES, MAX_THUMBNAIL_BYT
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ended_decoders")]
 JOB = "0123456789abcdef"
-"""A placeholder for the job id in a response. `Liar` replaces it with the real id."""
+"""A placeholder for the job's id in an answer. `Liar` replaces it with the real id."""
 GOOD = {
     "job": JOB,
     "content_type": "image/png",
@@ -32,9 +32,9 @@ GOOD = {
 
 
 class Liar:
-    """A fake decoder, as an attacker could control it.
+    """A fake decoder that behaves as if an attacker controlled it.
 
-    It answers its first job with given bytes.
+    It answers its first job with the given bytes.
     """
 
     def __init__(self, answer: bytes) -> None:
@@ -60,7 +60,7 @@ class Liar:
 
 
 def framed(answer: Any, body: bytes = b"thumbnail") -> bytes:
-    """Encode a response in the format that the sandbox uses."""
+    """Encode an answer in the format of the decoder's protocol."""
     head = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     return HEADER.pack(len(head), len(body)) + head + body
 

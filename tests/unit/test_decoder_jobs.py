@@ -114,11 +114,11 @@ async def test_kinds_of_box_share_the_places() -> None:
         ]
         # The second process is the next spare decoder.
         await until(lambda: asyncio.sleep(0, len(children()) == 2))
-        # No zygote for documents starts before a place for a document is free.
+        # No zygote for documents starts before a decoder for documents may run.
         assert len(find_zygotes(os.getpid())) == 1
         child.resume()
         assert (await jobs[0]).facts.width == 800
-        with pytest.raises(Undecodable):  # The second job's file is an image, sent as a document.
+        with pytest.raises(Undecodable):  # an image is sent as a document
             await jobs[1]
     assert len(find_zygotes(os.getpid())) == 2
     await decoders.close()
@@ -149,7 +149,7 @@ async def test_one_that_hangs_is_killed_and_its_file_is_not_to_blame() -> None:
 async def test_one_that_dies_without_a_job_costs_no_file_an_attempt(
     pool: Decoders, number: signal.Signals
 ) -> None:
-    # The first round kills the spare decoder, the second round kills the organization's decoder.
+    # The first round kills the spare decoder, the second one the decoder of the organization.
     for _ in range(2):
         found = children()
         for child in found:

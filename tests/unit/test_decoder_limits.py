@@ -1,4 +1,4 @@
-"""A decoder that uses too much memory or time, and the reason that its file then gets."""
+"""A decoder that uses too much memory or time, and the reason code that its file gets."""
 
 import asyncio
 import os
@@ -73,7 +73,8 @@ async def test_row74_one_that_computes_for_too_long_is_ended_by_the_kernel(
     pool = Decoders(1, timeout_s=100)
     await pool.warm_up()
     (child,) = children()
-    # A second decoder reads the header, and ends in the same way.
+    # The worker gives the file to a second decoder to read its header. That decoder ends in the
+    # same way.
     with counted_kill("cpu_time", times=2), pytest.raises(Undecodable, match="too_expensive"):
         await decode(pool, images.photo())
     assert not child.is_running()
@@ -102,12 +103,12 @@ async def test_row76_a_decoder_that_ends_for_want_of_memory_reports_it(
     greedy = "import os; child.make_image = lambda file, job: (b'x' * 800_000_000, os.abort())"
     monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, greedy))
     pool = Decoders(1, timeout_s=20)
-    # A second decoder reads the header, and ends in the same way.
+    # The worker gives the file to a second decoder to read its header. That decoder ends in the
+    # same way.
     with counted_kill("memory", times=2), pytest.raises(Undecodable, match="too_expensive"):
         await decode(pool, images.photo())
     await pool.close()
-    # The lack of memory is also detected if the decoder ended some time before the worker checks
-    # the decoder.
+    # The worker also detects the lack of memory if the decoder ended before the worker looked.
     started = await Decoder.start()
     with opened(images.photo()) as descriptor, pytest.raises(EOFError):
         await started.decode(descriptor, timeout_s=20)
@@ -118,7 +119,7 @@ async def test_row76_a_decoder_that_ends_for_want_of_memory_reports_it(
 
 @LINUX
 async def test_one_that_dies_of_something_else_did_not_run_out_of_memory() -> None:
-    # The system also counts the memory of the process that started the decoder.
+    # The kernel's value for a child also includes the memory of the process that forked it.
     ballast = b"x" * MAX_MEMORY_BYTES
     decoder = await Decoder.start()
     del ballast
@@ -134,7 +135,7 @@ async def test_every_job_gets_its_own_cpu_time(decoder: Decoder) -> None:
     seen: set[str] = set()
     for _ in range(2):
         with opened(images.encode(images.noise(2000, 2000), "PNG")) as descriptor:
-            enough = process.cpu_times().user + 1.5  # limits are whole seconds
+            enough = process.cpu_times().user + 1.5  # the limits are whole seconds
             while process.cpu_times().user < enough:
                 await decoder.decode(descriptor, timeout_s=20)
         soft, hard = (await asyncio.to_thread(limits_of, decoder.pid))["Max cpu time"]

@@ -1,4 +1,4 @@
-"""The isolation of a decoder: inherited resources, limits, and forbidden operations."""
+"""The isolation of a decoder: what it inherits, its limits, and what it cannot do."""
 
 import asyncio
 import os
@@ -30,9 +30,10 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 @pytest.fixture
 def open_to_view(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Start decoders that tests without root can inspect: with the tests' user, and dumpable.
+    """Start decoders that tests can inspect without root: they keep the tests' user and stay
+    dumpable.
 
-    The change has no effect on the resources that decoders inherit.
+    This changes nothing about what decoders inherit.
     """
     change = "from worker.sandbox import privileges; privileges.drop = lambda: None"
     monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, change))
@@ -147,7 +148,7 @@ async def test_a_sealed_one_decodes_further_formats_where_they_are_asked_for(nam
                 await plain.decode(descriptor, timeout_s=20)
             made = await chosen.decode(descriptor, timeout_s=20)
         assert chosen.sealed
-        # The thumbnail of a small lossless image is lossless as well.
+        # The thumbnail of a small lossless image is also lossless.
         kind = "png" if name == "tiff" else "jpg"
         assert (made.facts.width, made.facts.height, made.extension) == (120, 80, kind)
     finally:
@@ -197,7 +198,7 @@ def test_it_is_handed_a_file_that_it_can_only_read() -> None:
 async def test_it_inherits_nothing_but_its_socket() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     secret, other = os.pipe()
-    # The test makes this descriptor inheritable, as a library could do by mistake.
+    # The descriptor is inheritable, as if a library had made it so by mistake.
     os.set_inheritable(secret, True)
     started = await Decoder.start()
     try:

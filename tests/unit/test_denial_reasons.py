@@ -1,4 +1,4 @@
-"""The logged reasons of 401 and 403 answers are a closed set."""
+"""The reasons that the API logs for 401 and 403 answers come from a fixed set."""
 
 import ast
 from collections.abc import Iterator
@@ -11,7 +11,9 @@ API = Path(__file__).parents[2] / "api"
 
 
 def reasons(tree: ast.AST) -> Iterator[str]:
-    """Yield the texts that a module gives as reasons, and what else it builds as a reason."""
+    """Yield the texts that a module gives as reasons, and the source code of reasons that are not
+    texts.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             if node.func.id == "unauthenticated":

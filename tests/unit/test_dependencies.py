@@ -1,4 +1,4 @@
-"""All imported packages are declared, and packages whose private names are used have bounds."""
+"""Each imported package is declared. A package whose private names are used has an upper bound."""
 
 import ast
 import inspect
@@ -79,13 +79,13 @@ PRIVATE_IN_TESTS: dict[str, dict[str, set[str]]] = {
         "prometheus-client": {"_documentation", "_labelnames", "_name", "_upper_bounds"}
     },
 }
-"""The same for the tests."""
+"""The same table for the tests."""
 
 EXPLAINED = PRIVATE | PRIVATE_IN_TESTS
 BOUNDED = sorted({package for by in EXPLAINED.values() for package in by})
 
 STANDARD = {"_exit", "_replace"}
-"""Names of the standard library that are documented although they begin with an underscore."""
+"""Names of the standard library that begin with an underscore but are documented."""
 
 
 def distribution(name: str) -> str:
@@ -94,7 +94,7 @@ def distribution(name: str) -> str:
 
 
 def declared(requirements: list[str]) -> dict[str, str]:
-    """Return the version specifiers of requirements, by distribution."""
+    """Return the version specifier of each requirement, by the name of its distribution."""
     found = {}
     for each in requirements:
         match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?([^;]*)", each)
@@ -108,16 +108,16 @@ EXTRAS = {name: declared(found) for name, found in PROJECT["optional-dependencie
 
 
 def sources(*packages: str) -> Iterator[tuple[str, ast.Module]]:
-    """Parse all files of some packages."""
+    """Parse all Python files of some packages; yield each path and syntax tree."""
     for package in packages:
         for path in sorted((ROOT / package).rglob("*.py")):
             yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text("utf-8"))
 
 
 def imported(tree: ast.AST, *, for_types: bool = False) -> Iterator[tuple[str, bool]]:
-    """Find the top-level packages that a file imports.
+    """Yield the top-level packages that a file imports.
 
-    The flag is True for an import only for types.
+    The flag is True if the import is only for types.
     """
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -151,7 +151,9 @@ def test_everything_that_is_imported_is_declared() -> None:
 
 @pytest.fixture(scope="module")
 def foreign_names() -> dict[str, set[str]]:
-    """Return the private names of foreign base classes, by file that inherits from them."""
+    """Return the private names of other packages' base classes, by the file that inherits from
+    them.
+    """
     found: dict[str, set[str]] = {}
     for package in (api, deploy, shared, worker):
         for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -167,12 +169,14 @@ def foreign_names() -> dict[str, set[str]]:
 
 
 def private_names(base: type) -> set[str]:
-    """Return the private names of a foreign class, and the private attributes that it sets."""
+    """Return the private names of another package's class, and the private attributes
+    that it sets.
+    """
     top = base.__module__.partition(".")[0]
     if top in OURS or top in sys.stdlib_module_names:
         return set()
     names = {name for name in vars(base) if is_private(name)}
-    # Pydantic's own code uses its private names; models of the service use none of these names.
+    # Only Pydantic's own code uses its private names; the service's models do not.
     if top == "pydantic":
         return set()
     try:
@@ -193,7 +197,7 @@ def is_private(name: str) -> bool:
 
 
 def used(tree: ast.Module, inherited: set[str]) -> set[str]:
-    """Find private names that a file uses but does not define."""
+    """Return the private names that a file uses but does not define."""
     own: set[object] = set()
     names: set[object] = set()
     for node in ast.walk(tree):
@@ -216,13 +220,13 @@ def used(tree: ast.Module, inherited: set[str]) -> set[str]:
             paths = (each.value for each in node.args if isinstance(each, ast.Constant))
             names |= {part for path in paths for part in str(path).split(".")}
     names -= own
-    # If a foreign base class has an attribute of the same name, the name counts as foreign.
+    # A name also counts as foreign if a base class from another package has such an attribute.
     names |= own & inherited
     return {each for each in names if isinstance(each, str) and is_private(each)} - STANDARD
 
 
 def defined(tree: ast.Module) -> Iterator[str]:
-    """Find the names of a file's functions, classes, module variables, and attributes."""
+    """Yield the names of a file's functions, classes, module variables and attributes."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
@@ -252,12 +256,12 @@ def test_private_names_of_other_packages_in_tests_are_known() -> None:
     for path, tree in sources("tests"):
         listed = set().union(*PRIVATE_IN_TESTS.get(path, {}).values())
         found = used(tree, inherited=listed)
-        # The service has some of the listed names too; all other names of its own do not count.
+        # Some listed names are also names of the service; its other names do not count.
         assert found - (own - listed) == listed, path
 
 
 def explanations(text: str) -> str:
-    """Return all comments and docstrings of a file's text, each comment's lines joined."""
+    """Return all comments and docstrings of a file; the lines of a comment are joined."""
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     comments = [each.string[1:].strip() for each in tokens if each.type == tokenize.COMMENT]
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

@@ -1,4 +1,4 @@
-"""Every parameter, header field and body of the API's description has an example that fits."""
+"""Each parameter, header field and body in the OpenAPI document has a valid example."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,11 +10,11 @@ from api.openapi import samples, served
 from tests.support.described import compiled, description
 
 OPAQUE = ("schema", "schemas", "example", "examples")
-"""Members whose values are no parts of the description: the names in them are those of data."""
+"""Members whose values are data: names in these values are not parts of the OpenAPI document."""
 
 
 def parts(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the place and value of each parameter, header field and media type."""
+    """Yield the path and the value of each parameter, header field and media type."""
     if isinstance(value, list):
         value = {str(number): each for number, each in enumerate(value)}
     if not isinstance(value, dict):
@@ -32,7 +32,7 @@ def parts(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def faults(value: Any) -> list[str]:
-    """Return the places of a description that have no example."""
+    """Return the paths of the parts that have no example."""
     return [place for place, part in parts(value) if "example" not in part]
 
 

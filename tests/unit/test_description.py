@@ -1,4 +1,4 @@
-"""The API's description is valid OpenAPI 3.1, complete, and agrees with the code."""
+"""The service's OpenAPI document is valid OpenAPI 3.1, complete, and agrees with the code."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_every_route_is_described_and_every_described_operation_is_a_route() -> 
     for route in app.router.routes():
         assert route.resource is not None
         path = route.resource.canonical
-        # HEAD and the slash at the end are described for all paths together.
+        # One text of the document describes HEAD and the slash at the end for all paths.
         if route.method != "HEAD" and not (path.endswith("/") and path != "/"):
             served.add((route.method.lower(), path))
     assert len(served) > 25

@@ -1,4 +1,4 @@
-"""Width and height of images that are not decoded, as their headers state."""
+"""Width and height of images that the worker does not decode, as their headers give them."""
 
 import struct
 
@@ -11,7 +11,7 @@ from tests.data.disguised import photoshop
 from worker.decoding.inside.images import load_codecs
 from worker.sniffing.dimensions import READERS, read_dimensions
 
-load_codecs()  # Pillow needs these codecs to write all kinds of images.
+load_codecs()  # Pillow then can write all kinds of images
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""No text of the project asks a user to install the project by its name.
+"""No text of the project tells a user to install the project by its name.
 
-On the public index, this name could belong to a stranger's package.
+On the public index, this name could belong to another person's package.
 """
 
 import re
@@ -44,7 +44,7 @@ def test_no_line_has_anything_installed_by_its_name() -> None:
 def test_a_missing_decoder_is_reported_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # The import of this package now fails, as if the package were not installed.
+    # Importing this package now fails, as if it were not installed.
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(SettingsError) as caught:
         check_decoders(["heic"])
@@ -64,7 +64,7 @@ def test_a_missing_server_is_reported_without_the_name_of_a_package() -> None:
 def names_no_distribution(message: str) -> bool:
     """Return True if a message contains no name of a distribution.
 
-    Checked are the names of this project and of the packages of its extras.
+    The names are those of this project and of the packages in its extras.
     """
     extras = [each for extra in PROJECT["optional-dependencies"].values() for each in extra]
     names = [re.split(r"[^A-Za-z0-9-]", each)[0] for each in extras]

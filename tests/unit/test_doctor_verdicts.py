@@ -1,6 +1,6 @@
-"""The doctor's verdicts on servers that tests cannot start: too old, replicas, wrong clocks.
+"""The doctor's verdicts on servers that tests cannot start: too old, replicas, with wrong clocks.
 
-The acceptance tests check the doctor's findings on real servers.
+The acceptance tests run the doctor with real servers.
 """
 
 import json
@@ -150,8 +150,8 @@ def test_postgres_15_is_new_enough() -> None:
         pytest.param({"redis_version": "10.1.0"}, "ok", "Redis 10.1.0 at here", id="Redis 10"),
         pytest.param({"redis_version": "6.2.9"}, "failed", "Redis 6.2.9 is too old", id="Redis 6"),
         pytest.param(
-            # Valkey reports two versions: its own version, and the version of Redis with which
-            # Valkey is compatible.
+            # Valkey reports two versions: its own, and that of the Redis with which it is
+            # compatible.
             {"redis_version": "7.2.4", "valkey_version": "8.0.1"},
             "ok",
             "Valkey 8.0.1 at here",
@@ -172,7 +172,7 @@ def test_a_broker_is_judged_by_its_info(info: dict[str, str], status: str, found
     assert found in verdict.found
 
 
-# --- a store with wrong responses --------------------------------------------------------
+# --- a store with wrong answers ----------------------------------------------------------
 
 Handler = Callable[[web.Request], web.StreamResponse]
 Asked = Callable[[Handler], Examination]
@@ -180,7 +180,10 @@ Asked = Callable[[Handler], Examination]
 
 @pytest_asyncio.fixture
 async def examination(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asked]:
-    """Make an examination of a store. The test provides a handler for all requests to the store."""
+    """Return a function that runs the doctor's checks of a store.
+
+    The test's handler answers for the store.
+    """
     answers: list[Handler] = []
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -229,7 +232,7 @@ async def test_the_difference_of_the_stores_clock_is_reported(
     here = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
     class Stopped(datetime):
-        """A clock that stands, so that the time of the request does not matter."""
+        """A clock that never advances, so that the time of the request does not matter."""
 
         @classmethod
         def now(cls, _: tzinfo | None = None) -> Self:

@@ -1,4 +1,6 @@
-"""Values of an attachment's resource: reasons, measures, times, and the addresses of its files."""
+"""Values of an attachment's JSON:API resource: reasons, measured values, times, addresses
+of files.
+"""
 
 from dataclasses import replace
 from datetime import UTC, datetime

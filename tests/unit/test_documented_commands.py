@@ -1,4 +1,4 @@
-"""The page of commands lists each command with all of its options, and no other command."""
+"""The page on commands lists each command with all its options, and no other command."""
 
 import re
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from deploy.cli import app
 PAGE = Path(__file__).parents[2] / "deploy/docs/commands.md"
 
 EVERYWHERE = {"--help", "--data-dir"}
-"""Options that the page explains once for all commands."""
+"""Options that the page explains once, for all commands."""
 
 
 def commands(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, TyperCommand]]:
-    """Yield each visible command with its full name, through all levels of groups."""
+    """Yield each visible command with its full name, at every level of command groups."""
     for name, command in group.commands.items():
         if isinstance(command, TyperGroup):
             yield from commands(command, f"{prefix}{name} ")
@@ -25,7 +25,7 @@ def commands(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, TyperCo
 
 
 def documented() -> dict[str, str]:
-    """Read the first cells of the table, by the command with which each cell begins."""
+    """Return the first cells of the table, by the command with which each cell begins."""
     cells = re.findall(r"^\| (`attachments .*?) \| ", PAGE.read_text(), re.MULTILINE)
     found: dict[str, str] = {}
     for cell in cells:

@@ -1,4 +1,4 @@
-"""The documented contract and limits have the values of the code."""
+"""Numbers in the documented contract and limits are those of the code."""
 
 import re
 from datetime import timedelta
@@ -53,7 +53,7 @@ KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 
 def section(title: str) -> str:
-    """Return the text below a heading of the contract."""
+    """Return the text below a heading of contract.md."""
     return CONTRACT.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
@@ -126,7 +126,9 @@ LIMITED = {
     "wake-ups that wait for the broker": f"{MAX_QUEUED:,} each",
     "wake-ups that wait in a worker": f"{WAITING:,}; {WAITING_EACH:,}",
 }
-"""The first words of a row in the table of limits, and text of that row with the code's numbers."""
+"""The first words of a row in the table of limits, and a text with the code's numbers that this row
+must have.
+"""
 
 
 @pytest.mark.parametrize("row", LIMITED)
@@ -156,8 +158,9 @@ SHARED = {
     "copies by a worker": (f"{copying.COPIES} at a time", f"{copying.COPIES_EACH}"),
     "refusals": (f"{pace.REFUSALS_PER_S:.0f} a second after a burst of {pace.BURST}", ""),
 }
-"""The first words of a row in the table of shares, then its limits for all organizations together
-and for one organization."""
+"""The first words of a row in the table of organizations' shares, then its two limits: for all
+organizations together and for one.
+"""
 
 
 @pytest.mark.parametrize("row", SHARED)

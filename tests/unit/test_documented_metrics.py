@@ -1,4 +1,4 @@
-"""The documented metrics are those of the code, and each process has few series."""
+"""The documented metrics are those of the code, and a process has few series."""
 
 import pkgutil
 import re
@@ -29,7 +29,7 @@ from tests.support.metric_values import MOST_SERIES
 TYPES = {Counter: "counter", Gauge: "gauge", Histogram: "histogram"}
 
 OTHERS = 40
-"""The number of series that prometheus-client adds about Python and the process."""
+"""The number of series that prometheus-client itself adds about Python and the process."""
 
 PAIRS = {
     (label, each.method)
@@ -38,16 +38,16 @@ PAIRS = {
 }
 DIALECT, EFFECT = (("attachments_events_total", label) for label in ("dialect", "effect"))
 SERIES = {
-    # Only messages of SNS are refused.
+    # Messages of SNS are the only events with the effect `refused`.
     "attachments_events_total": len(VALUES[DIALECT]) * (len(VALUES[EFFECT]) - 1) + 1,
     "attachments_request_seconds": len(PAIRS) + 1,
     "attachments_requests_total": sum(len(statuses_of(each)) for each in {*ROUTES, "none"}),
 }
-"""The number of series of metrics with labels whose values do not all come together."""
+"""The number of series of metrics whose labels do not occur in all combinations."""
 
 
 def metrics() -> Iterator[MetricWrapperBase]:
-    """Find the metrics that modules of the service create."""
+    """Yield the metrics that the service's modules create."""
     seen = set()
     for package in (api, shared, worker):
         for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -88,7 +88,7 @@ def test_names_follow_the_conventions() -> None:
 
 def test_expressions_name_metrics_that_exist() -> None:
     named = set(re.findall(r"`?\b(attachments_\w+?)(?:_bucket|_sum|_count)?\b", PAGE.read_text()))
-    # `attachments_backlog` is the name of a view of the database, so it is left out.
+    # `attachments_backlog` is not a metric but a view of the database.
     assert named - set(MADE) <= {"attachments_backlog"}
 
 

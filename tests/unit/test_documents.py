@@ -1,4 +1,4 @@
-"""The resource object of an attachment: its form, its relationships and its fieldsets."""
+"""The JSON:API resource of an attachment: its form, its relationships and its fieldsets."""
 
 import json
 from dataclasses import replace

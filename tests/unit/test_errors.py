@@ -1,4 +1,4 @@
-"""The class tree in the docstring of shared.errors has every error class at its right place."""
+"""The class tree in the docstring of shared.errors shows every error class below its base class."""
 
 import inspect
 import pkgutil
@@ -17,7 +17,7 @@ from shared import errors
 from shared.errors import AttachmentsError
 
 NO_FAILURES = {"api.problems.Problem"}
-"""Exceptions that are responses to clients, not failures."""
+"""Exceptions that become answers to clients; they are not failures."""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_the_drawing_shows_every_class_under_its_parent(
     shown = dict(drawn())
     assert shown.pop("AttachmentsError") is None
     assert shown == real
-    assert len(list(drawn())) == len(real) + 1  # The tree shows no class twice.
+    assert len(list(drawn())) == len(real) + 1  # the tree shows no class twice
 
 
 def test_no_public_exception_is_outside_the_tree(classes: list[type[BaseException]]) -> None:

@@ -1,4 +1,6 @@
-"""The facts of a file have the same names in the decoder's response and in the database row."""
+"""The facts of a file have the same names in the decoder's answer and in the row of
+`attachments`.
+"""
 
 from dataclasses import asdict
 
@@ -17,7 +19,7 @@ SOME = Facts(
     checksum_sha256="ab",
     carries_more=True,
 )
-"""Facts whose values all differ from the defaults, which mean that a fact is unknown."""
+"""Facts that all differ from their default values; a default means that the fact is unknown."""
 
 
 def test_each_fact_is_a_column_of_the_row() -> None:

@@ -1,4 +1,4 @@
-"""Queries of file addresses, in the usual form and in the forms that HTTP libraries write."""
+"""The queries of file addresses, in the usual form and as HTTP libraries rewrite them."""
 
 import pytest
 from hypothesis import given, settings

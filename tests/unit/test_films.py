@@ -1,4 +1,4 @@
-"""Films and other files of ISO boxes with wrong lengths, tracks or brands, and Matroska files."""
+"""Films and other ISO media files with wrong lengths, tracks or brands, and Matroska files."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""A process removes the environment variables of libraries, so that no library reads them."""
+"""A process removes environment variables that libraries would read."""
 
 import os
 import subprocess
@@ -93,7 +93,7 @@ def test_a_link_to_a_service_of_kubernetes_is_no_port_of_ours() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["api", "worker", "deploy.cli"])
 def test_a_process_forgets_before_libraries_are_imported(module: str) -> None:
-    # The program prints the variables that still exist when one of these libraries is imported.
+    # The program prints which of the variables still exist when one of these libraries is imported.
     watch = """
 import os, runpy, sys
 class Watch:
@@ -114,7 +114,8 @@ runpy.run_module(MODULE, run_name="__main__")
     )
     assert "is not set" in ended.stderr, ended.stderr
     found = ended.stdout.splitlines()
-    # The other processes import the libraries later, after the settings are known.
+    # The API must have imported one of them. Other processes import them later, when the settings
+    # are known.
     assert found or module != "api"
     assert [line for line in found if not line.endswith("[]")] == []
 
@@ -148,7 +149,7 @@ def test_celery_ignores_its_own_variables_and_uses_our_broker(
 def test_the_health_check_of_the_image_reads_variables_as_the_api_does(
     environment: dict[str, str], port: str
 ) -> None:
-    # No process listens at this address of the loopback interface.
+    # No process listens at this loopback address.
     given = {"PATH": os.environ["PATH"], "ATTACHMENTS_API_HOST": "127.9.8.7", **environment}
     asked = subprocess.run(
         [sys.executable, "-m", "deploy.health"],

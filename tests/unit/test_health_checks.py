@@ -1,4 +1,4 @@
-"""The health checks of compose and of the image: what they ask, and how soon they fail."""
+"""The health checks of compose and of the image: what they request, and how soon they fail."""
 
 import json
 import re
@@ -15,13 +15,13 @@ from deploy import health
 
 ROOT = Path(__file__).parents[2]
 NOTICED_S = 30
-"""Seconds in which a process that is stopped must be unhealthy."""
+"""The time in seconds within which a stopped process must be reported as unhealthy."""
 
 ASKED: list[str] = []
 
 
 def of_compose(name: str) -> dict[str, Any]:
-    """Return the command and the seconds of a service's health check in compose."""
+    """Return the command and the times of a service's health check in compose.yaml."""
     services = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
     check = services[name]["healthcheck"]
     kind, *command = check["test"]
@@ -31,7 +31,7 @@ def of_compose(name: str) -> dict[str, Any]:
 
 
 def of_image() -> dict[str, Any]:
-    """Return the command and the seconds of the health check in the Dockerfile."""
+    """Return the command and the times of the health check in the Dockerfile."""
     text = (ROOT / "deploy/Dockerfile").read_text().replace("\\\n", "")
     options, command = re.findall(r"^HEALTHCHECK (.*?) +CMD (\[.*\])$", text, re.MULTILINE)[0]
     given = dict(re.findall(r"--(interval|timeout|retries)=(\d+)s?\b", options))
@@ -39,7 +39,7 @@ def of_image() -> dict[str, Any]:
 
 
 def of_kubernetes() -> dict[str, Any]:
-    """Return the seconds of the probes that the page on containers recommends."""
+    """Return the times of the probes that containers.md recommends for Kubernetes."""
     text = (ROOT / "deploy/docs/containers.md").read_text()
     given = dict(re.findall(r"`(periodSeconds|timeoutSeconds|failureThreshold): (\d+)`", text))
     return {
@@ -59,18 +59,18 @@ CHECKS = {
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_process_that_is_stopped_is_unhealthy_in_time(name: str) -> None:
     check = CHECKS[name]
-    # The process stops just after a check that succeeded. Each further check begins an interval
-    # after the end of the one before it.
+    # In the worst case the process stops just after a successful check. Each next check begins one
+    # interval after the last one ended.
     assert check["retries"] * (check["interval"] + check["timeout"]) <= NOTICED_S
-    # The check itself reports that no answer came, before it is killed.
+    # The check itself reports the missing answer before its own timeout ends it.
     assert check["timeout"] > health.TIMEOUT_S
 
 
 class Unready(BaseHTTPRequestHandler):
-    """A process that is alive and not ready."""
+    """A process that is alive but not ready."""
 
     def do_GET(self) -> None:
-        """Record the path and send the status."""
+        """Record the path, and answer 503 if readiness is requested."""
         ASKED.append(self.path)
         self.send_response(503 if self.path.endswith("ready") else 200)
         self.end_headers()
@@ -81,7 +81,7 @@ class Unready(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def port() -> Iterator[str]:
-    """Run the process on a free port; return the port."""
+    """Run the process's HTTP server on a free port, and yield the port."""
     server = HTTPServer(("127.0.0.1", 0), Unready)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -101,7 +101,7 @@ def test_a_check_asks_its_process_at_the_metrics_address(
     monkeypatch.setattr("sys.argv", command[2:])
     monkeypatch.setenv("ATTACHMENTS_METRICS_PORT", port)
     if name == "api":
-        # `docker compose up --wait` ends when the API can serve clients.
+        # `docker compose up --wait` must wait until the API can serve clients.
         with pytest.raises(SystemExit, match=r"^attachments health: answered 503$"):
             health.main()
         assert ASKED == ["/health/ready"]

@@ -1,4 +1,6 @@
-"""The health check: the address that it requests, and its result for each response."""
+"""The command `attachments health`: the address that it requests, and its result for each
+answer.
+"""
 
 import json
 import os
@@ -21,7 +23,7 @@ class Answer(BaseHTTPRequestHandler):
     """An HTTP handler that answers the readiness request with 503 and other requests with 200."""
 
     def do_GET(self) -> None:
-        """Record the path and send the status."""
+        """Record the path, and answer 503 if readiness is requested."""
         ASKED.append(self.path)
         self.send_response(503 if self.path.endswith("ready") else 200)
         self.end_headers()
@@ -32,7 +34,7 @@ class Answer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def port() -> Iterator[str]:
-    """Run an HTTP server on a free port; return the port."""
+    """Run an HTTP server on a free port, and yield the port."""
     server = HTTPServer(("127.0.0.1", 0), Answer)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -45,14 +47,14 @@ def port() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the settings of addresses from the environment."""
+    """Remove the settings of addresses and ports from the environment."""
     for name in ("API_HOST", "API_PORT", "METRICS_HOST", "METRICS_PORT"):
         monkeypatch.delenv(f"ATTACHMENTS_{name}", raising=False)
 
 
 @pytest.mark.slow
 def test_a_fault_is_an_object_if_the_log_is_json() -> None:
-    # No process listens at this address of the loopback interface.
+    # No process listens at this loopback address.
     asked = subprocess.run(
         [sys.executable, "-m", "deploy.health"],
         env={

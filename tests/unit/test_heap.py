@@ -1,4 +1,4 @@
-"""The memory allocator of decoders keeps freed memory instead of returning it to the system."""
+"""The decoders' memory allocator keeps freed memory instead of returning it to the kernel."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A decoder that writes, computes or ends while it has no job is ended."""
+"""The worker ends a decoder that writes, computes or ends while it has no job."""
 
 import asyncio
 import os
@@ -103,7 +103,7 @@ async def test_one_that_writes_without_a_job_is_killed(
 async def test_output_without_a_job_is_never_the_next_answer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Check also the case that the job is sent just before the unexpected bytes arrive."""
+    """The job may also be sent just before the unexpected bytes arrive."""
     monkeypatch.setattr(sys, "executable", str(python_with_changed_zygote(tmp_path, WRITES)))
     async with running() as decoders:
         for _ in range(20):
@@ -140,7 +140,7 @@ async def test_no_job_is_sent_to_one_that_did_something_without_one(answer: byte
 
 
 def large_image(kind: str) -> bytes:
-    """Make an image of 49 megapixels of noise."""
+    """Make a noise image of 49 megapixels."""
     tile, image = images.noise(1000, 1000), Image.new("RGB", (7000, 7000))
     for place in range(49):
         image.paste(tile, (place % 7 * 1000, place // 7 * 1000))
@@ -162,7 +162,7 @@ def busy_machine() -> Iterator[None]:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 async def test_an_honest_decoder_is_never_taken_for_one_that_computes(kind: str) -> None:
-    """Check that a decoder finishes all its work, such as freeing memory, before it responds."""
+    """A decoder finishes all its work, such as freeing memory, before it answers."""
     large = await asyncio.to_thread(large_image, kind)
     broken = large[: len(large) // 2]
     files = [large, SMALL, broken, SMALL, b"no image", *[SMALL] * 40]
@@ -172,7 +172,7 @@ async def test_an_honest_decoder_is_never_taken_for_one_that_computes(kind: str)
                 for content in files:
                     with suppress(Undecodable):
                         await decode_for(decoders, 1, content)
-                    # During this pause, the decoder would do any work that remains.
+                    # In this pause, a decoder would do any work that is left.
                     await asyncio.sleep(0.005)
                     for pool in decoders._pools.values():
                         pool.tend()

@@ -1,4 +1,4 @@
-"""A sniffing process that writes, computes or ends without a request is ended."""
+"""The worker ends a sniffing process that writes, computes or ends while it has no request."""
 
 import asyncio
 import os
@@ -44,9 +44,9 @@ FAULTS = {
 
 
 def changed_child(folder: Path, what: str) -> str:
-    """Write a Python executable with a changed fork server.
+    """Write a program that replaces Python and runs a changed fork server.
 
-    `what` is code that each child of the fork server runs after each response.
+    `what` is code that each child of the fork server runs after each answer.
     """
     code, python = folder / "child.py", folder / "python"
     code.write_text(MISBEHAVES.format(what=what))
@@ -81,7 +81,7 @@ async def test_one_that_does_something_without_a_question_is_ended(
 async def test_the_next_file_has_a_fresh_one_and_its_own_answer(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Check also the case that no check of idle processes ran between two files."""
+    """This holds even if no check of idle processes ran between two files."""
     monkeypatch.setattr(sys, "executable", changed_child(tmp_path, what))
     started, pids = Sniffers(timeout_s=20), set()
     for _ in range(3):
@@ -100,7 +100,7 @@ async def test_the_next_file_has_a_fresh_one_and_its_own_answer(
 async def test_output_without_a_question_is_never_the_next_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Check also the case that the request is sent just before the unexpected bytes arrive."""
+    """The request may also be sent just before the unexpected bytes arrive."""
     monkeypatch.setattr(sys, "executable", changed_child(tmp_path, WRITES))
     started = Sniffers(timeout_s=20)
     for _ in range(20):
@@ -140,7 +140,7 @@ async def test_an_honest_one_is_kept(sniffers: Sniffers) -> None:
     with structlog.testing.capture_logs() as logged:
         for content in contents * 3:
             await identify(sniffers, content)
-            # During this pause, the process would do any work that remains.
+            # In this pause, the process would do any work that is left.
             await asyncio.sleep(0.002)
     assert logged == []
     assert len(sniffing_children()) == 1

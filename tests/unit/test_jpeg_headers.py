@@ -1,4 +1,4 @@
-"""Headers of JPEGs: scans, segments, unknown bytes, and kinds that are not decoded."""
+"""Headers of JPEG files: scans, segments, unknown bytes, and kinds that are not decoded."""
 
 from contextlib import nullcontext
 
@@ -37,7 +37,7 @@ def test_row74_scan_markers_at_impossible_places_do_not_count() -> None:
     film = make_and_open(content + looks_like)[0]
     assert film.body == make_and_open(content)[0].body
     assert make_and_open(with_segments(content, segment(0xED, looks_like)))[0].body == film.body
-    at = content.rindex(b"\xff\xc4")  # This position is between two scans.
+    at = content.rindex(b"\xff\xc4")  # a position between two scans
     between = content[:at] + segment(0xED, looks_like) + content[at:]
     assert make_and_open(between)[0].body == film.body
 

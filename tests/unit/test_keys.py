@@ -1,4 +1,4 @@
-"""Keys: the rules for safe file names, and the conversion from ids to keys and back."""
+"""Keys of objects: the rules for safe file names, and the conversion from ids to keys and back."""
 
 import re
 import unicodedata
@@ -59,8 +59,8 @@ def test_a_file_name_is_made_safe(name: str, file_name: str) -> None:
 
 
 @given(name=st.text(max_size=255))
-@example("\ufe52\ufe52")  # The compatibility form of this character has dots.
-@example("\u2100")  # The compatibility form of this character has a slash between letters.
+@example("\ufe52\ufe52")  # its compatibility form has dots
+@example("\u2100")  # its compatibility form has a slash
 @example("a." + "é" * 20)
 def test_a_file_name_holds_all_its_promises(name: str) -> None:
     file_name = keys.safe_file_name(name)
@@ -87,8 +87,8 @@ def test_making_safe_twice_is_making_safe_once(name: str) -> None:
 @example("日本", "jpg")
 @example("x" * 250, "jpeg")
 def test_the_extension_is_kept_after_every_stem(stem: str, extension: str) -> None:
-    # A name such as `.jpg` has only dots and an extension. Then the safe file name is the
-    # extension.
+    # The name may have only dots before the extension. Then the safe file name is the extension
+    # alone.
     file_name = keys.safe_file_name(f"{stem}.{extension}")
 
     assert file_name == extension or file_name.endswith(f".{extension}")

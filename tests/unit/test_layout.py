@@ -1,4 +1,4 @@
-"""The layout of the code: file names, file lengths, and the `__init__.py` files of packages."""
+"""The layout of the code: names and lengths of files, and the `__init__.py` files of packages."""
 
 import ast
 import re
@@ -13,26 +13,26 @@ PAGE = ROOT / "deploy/docs/architecture.md"
 
 MAX_LINES = 300
 LONG = {
-    # The list of changes grows with each release.
+    # The changelog grows with each release.
     "CHANGELOG.md",
-    # The file keeps all its SQL statements together, so that a reader can compare them.
+    # All SQL statements of an attachment's life are in one file, so that a reader can compare them.
     "shared/lifecycle.py",
-    # Pages import one module without a build step; a quarter of its lines are types.
+    # Web pages import one file without a build step. A quarter of its lines are types.
     "api/browser/attachments.js",
 }
 """Files that may be longer than the limit."""
 
 SHORT = {
-    # The loop only opens, runs and stops the parts; their work belongs in modules of their own.
+    # This file only opens, runs and stops the worker's parts. Their code belongs in other modules.
     "worker/runtime.py": 200,
 }
-"""Files that must have fewer lines than this."""
+"""Files that must have fewer lines than the given number."""
 
 FACES = {"shared/notifications/__init__.py"}
-"""Files `__init__.py` that may import or assign names; the others have only a docstring."""
+"""`__init__.py` files that may import or assign names. All others have only a docstring."""
 
 GIVEN = {"__init__.py", "__main__.py", "conftest.py"}
-"""Names to which Python and pytest give a meaning."""
+"""File names that have a meaning for Python or pytest."""
 
 
 def files() -> list[Path]:
@@ -62,7 +62,7 @@ def test_the_map_names_every_module_and_nothing_that_is_not_there() -> None:
     folders = "|".join(PACKAGES)
     listed = set(re.findall(rf"`((?:{folders})/[^` ]+)`", section))
     assert [each for each in listed if not any(ROOT.glob(each))] == []
-    # A family has a prefix or a suffix: the pattern of a whole package would name every module.
+    # A pattern must have a prefix or a suffix: one for a whole package would match every module.
     assert not [each for each in listed if re.fullmatch(rf"(?:{folders})/\*(\.py)?", each)]
     named = {path.relative_to(ROOT) for each in listed for path in ROOT.glob(each)}
     modules = {path for path in files() if path.name != "__init__.py"}
@@ -128,8 +128,8 @@ def test_only_shared_names_tables() -> None:
 
 
 def test_no_module_imports_itself_through_others() -> None:
-    # Imports inside functions and under TYPE_CHECKING count as well.
+    # Imports inside functions and under TYPE_CHECKING also count.
     graph = grimp.build_graph(*PACKAGES, cache_dir=None)
     imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
     assert sum(map(len, imports.values())) > 500
-    TopologicalSorter(imports).prepare()  # raises CycleError, whose message lists the cycle
+    TopologicalSorter(imports).prepare()  # a CycleError lists the cycle

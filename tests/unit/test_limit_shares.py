@@ -1,4 +1,4 @@
-"""Tests of the task that shares the rate limit, without a broker."""
+"""The task that divides an organization's rate limit among API processes, without a broker."""
 
 import asyncio
 from typing import Any

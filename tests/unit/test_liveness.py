@@ -8,7 +8,7 @@ from shared.liveness import NOT_YET, Beat, Health, Readiness
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that a test sets by hand, in seconds. It replaces the monotonic clock."""
+    """Replace the monotonic clock with a list whose only item is the time in seconds."""
     now = [1000.0]
     monkeypatch.setattr("shared.liveness.time.monotonic", lambda: now[0])
     return now
@@ -53,7 +53,7 @@ async def test_only_a_part_that_is_needed_makes_a_process_unready(clock: list[fl
     health.need("database", database)
     health.use("broker", broker)
     assert await health.ask() == ready(database="ok", broker="ok")
-    # The second response reuses the first result, so the database is asked only once.
+    # The second call reuses the first result, so the database is asked only once.
     assert await health.ask() == ready(database="ok", broker="ok")
     assert asked == ["database"]
     faults["broker"] = "away"

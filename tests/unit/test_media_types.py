@@ -1,4 +1,4 @@
-"""Media types in Content-Type and Accept are checked by JSON:API's rules."""
+"""The media types in Content-Type and Accept are checked by the rules of JSON:API."""
 
 import pytest
 

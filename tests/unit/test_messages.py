@@ -1,4 +1,4 @@
-"""Messages of the broker are read as wake-ups, or are reported as foreign messages."""
+"""Messages at the broker are read as wake-ups, or reported as foreign messages."""
 
 from typing import Any
 

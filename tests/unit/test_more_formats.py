@@ -1,4 +1,6 @@
-"""TIFF, AVIF and HEIF are decoded only if a setting enables them, upright and with alpha."""
+"""TIFF, AVIF and HEIF images are decoded only if a setting enables them; thumbnails are upright and
+keep alpha.
+"""
 
 import struct
 import subprocess
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("kind", MORE_FORMATS)
 def test_more_formats_are_upright_too(kind: str, orientation: int) -> None:
     content = images.oriented(orientation, kind, width=600, height=400)
-    if kind != "TIFF":  # AVIF and HEIF store the orientation in their boxes `irot` and `imir`.
+    if kind != "TIFF":  # AVIF and HEIF use the boxes `irot` and `imir`
         boxes = {1: (), 3: (b"irot",), 6: (b"irot",), 8: (b"irot",), 5: (b"irot", b"imir")}
         assert all(box in content for box in boxes.get(orientation, (b"imir",)))
     made, image = make_and_open(content)
@@ -97,7 +99,7 @@ def test_tiff_is_read_as_scanners_write_it(compression: str | None) -> None:
 def test_tiff_of_a_rare_compression_is_unsupported(compression: str) -> None:
     content = images.encode(images.quadrants(), "TIFF", compression="tiff_lzw")
     code = {"lzma": 34925, "zstd": 50000}[compression]
-    # The entry has the tag of the compression (259), the type short (3), the count 1, and the
+    # The directory entry has the compression tag (259), the type short (3), the count 1, and the
     # value.
     lzw, other = (struct.pack("<HHIH", 259, 3, 1, value) for value in (5, code))
     assert lzw in content

@@ -1,4 +1,4 @@
-"""Origins of pages: how the setting spells them, and which header `Origin` they allow."""
+"""Origins of web pages: how the setting spells them, and which `Origin` headers they allow."""
 
 import pytest
 

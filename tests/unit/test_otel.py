@@ -1,4 +1,4 @@
-"""Spans have the right parents, and hold no message of an exception."""
+"""Spans of traces have the right parents, and contain no message of an exception."""
 
 import asyncio
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 class Recorded:
-    """A recorder that is switched on, and the spans that have ended."""
+    """A recorder of spans that is switched on, and the spans that have ended."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -25,19 +25,19 @@ class Recorded:
         self.recorder = OtelRecorder(provider.get_tracer("test"))
 
     def named(self, name: str) -> ReadableSpan:
-        """Return the one ended span of a name."""
+        """Return the only ended span with this name."""
         (found,) = [each for each in self.ended if each.name == name]
         return found
 
     @property
     def ended(self) -> tuple[ReadableSpan, ...]:
-        """The ended spans."""
+        """Return the spans that have ended."""
         return self._exporter.get_finished_spans()
 
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
-    """Traces that are switched on; their spans are kept in memory."""
+    """Switch traces on, and keep their spans in memory."""
     made = Recorded()
     monkeypatch.setattr(traces, "recorder", made.recorder)
     yield made
@@ -45,7 +45,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
 
 
 def statement_of_a_module() -> None:
-    """Take the place of a function that executes SQL."""
+    """Do nothing; the test names the span after this function, as after one that executes SQL."""
 
 
 def parent_of(span: ReadableSpan) -> str:

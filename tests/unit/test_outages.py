@@ -20,13 +20,13 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Clock:
-    """A clock at 1000 seconds, which a test can set."""
+    """Return a clock that starts at 1000 s and that a test can set."""
     return Clock()
 
 
 @pytest.fixture
 def outage(clock: Clock) -> Outage:
-    """The outage log of a part that is available."""
+    """Return the log of outages of a part that is available now."""
     return Outage("part is unavailable", "part is back", clock=clock)
 
 
@@ -37,7 +37,7 @@ def events(lines: list[Any]) -> list[str]:
 def test_thousands_of_faults_are_a_line_a_minute_with_a_count(outage: Outage, clock: Clock) -> None:
     with capture_logs() as lines:
         for number in range(1, 3001):
-            clock.now = 1000 + number * 0.06  # The 3000 faults take three minutes.
+            clock.now = 1000 + number * 0.06  # 3000 faults within three minutes
             outage.fault(f"cause {number}")
         outage.success()
         clock.now += 3
@@ -86,7 +86,7 @@ def test_a_part_that_comes_and_goes_fills_no_log(outage: Outage, clock: Clock) -
             outage.success()
             clock.now += 3
             outage.tick()
-    # The quiet time is doubled until it is longer than the three seconds.
+    # The required quiet time doubles until it is longer than the pause of three seconds.
     assert events(lines)[:3] == ["part is unavailable", "part is back", "part is unavailable"]
     assert set(events(lines)[3:]) == {"part is unavailable"}
     assert len(lines) <= 3 + 3000 / LINE_EVERY_S

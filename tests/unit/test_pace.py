@@ -1,4 +1,5 @@
-"""The rate limit for refused requests: a burst is answered immediately, then one after another.
+"""The rate limit for requests that the API refuses: a burst is answered immediately, later ones
+after a wait.
 
 No refused request waits for long.
 """

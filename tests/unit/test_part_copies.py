@@ -1,4 +1,4 @@
-"""A large object is split into parts that S3 accepts."""
+"""The service copies a large object in parts whose sizes S3 accepts."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shared.part_copies import IN_ONE_BYTES, MAX_PARTS, PART_BYTES, plan
 
 GIB = 1024**3
-MAX_PART_BYTES = 5 * GIB  # S3 accepts parts from 5 MiB to 5 GiB; only the last part may be smaller.
+MAX_PART_BYTES = 5 * GIB  # S3's limits are 5 MiB (except the last part) and 5 GiB
 MIN_PART_BYTES = 5 * 1024**2
 
 
@@ -21,7 +21,7 @@ MIN_PART_BYTES = 5 * 1024**2
         (5 * GIB + 1, 21, 1),
         (5_000_000_000, 19, 5_000_000_000 - 18 * PART_BYTES),
         (PART_BYTES * MAX_PARTS, MAX_PARTS, PART_BYTES),
-        # For this size, the parts become larger, because their number is at its maximum.
+        # For this size, the number of parts is at its maximum, so the parts are larger.
         (5 * 1024 * GIB, MAX_PARTS, None),
     ],
 )

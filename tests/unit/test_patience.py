@@ -1,4 +1,4 @@
-"""A worker whose store fails: longer pauses, gates that stop calls, and few log lines."""
+"""A worker whose store fails makes longer pauses, stops calls to the store, and logs few lines."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def test_pauses_double_up_to_the_longest_for_every_attempt() -> None:
 
 
 def fail(gate: Gate, error: StoreError) -> None:
-    """Make a call within the gate that fails with this error."""
+    """Make a call through the gate that fails with this error."""
     with pytest.raises(type(error)), gate.watch():
         raise error
 
@@ -45,7 +45,7 @@ def test_a_gate_closes_after_failures_in_a_row_and_lets_one_trial_through(
     assert gate.closed() is error
     clock.now += TRIAL_EVERY_S
     assert gate.closed() is None
-    assert gate.closed() is not None  # The gate allows only one trial call.
+    assert gate.closed() is not None  # the gate allows only one trial call
     fail(gate, error)
     assert gate.closed() is not None
     clock.now += TRIAL_EVERY_S
@@ -73,7 +73,7 @@ def test_a_fault_that_is_not_the_stores_leaves_a_gate_as_it_is() -> None:
 
 
 class Lines:
-    """A throttle with its clock, and a list of the log lines that the throttle writes."""
+    """A throttle with a clock, and the log lines that the throttle writes."""
 
     def __init__(self) -> None:
         self.clock = Clock()

@@ -19,7 +19,7 @@ WHITE, PINK = (255, 255, 255, 255), (255, 128, 128, 255)
 
 
 def make(content: bytes) -> tuple[Thumbnail, Image.Image]:
-    """Make a thumbnail of a PDF; return the thumbnail and its opened image."""
+    """Make a thumbnail of a PDF, and return it with its opened image."""
     made = pdf.make_thumbnail(io.BytesIO(content))
     image = Image.open(io.BytesIO(made.body))
     image.load()
@@ -72,7 +72,7 @@ def test_it_is_turned_by_the_pages_rotation(turn: int, places: tuple[int, ...]) 
         ("0 0 7.2 7.2", (32, 32)),
         ("-595 -842 0 0", (226, 320)),
         ("595 842 0 0", (226, 320)),
-        # An empty media box counts as a missing one, so the page has the size Letter.
+        # An empty media box counts as missing, so the page has the size of US Letter.
         ("0 0 0 0", (247, 320)),
         ("0 0 1e999 842", None),
         ("", None),
@@ -100,7 +100,7 @@ def test_text_is_legible_in_its_colour() -> None:
     lines = image.convert("RGB").crop((25, 20, 150, 285))
     assert min(lines.convert("L").tobytes()) < 90
     assert max(red - green for red, green, _ in struct.iter_unpack("3B", lines.tobytes())) > 100
-    # The lines of text are separate: a dark row of pixels is between two lighter rows.
+    # The lines of text stay separate: each dark row of pixels is between two lighter rows.
     means = [sum(lines.convert("L").crop((0, y, 125, y + 1)).tobytes()) / 125 for y in range(265)]
     turns = sum(
         one > other < another

@@ -1,4 +1,6 @@
-"""Text is escaped so that it cannot control a terminal; JSON keeps the same text."""
+"""Text is escaped in terminal output, so that it cannot control the terminal. JSON keeps
+the text.
+"""
 
 import io
 import json
@@ -22,7 +24,7 @@ from shared import log
 from shared.plain import escape, escape_lines
 from tests.support.hostile import FORBIDDEN, HOSTILE, raw
 
-# A fixture replaces this function for all tests, so the module keeps the original function.
+# A fixture replaces this function in all tests, so this module keeps the original function.
 configure_logging = log.configure_logging
 
 

@@ -1,4 +1,4 @@
-"""The end of an image file is found; data after the end and a missing end are detected."""
+"""The worker finds the end of an image file, and detects a missing end and data after the end."""
 
 import io
 
@@ -43,8 +43,8 @@ def test_bytes_after_the_end_count_as_more(kind: str, tail: bytes) -> None:
 def test_wherever_it_is_cut_it_is_cut_off(kind: str) -> None:
     body = animation(kind)
     kept = list(range(12, len(body)))
-    # A GIF without its last byte counts as complete, and so does a GIF that ends between two
-    # blocks. So these lengths are omitted.
+    # A GIF without its last byte counts as complete, as does a GIF that ends between two blocks. So
+    # the test omits these lengths.
     if kind == "GIF":
         starts = [at for at, byte in enumerate(body) if byte in b"!,;" and at]
         kept = [size for size in kept if size not in starts]

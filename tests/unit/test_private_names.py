@@ -1,4 +1,4 @@
-"""Each private name that a test uses has its reason in a table."""
+"""Each private name that a test uses is in a table with the reason."""
 
 import ast
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OF_NAMED_TUPLES = {"_replace"}
-"""Names that are public although they begin with an underscore (see `collections.namedtuple`)."""
+"""Public names that begin with an underscore (see `collections.namedtuple`)."""
 
 PRIVATE = {
     "_SSL_CONTEXT_VERIFIED": "aiohttp makes it when it is imported, and has no way to replace it",
@@ -45,11 +45,11 @@ PRIVATE = {
     "_warned": "what is logged once a process is logged anew",
     "_zygote": "the process that forks, which is waited for",
 }
-"""The private names that tests use, with the reason for each name."""
+"""The private names that tests use, each with its reason."""
 
 
 def private_names(tree: ast.AST) -> Iterator[str]:
-    """Find the private names that a module uses of other objects or imports."""
+    """Yield the private names of other objects and modules that a module uses."""
     for node in ast.walk(tree):
         match node:
             case ast.Attribute(value=ast.Name(id="self" | "cls")):

@@ -1,4 +1,4 @@
-"""The default number of decoders depends on processor affinity and cgroup quotas, within bounds."""
+"""The default number of decoders follows processor affinity and cgroup quotas, within limits."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ V1_OPTIONS = "rw,cpu,cpuacct"
 def system(
     root: Path, *, own: str, kind: str, mount_root: str, point: str, files: dict[str, str]
 ) -> Path:
-    """Write a copy of the files in which Linux describes cgroups; return their root folder."""
+    """Write files as Linux's /proc and /sys describe cgroups, and return their root folder."""
     options = "rw" if kind == "cgroup2" else V1_OPTIONS
     proc = root / "proc/self"
     proc.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Files for tools and for new developers agree with the project."""
+"""Files that configure tools or guide new developers agree with the project."""
 
 import re
 import shlex
@@ -15,7 +15,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def target(name: str) -> list[str]:
-    """Return the commands of a Makefile target, with the values of its variables."""
+    """Return the commands of a Makefile target, with the Makefile's variables replaced by their
+    values.
+    """
     makefile = (ROOT / "Makefile").read_text()
     values = dict(re.findall(r"^([A-Z]+) := (.*)$", makefile, re.MULTILINE))
     (lines,) = re.findall(rf"^{name}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Query strings that the contract lists are parsed, and links contain the same parameters."""
+"""The API parses the query parameters of the contract, and links repeat the same parameters."""
 
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -141,7 +141,8 @@ DEFAULT = {
             "filter[page_id][not_eq][]=1&filter[page_id][not_eq][7]=2",
             {"filters": (OfAttachable(attachable_type="page", ids=(1, 2), negated=True),)},
         ),
-        # If a parameter is repeated, the last value counts. Each value of an array counts once.
+        # If a parameter is repeated, the last value counts. A value repeated in an array counts
+        # once.
         ("page[size]=5&page[size]=6", {"size": 6}),
         ("page[number]=x&page[number]=3", {"number": 3}),
         (f"page[after]=x&page[after]={cursor_of(5)}", {"cursor": True, "after": 5}),
@@ -164,7 +165,7 @@ DEFAULT = {
             for one, two in [("[]", "[]"), ("[0]", "[1]")]
         ],
         ("fields[people][]=name", {}),
-        # The cursor pagination profile reads a size as decimal digits.
+        # JSON:API's cursor pagination profile reads a page size as decimal digits.
         ("page[after]=&page[size]=05", {"cursor": True, "size": 5}),
         (
             "filter[task_id][]=1&filter[task_id][]=2&filter[task_id][]=1",

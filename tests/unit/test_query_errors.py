@@ -1,4 +1,6 @@
-"""Query strings that the contract does not list are refused; the error names the parameter."""
+"""The API refuses query parameters that the contract does not list; the error names the
+parameter.
+"""
 
 from urllib.parse import quote
 

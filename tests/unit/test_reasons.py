@@ -1,4 +1,4 @@
-"""The documented table of reasons agrees with the code."""
+"""The contract's table of reason codes agrees with the code."""
 
 from pathlib import Path
 from typing import get_args
@@ -11,7 +11,9 @@ CONTRACT = Path(__file__).parents[2] / "deploy/docs/contract.md"
 
 
 def documented() -> dict[str, list[str]]:
-    """Read the contract's table by reason code: the sentence, the state, and the retry rule."""
+    """Return the sentence, the state and the retry rule of each reason code in the contract's
+    table.
+    """
     lines = CONTRACT.read_text(encoding="utf-8").splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("| `meta.reason.code`"))
     rows = {}
@@ -31,7 +33,7 @@ def test_every_reason_is_documented_and_no_other() -> None:
 @pytest.mark.parametrize("code", REASONS)
 def test_a_reason_is_documented_as_it_is(code: ReasonCode) -> None:
     printed, state, again = documented()[code]
-    state = state.partition(";")[0]  # what follows is about optional scanning
+    state = state.partition(";")[0]  # the rest is about optional scanning
     assert printed == REASONS[code].sentence == sentence(code)
     assert (again == "no") is REASONS[code].final
     assert (state == "ready") is (code in {*UNDECODABLE, "decoder_died"})

@@ -1,4 +1,6 @@
-"""Wake-ups that wait for a slot: their order, their limits, and the ones that are dropped."""
+"""Wake-ups that wait for a worker's slot: their order, their limits, and which of them
+are dropped.
+"""
 
 import asyncio
 from collections.abc import Coroutine
@@ -20,7 +22,7 @@ def wake_up(number: int, organization: int = A) -> WakeUp:
 
 
 class Desk:
-    """A reception whose uploads end only when the test ends them."""
+    """A worker's reception whose uploads end only when the test ends them."""
 
     def __init__(self, total: int = 8, **bounds: int) -> None:
         self.lines: list[str] = []
@@ -40,7 +42,7 @@ class Desk:
     def flood(self, count: int, organization: int = A) -> None:
         """Receive `count` wake-ups of an organization.
 
-        The attachment ids begin at 1000 times the organization's id.
+        The attachment ids count from 1000 times the organization's id.
         """
         for number in range(count):
             self.reception.receive(wake_up(1000 * organization + number, organization))
@@ -49,12 +51,12 @@ class Desk:
         """End the upload that started first."""
         _, ended = self.begun.pop(0)
         ended.set()
-        # The event loop needs these rounds: the task continues, ends, and its end is processed.
+        # The event loop needs several rounds: the task continues, ends, and its end is processed.
         for _ in range(4):
             await asyncio.sleep(0)
 
     def begun_of(self, organization: int) -> list[int]:
-        """Return the attachment ids of an organization's uploads that have not ended."""
+        """Return the attachment ids of the organization's uploads that are in progress."""
         return [
             begun.attachment_id for begun, _ in self.begun if begun.organization_id == organization
         ]

@@ -1,6 +1,6 @@
-"""All requests that the table of bad inputs refuses for their media types or their body.
+"""All requests of limits.md's table of bad inputs that have a bad media type or body.
 
-The tests in `tests/integration/bad_requests` send one case of each row to the whole server.
+The tests in `tests/integration/bad_requests` send one case of each row to a running API.
 """
 
 import pytest
@@ -76,7 +76,9 @@ def test_a_lenient_accept_is_met(accept: str) -> None:
 
 
 def status_of_create(body: bytes) -> int:
-    """Return the response status of a create request with this body; 201 if the body is valid."""
+    """Return the status of the answer to a create request with this body; 201 if the body
+    is valid.
+    """
     try:
         attributes = check_identity(resource_object(parse_json(body)), attachment_id=None)
     except Problem as problem:
@@ -85,7 +87,9 @@ def status_of_create(body: bytes) -> int:
 
 
 def status_of_change(body: bytes) -> int:
-    """Return the response status of a change request with this body; 200 if the body is valid."""
+    """Return the status of the answer to a PATCH request with this body; 200 if the body
+    is valid.
+    """
     row = attachment()
     try:
         attributes = check_identity(resource_object(parse_json(body)), attachment_id=row.id)

@@ -1,6 +1,6 @@
-"""The parameter `temp_url` refuses addresses of objects that a client may not copy.
+"""The API refuses a `temp_url` whose object the client may not copy.
 
-Some buckets have a fence: only keys below a prefix may be copied.
+Some buckets have a fence: objects may be copied only if their keys have a prefix.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ from tests.support.temp_urls import AWS, INSIDE_FENCES, OWN, find_taken, make_st
         pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/a%00b", id="NUL"),
         pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/a%0d%0ab", id="CR LF"),
         pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/%ff", id="no UTF-8"),
-        # SeaweedFS normalizes such paths, and then serves the object of the shorter path.
+        # SeaweedFS removes the additional slash, and would serve the object at the shorter path.
         pytest.param(AWS, "https://our-bucket.s3.amazonaws.com//a", id="a slash in front"),
         pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/a//b", id="an empty segment"),
         pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/a/%2Fb", id="an empty one as %2F"),

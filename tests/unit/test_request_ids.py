@@ -1,4 +1,4 @@
-"""Request ids from clients have a maximum length, and are safe in every log and message."""
+"""Request ids from clients have a maximum length, and cannot harm a log or a message."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,6 @@
-"""Files that a desktop runs on a double click are reserved, by their bytes or by their name."""
+"""Files that a desktop runs on a double click have reserved types, by their bytes or by
+their name.
+"""
 
 import re
 from pathlib import Path
@@ -18,7 +20,9 @@ USUAL = Reserved()
 
 
 def named(content: bytes) -> str:
-    """Return the media type of a file; answer each requested range from `content`."""
+    """Return the media type that the worker finds for a file; each requested range comes from
+    `content`.
+    """
     asking = identify(content[: 64 * 1024], len(content))
     try:
         start, end = next(asking)

@@ -1,4 +1,4 @@
-"""All record classes read rows of the database by the same rules."""
+"""All record classes build their records from database rows by the same rules."""
 
 import ast
 import pkgutil
@@ -19,14 +19,14 @@ from shared.rows import FromRow, columns_of
 ROOT = Path(__file__).parents[2]
 
 BY_HAND = {
-    # Each limit is chosen from a column and a setting.
+    # Each limit comes from a column or from a setting.
     "shared/quotas.py",
 }
-"""Modules with one record that is made of a row by hand."""
+"""Modules that build a record from a row without `from_row`."""
 
 for module in pkgutil.walk_packages(shared.__path__, "shared."):
     if ".migrations." not in module.name:
-        import_module(module.name)  # This makes its records known to `FromRow.__subclasses__`.
+        import_module(module.name)  # so that `FromRow.__subclasses__` lists its records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def test_a_given_field_takes_the_place_of_its_column() -> None:
 
 
 def built_by_hand(tree: ast.AST) -> list[int]:
-    """Return the lines that call a class with a column of a row."""
+    """Return the numbers of lines that call a class with a column of a row as an argument."""
     return [
         node.lineno
         for node in ast.walk(tree)
@@ -71,14 +71,16 @@ def built_by_hand(tree: ast.AST) -> list[int]:
 
 
 def has_column(node: ast.AST) -> bool:
-    """Return True if an expression has a column of one row; a list of many rows has none."""
+    """Return True if an expression contains a column of one row; a list of many rows does not
+    count.
+    """
     if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
         return False
     return is_column(node, str) or any(map(has_column, ast.iter_child_nodes(node)))
 
 
 def is_column(node: ast.AST, kind: type[str] | type[int]) -> bool:
-    """Return True for one column of a row, by its name (str) or its number (int)."""
+    """Return True if the node reads a column of a row, by its name (str) or by its number (int)."""
     return (
         isinstance(node, ast.Subscript)
         and isinstance(node.value, ast.Name)
@@ -89,7 +91,7 @@ def is_column(node: ast.AST, kind: type[str] | type[int]) -> bool:
 
 
 def taken_apart(tree: ast.AST) -> list[int]:
-    """Return the lines of tuples that hold several columns of a row by their numbers."""
+    """Return the numbers of lines with a tuple of several columns of a row, each by its number."""
     return [
         node.lineno
         for node in ast.walk(tree)
@@ -140,8 +142,8 @@ def test_a_list_of_columns_has_those_of_its_record(selected: str, record: type[F
     assert tuple(names) == columns_of(record)
 
 
-# `dataclass(slots=True)` makes a copy of the class, and only the copy has `__slots__`. The original
-# class is still a subclass of FromRow, so the list omits the original class.
+# `dataclass(slots=True)` makes a copy of the class, and only this copy has `__slots__`. The
+# original class is also a subclass of FromRow, so it is left out here.
 RECORDS = [each for each in FromRow.__subclasses__() if "__slots__" in vars(each)]
 
 

@@ -1,4 +1,4 @@
-"""Settings of the scanner: addresses of clamd, and what is refused."""
+"""Settings of the scanner: addresses of clamd, and values that are refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A sealed process gets no information about other processes, and its user has no rights."""
+"""A sealed process gets no information about other processes, and its user has no privileges."""
 
 import asyncio
 import os
@@ -84,7 +84,7 @@ def test_a_sealed_process_learns_nothing_of_others_and_makes_no_new_code(tmp_pat
     }
 
 
-# --- the user and the rights of a sealed process -------------------------------------------------
+# --- the user and the privileges of a sealed process --------------------------------------------
 
 
 @AS_ROOT
@@ -104,8 +104,8 @@ async def test_a_decoder_of_root_becomes_a_user_that_no_one_is(
         assert {name: status[name] for name in SETS} == dict.fromkeys(SETS, NO_CAPABILITY)
         assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
         owner = await asyncio.to_thread(os.stat, f"/proc/{started.pid}/environ")
-        # The process is not dumpable, so its files in /proc belong to root. Even a process of the
-        # same user cannot read them.
+        # The process is not dumpable, so root owns its files in /proc. Another process of the same
+        # user cannot read them.
         assert owner.st_uid == 0
     finally:
         await started.stop()

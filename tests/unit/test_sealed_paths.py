@@ -1,4 +1,4 @@
-"""A sealed process cannot find out if a path exists."""
+"""A sealed process cannot find out whether a path exists."""
 
 import json
 import sys
@@ -126,10 +126,10 @@ def test_no_system_call_reveals_if_a_path_exists(
         "",
     ]
     found = run_with_system_calls(REVEALING_CALLS, json.dumps(names), json.dumps(paths), place)
-    # Some of these system calls do not exist on this architecture or in this kernel.
+    # Some of these system calls do not exist in this kernel or on this architecture.
     assert len(found) > len(names) / 2
     for name, answers in found.items():
-        # The result -1 with error number 1 is EPERM.
+        # The result -1 with the error number 1 is EPERM (not permitted).
         assert answers == [[-1, 1]] * len(paths), name
     assert there.exists()
 
@@ -164,7 +164,7 @@ def test_no_allowed_system_call_takes_a_path(tmp_path: Path) -> None:
     there = tmp_path / "file-a"
     there.touch()
     names = sorted({*ALLOWED, *(name for name, *_ in RESTRICTED)})
-    # The results of these calls depend only on the process.
+    # The results of these calls depend only on the process, not on a path.
     varying = {"brk", "getpid", "gettid"}
     found = run_with_system_calls(
         ALLOWED_ONES,

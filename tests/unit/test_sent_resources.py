@@ -1,4 +1,4 @@
-"""Resource objects in a client's requests: attribute names, ids, and the form of the object."""
+"""Resource objects that clients send: attribute names, ids, and the form of the object."""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""The search for original files with ids above the database sequence, with few list requests."""
+"""The search in the bucket for originals whose ids are above the database's sequence, with few list
+requests.
+"""
 
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
@@ -19,7 +21,7 @@ NINE = 10**9
 class Bucket:
     """A bucket in memory that lists keys as a store does.
 
-    `phantoms` are folders without objects.
+    `phantoms` are folders that contain no objects.
     """
 
     def __init__(self, names: Iterable[str], phantoms: Iterable[str] = ()) -> None:
@@ -49,12 +51,12 @@ class Bucket:
 
 
 def originals(*ids: int) -> list[str]:
-    """Return the keys of the original files with these ids."""
+    """Return the keys of the originals with these ids."""
     return [keys.original_key(each, "img.png") for each in ids]
 
 
 async def found(bucket: Bucket, last_id: int) -> int | None:
-    """Search a bucket; return the greatest id above `last_id`, or None."""
+    """Return the greatest id above `last_id` that the search finds in a bucket, or None."""
     return await IdSearch(cast(Storage, cast(Any, bucket)), last_id).find()
 
 

@@ -1,4 +1,4 @@
-"""Settings: defaults, and errors that name all invalid settings without their values."""
+"""Settings: their defaults, and an error that names all invalid settings without their values."""
 
 from collections import Counter
 from typing import Literal, get_args, get_origin
@@ -39,7 +39,7 @@ def test_an_empty_required_setting_is_reported_as_not_set(
 ) -> None:
     with pytest.raises(SettingsError) as raised:
         load_settings()
-    # Compose passes a variable with an empty value if its file does not set the variable.
+    # Compose passes a variable with an empty value if its env file does not set the variable.
     for name in VALID:
         environment.setenv(f"ATTACHMENTS_{name}", "")
     with pytest.raises(SettingsError) as again:

@@ -1,4 +1,4 @@
-"""Addresses of files: their signature, their lifetime, and addresses without an origin."""
+"""Addresses of files: their signature, their lifetime, and addresses without scheme and host."""
 
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -42,7 +42,7 @@ def test_files_are_served_at_their_address_else_by_the_api(
 
 
 def query(url: str) -> tuple[str, str, str]:
-    """Return the parts of a file address: time stamp, expiry ("" if none), signature."""
+    """Return the time stamp, the expiry ("" without one) and the signature in a file address."""
     stamp, *rest = urlsplit(url).query.split("&")
     given = dict(item.split("=", 1) for item in rest)
     return stamp, given.get("e", ""), given["s"]

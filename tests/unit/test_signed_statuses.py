@@ -1,4 +1,6 @@
-"""Addresses of an attachment's status: their signature, their end, and what else they open."""
+"""Addresses of an attachment's status: their signature, their expiry, and what else they give
+access to.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -13,7 +15,7 @@ ENDS = NOW + timedelta(hours=2)
 
 
 def make_query(links: Links, attachment_id: int = 1) -> tuple[str, str, str]:
-    """Return stamp, end and signature of a new address of a status."""
+    """Return the time stamp, the expiry and the signature of a new status address."""
     url = links.status_url(attachment_id, CHANGED, ENDS, ORIGIN)
     assert url is not None
     assert url.startswith(f"{ORIGIN}/attachments/status/{attachment_id}?")

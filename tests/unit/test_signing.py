@@ -1,4 +1,4 @@
-"""Signatures equal AWS's published examples, and those of botocore for the same request."""
+"""Signatures equal AWS's published examples, and those that botocore makes for the same request."""
 
 import base64
 import json
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from shared.signing import Credentials, post_policy, presigned_get, sign_policy
 
-# This example is in the Amazon S3 API Reference, "Example: Browser-Based Upload using HTTP POST
-# (Using AWS Signature Version 4)". That page says that the lines of the policy end in CR LF.
+# The example is in the Amazon S3 API Reference, "Example: Browser-Based Upload using HTTP POST
+# (Using AWS Signature Version 4)". According to this page, the lines of the policy end in CR LF.
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 PUBLISHED_POLICY = "\r\n".join(
@@ -85,7 +85,7 @@ def test_the_published_presigned_get_comes_out_byte_for_byte() -> None:
 
 
 def policy_fields(**changes: Any) -> dict[str, str]:
-    """Sign the policy of the contract's sample. Keyword arguments replace the sample's values."""
+    """Sign the policy of the contract's sample; keyword arguments replace values of the sample."""
     arguments: dict[str, Any] = {
         "bucket": "the-bucket",
         "key": "attachments/files/000/000/004/original/img.png",
@@ -179,8 +179,8 @@ def test_the_form_fields_come_in_the_contracts_order(
 def test_every_form_field_is_a_condition_and_the_other_way_round(
     token: str | None, content_type: str | None
 ) -> None:
-    # S3 refuses a form field without a condition in the policy. The exceptions are the policy
-    # itself, the signature and the file.
+    # S3 refuses a form field for which the policy has no condition, except for the policy itself,
+    # the signature and the file.
     fields = policy_fields(
         credentials=Credentials(access_key="AKID", secret_key="secret", token=token),
         content_type=content_type,
@@ -224,7 +224,7 @@ def test_the_signature_changes_with_everything_that_it_vouches_for(changes: dict
 
 @cache
 def botocore_client(token: str | None) -> Any:
-    """Make a client of the reference implementation. The tests send no request with the client."""
+    """Make a botocore client, the reference implementation. The tests send no request with it."""
     return botocore.session.Session().create_client(
         "s3",
         region_name="eu-west-1",
@@ -236,7 +236,7 @@ def botocore_client(token: str | None) -> Any:
     )
 
 
-# A `?` or `#` would end the path of an address; keys contain no such character (shared.keys).
+# A `?` or `#` would end the path of a URL, and no key contains such a character (shared.keys).
 odd_keys = st.text(
     st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="?#\u2028\u2029"),
     min_size=1,

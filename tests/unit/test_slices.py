@@ -1,4 +1,4 @@
-"""Turns of organizations: slices and their order; an organization alone gets every place."""
+"""Organizations take turns: slices and their order; an organization alone gets every place."""
 
 import asyncio
 from collections import Counter
@@ -20,7 +20,7 @@ def fill(turns: Slices[int], organization: int, count: int) -> None:
 
 
 def work_off(turns: Slices[int], *, job_s: float = 0.0) -> list[int]:
-    """Serve one job after another until no job waits; return the organizations in order.
+    """Serve one job after another until none waits; return the organizations in this order.
 
     Each job lasts `job_s` seconds.
     """
@@ -49,7 +49,7 @@ def test_a_slice_of_slow_jobs_ends_by_the_clock() -> None:
 
 
 def begin_floods(turns: Slices[int], floods: int) -> Slice:
-    """Let organizations wait with 50 jobs each, and start the first job of a slice.
+    """Let many organizations wait with 50 jobs each, and start the first job of a slice.
 
     `floods` is the number of organizations; their ids begin at 10. Return the started slice.
     """
@@ -136,14 +136,14 @@ def test_none_takes_the_last_place_while_another_waits() -> None:
         held.append(served[1])
     assert len(held) == 3
     fill(turns, B, 2)
-    turns.end(held.pop(), 0)  # The ended job belongs to a slice that is not finished.
+    turns.end(held.pop(), 0)  # its slice is not finished
     served = turns.serve(0)
     assert served is not None
     assert served[0] == B
     turns.end(held.pop(), 0)
     served = turns.serve(0)
     assert served is not None
-    assert served[0] == A  # A has only one of the three places, so its slice continues.
+    assert served[0] == A  # A has only one of the three places
 
 
 @pytest.mark.parametrize("places", [2, 3, 8])
@@ -192,7 +192,7 @@ def test_a_cancelled_waiter_is_not_served() -> None:
 @settings(deadline=None, max_examples=300)
 @given(st.data())
 def test_a_waiter_lets_every_other_begin_at_most_one_slice(data: st.DataObject) -> None:
-    """Check that a waiting organization lets each other organization start at most one new slice.
+    """While an organization waits, every other organization starts at most one new slice.
 
     Slices that started before the organization began to wait do not count.
     """
@@ -220,7 +220,7 @@ def test_a_waiter_lets_every_other_begin_at_most_one_slice(data: st.DataObject) 
                 assert busy + 1 < places
             if given_slice.ahead:
                 assert given_slice.jobs == 1
-                # An organization is served out of turn at most once between two starts of slices.
+                # Between two starts of slices, an organization is served out of turn at most once.
                 assert organization not in went_ahead
                 went_ahead.add(organization)
             elif given_slice.jobs == 1:
@@ -236,7 +236,7 @@ def test_a_waiter_lets_every_other_begin_at_most_one_slice(data: st.DataObject) 
             running.append(given_slice)
             assert len(running) <= places
             assert given_slice.jobs <= jobs
-        assert not +waiting or len(running) == places  # No place is free while a job waits.
+        assert not +waiting or len(running) == places  # no place is free while a job waits
 
     for _ in range(data.draw(st.integers(1, 60))):
         if data.draw(st.booleans()) and running:

@@ -1,4 +1,4 @@
-"""The slots of a worker: some are for messages of the broker, some are always for the sweep."""
+"""A worker's slots for uploads: some are for messages of the broker, some always for the sweep."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ A, B, C = 1, 2, 3
 
 
 def fill(slots: Slots, organization: int) -> list[Slot]:
-    """Take all the slots that an organization may have together."""
+    """Take all the slots that one organization can get."""
     taken = []
     while (slot := slots.take(organization)) is not None:
         taken.append(slot)
@@ -47,7 +47,7 @@ def test_no_organization_fills_all_slots_while_another_waits(
     for organization in range(10, 10 + newcomers):
         assert slots.next_of([A, organization]) == organization
         assert slots.take(organization)
-        # The organization has a slot now, so it is not a newcomer.
+        # The organization has a slot now, so it is no longer a newcomer.
         assert slots.take(organization) is None
     assert slots.take(B) is None
     assert slots.next_of([A, B]) is None

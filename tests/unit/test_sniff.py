@@ -1,4 +1,4 @@
-"""The type of a file is found from its content, with few requests for ranges."""
+"""The type of a file is found from its content, and few byte ranges are requested."""
 
 import random
 
@@ -109,7 +109,7 @@ def _bent(content: bytes, seed: int) -> bytes:
     bent = bytearray(content)
     for _ in range(chance.randint(1, 30)):
         at = chance.randrange(len(bent))
-        # Most bytes that determine the type are at the beginning or at the end of a file.
+        # The bytes that determine the type are mostly at the start or the end of a file.
         at = chance.choice(
             [at, min(at, chance.randrange(1, 600)), max(0, len(bent) - 1 - at % 600)]
         )

@@ -1,4 +1,4 @@
-"""Programs that a desktop would run are found at any position in a file."""
+"""The worker finds programs that a desktop would run, at any position in a file."""
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +26,7 @@ def test_types_that_a_desktop_runs_are_reserved(content: bytes) -> None:
 
 
 def run_by_end() -> list[str]:
-    """List the documents whose end shows that a desktop runs them."""
+    """Return the names of the test files whose last bytes make a desktop run them."""
     return [
         name
         for name, (make, _, content_type) in DOCUMENTS.items()

@@ -1,4 +1,4 @@
-"""Types of text files: charsets, JSON, tables, and types that begin with a known text."""
+"""Types of text files: charsets, JSON, tables, and formats that begin with a known text."""
 
 import pytest
 from hypothesis import example, given, settings

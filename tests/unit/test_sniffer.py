@@ -1,4 +1,4 @@
-"""The sandbox that finds types of files: its responses, and the start and end of its processes."""
+"""The sandbox that finds types of files: its answers, and the start and end of its processes."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 TEXT = b"plain words\n"
 
 
-# --- responses of the sandbox ---------------------------------------------------------------------
+# --- answers of the sandbox -----------------------------------------------------------------------
 
 
 async def test_a_file_has_the_same_type_inside_and_outside_the_sandbox(sniffers: Sniffers) -> None:
@@ -37,7 +37,7 @@ async def test_a_file_has_the_same_type_inside_and_outside_the_sandbox(sniffers:
         found, asked = measure(content)
         assert await identify(sniffers, content) == found, name
         asked_of += bool(asked)
-    # More than five files must need further ranges, so that the test covers requests for ranges.
+    # The test covers requests for ranges only if several files need further ranges.
     assert asked_of > 5
     for content in (b"", b"\0", b"\xe9t\xe9\n", images.HTML, images.SVG):
         assert await identify(sniffers, content) == measure(content)[0]
@@ -59,7 +59,7 @@ async def test_a_file_has_the_same_type_inside_and_outside_the_sandbox(sniffers:
 )
 def test_a_signature_names_an_image_as_libmagic_does(content: bytes) -> None:
     assert image_type(content) == sniff(content) == measure(content)[0]
-    # libmagic can find the type of a truncated image for which `image_type` returns None.
+    # libmagic may find a type for a truncated image for which `image_type` returns None.
     for end in (4, 12, 16, 20, 40):
         assert image_type(content[:end]) in (None, sniff(content[:end]))
 
@@ -121,7 +121,7 @@ async def test_only_so_many_organizations_have_one(
     (first,) = sniffing_children()
     await identify(sniffers, TEXT, 2)
     await identify(sniffers, TEXT, 1)
-    # The process of organization 3 replaces the process of organization 2.
+    # The child process for organization 3 replaces the one for organization 2.
     await identify(sniffers, TEXT, 3)
     assert len(sniffing_children()) == 2
     assert first in sniffing_children()
@@ -156,7 +156,7 @@ async def test_one_that_dies_of_a_file_is_replaced(
     (pid,) = sniffing_children()
     os.kill(pid, signal.SIGSTOP)
     job = asyncio.create_task(identify(sniffers, TEXT))
-    # Organization 2 does not wait for the stopped process of the first organization.
+    # Organization 2 does not wait for the suspended process of organization 1.
     other = await identify(sniffers, TEXT, 2)
     assert other.startswith("text/plain")
     os.kill(pid, number)
@@ -206,7 +206,7 @@ async def test_a_server_that_dies_is_replaced_and_leaves_no_child(sniffers: Snif
     await asyncio.to_thread(server.wait, 10)
     if sys.platform == "linux":
         await wait_for_end(pid)
-    # These two attempts fail, because the server has ended. Then a new server is started.
+    # These two attempts fail, because the fork server has ended. Then a new one is started.
     for organization_id in (1, 2):
         with suppress(DecoderFault):
             await identify(sniffers, TEXT, organization_id)

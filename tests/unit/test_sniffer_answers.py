@@ -1,4 +1,6 @@
-"""The worker does not trust responses of a sniffing process that an attacker controls."""
+"""The worker does not trust the answers of a sniffing process, because an attacker may
+control it.
+"""
 
 import asyncio
 import json
@@ -22,21 +24,21 @@ TEXT = b"plain words\n"
 
 
 def framed(answer: Any) -> bytes:
-    """Encode a response in the format that a child process uses."""
+    """Encode an answer in the format of the sniffing process's protocol."""
     head = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     return HEADER.pack(len(head), 0) + head
 
 
 NO_PROCESS = 2**22
-"""A process id that no process has, because it is the limit of process ids on Linux."""
+"""The limit of process ids on Linux, which no process has as its id."""
 
 
 @asynccontextmanager
 async def with_liar(answer: Any) -> AsyncIterator[Sniffers]:
     """Replace the child process of organization 1 with a fake that an attacker controls.
 
-    If `answer` is bytes, the fake sends these bytes for each request. If `answer` is an object, the
-    fake adds the name of the request to the object and sends the result.
+    If `answer` is bytes, the fake sends them for each request. If `answer` is an object, the fake
+    adds the id of the request and sends the object.
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)

@@ -1,4 +1,4 @@
-"""The isolation of the processes that find types of files."""
+"""The isolation of the processes that find the types of files."""
 
 import asyncio
 import os

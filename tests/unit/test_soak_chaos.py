@@ -1,4 +1,4 @@
-"""Faults that the soak test injects: their start, their end, and the count of ended processes."""
+"""Faults that the soak test injects: their start, their end, and the number of killed processes."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.soak
 
 
 class Sleeper:
-    """A part of the soak's site whose process only sleeps. Tests apply faults to this part."""
+    """A part of the soak's site whose process only sleeps. Tests inject faults into this part."""
 
     name = "valkey"
 
@@ -32,7 +32,7 @@ class Sleeper:
         self._directory = directory
 
     async def start(self) -> None:
-        """Start the process."""
+        """Start the sleeping process."""
         argv = (sys.executable, "-c", "import time; time.sleep(600)")
         self.child = Child(
             Program(
@@ -45,14 +45,14 @@ class Sleeper:
         )
 
     async def stop(self, grace_s: float) -> None:
-        """Stop the process within `grace_s` seconds."""
+        """Stop the sleeping process within `grace_s` seconds."""
         if self.child is not None:
             await self.child.stop(grace_s)
 
 
 @pytest_asyncio.fixture
 async def sleeper(tmp_path: Path) -> AsyncIterator[Kept]:
-    """A running process to which a test applies faults."""
+    """Start a process into which a test injects faults."""
     kept = Kept(Sleeper(tmp_path))
     await kept.start()
     yield kept
@@ -60,7 +60,7 @@ async def sleeper(tmp_path: Path) -> AsyncIterator[Kept]:
 
 
 def chaos(part: Kept, *faults: Fault) -> Chaos:
-    """Make the faults of a site that has only this part."""
+    """Make a series of faults for a site that has only this part."""
     return Chaos(cast(Site, SimpleNamespace(kept={part.name: part}, workers=[])), faults)
 
 

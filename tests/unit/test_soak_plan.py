@@ -1,4 +1,4 @@
-"""The plan of the soak test depends only on its seed, and its files are all different."""
+"""The plan of the soak test depends only on its seed, and its files all differ."""
 
 import io
 from dataclasses import replace
@@ -106,7 +106,7 @@ def test_a_thumbnail_shows_the_number_of_its_document(code: int) -> None:
 
 
 def named(content: bytes) -> str:
-    """Return the content type of a file, found as a worker finds it."""
+    """Return the content type that a worker would find for a file."""
     asking = identify(content[:HEAD_BYTES], len(content))
     try:
         start, end = next(asking)

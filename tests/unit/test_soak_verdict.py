@@ -1,4 +1,4 @@
-"""The verdict of the soak test: broken invariants, growing memory, and leaks of secrets or data."""
+"""The verdict of the soak test: broken invariants, growing memory, and leaked secrets or data."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -77,7 +77,7 @@ def broken(
     objects: Mapping[str, StoredItem] = OBJECTS,
     shown: int | None = 4,
 ) -> list[str]:
-    """Judge one attachment; return each broken invariant once."""
+    """Judge one attachment; return the names of the broken invariants, each once."""
     findings = judge([known], {row.id: row}, objects, {row.id: shown})
     return sorted({finding.invariant for finding in findings})
 

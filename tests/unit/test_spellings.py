@@ -1,4 +1,4 @@
-"""Spellings of a key: each key that a store may read as an original file's key is refused."""
+"""Spellings of a key: the API refuses each key that a store may treat as an original's key."""
 
 import unicodedata
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tests.support.spellings import ORIGINAL, SPELLINGS
 
 
 def look_alikes() -> dict[str, str]:
-    """Find the characters that normalization (NFKC) turns into characters of the keys' prefix."""
+    """Return each character that normalization (NFKC) turns into characters of the keys' prefix."""
     return {
         chr(number): folded
         for number in range(0x80, 0x30000)
@@ -39,7 +39,7 @@ def test_no_look_alike_opens_the_folder_of_originals() -> None:
 
 
 def encode(text: str) -> str:
-    """Write every byte of a text as %XX."""
+    """Percent-encode every byte of a text."""
     return "".join(f"%{byte:02x}" for byte in text.encode())
 
 

@@ -1,4 +1,4 @@
-"""The region and the host are read from the address of an SQS queue."""
+"""The service reads the region and the host from the address of an SQS queue."""
 
 import pytest
 

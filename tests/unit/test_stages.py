@@ -1,4 +1,4 @@
-"""Tests of the record of an attempt's stages."""
+"""The stages of an attempt, and the seconds that each of them takes."""
 
 import asyncio
 from datetime import timedelta

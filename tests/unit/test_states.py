@@ -1,4 +1,4 @@
-"""SQL statements name only existing states and reasons; the type checker does not read SQL."""
+"""SQL statements name only states and reasons that exist; the type checker does not read SQL."""
 
 import ast
 import re
@@ -20,14 +20,14 @@ DELIVERY_WORDS = {
     for each in get_args(group)
     for word in (get_args(each) or (each,))
 }
-"""States, faults and deactivations of deliveries."""
+"""The states of a delivery, the faults of a delivery, and the reasons that deactivate a webhook."""
 
 OTHER_WORDS = {"second", "state"}
-"""Quoted words in these statements that are not states and not reasons."""
+"""Quoted words in these statements that are neither states nor reasons."""
 
 
 def statements() -> Iterator[tuple[str, str]]:
-    """Find strings of the code that contain the column `state` and a quoted word."""
+    """Yield the strings in the code that contain the column `state` and a quoted word."""
     for package in ("api", "worker", "shared", "deploy"):
         for path in sorted((ROOT / package).rglob("*.py")):
             if "migrations" in path.parts:

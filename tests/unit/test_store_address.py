@@ -1,4 +1,4 @@
-"""Addresses of the bucket equal those of botocore, for endpoints, regions and variables."""
+"""The addresses of the bucket equal those of botocore, for all endpoints, regions and variables."""
 
 import os
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ REQUIRED = {
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Hide the AWS variables, the settings, and the AWS configuration file of this machine."""
+    """Hide this machine's AWS variables, settings of the service, and AWS configuration file."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "ATTACHMENTS_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
@@ -37,7 +37,7 @@ def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def settings(bucket: str, region: str | None, endpoint: str | None) -> Settings:
-    """Make settings of a service that uses this bucket; None omits the setting."""
+    """Make settings of a service that uses this bucket; None leaves a setting out."""
     given = {"ATTACHMENTS_S3_BUCKET": bucket}
     if region is not None:
         given["ATTACHMENTS_S3_REGION"] = region
@@ -49,7 +49,7 @@ def settings(bucket: str, region: str | None, endpoint: str | None) -> Settings:
 def theirs(bucket: str, region: str | None, endpoint: str | None) -> tuple[str, str, str]:
     """Return botocore's address for an upload, its signed GET address, and its signing region."""
     session = botocore.session.Session()
-    # Without an addressing style, botocore would return the global endpoint for each region of AWS.
+    # Without an addressing style, botocore returns the global endpoint for every region of AWS.
     style: Any = (
         {} if endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") else {"addressing_style": "virtual"}
     )
@@ -136,7 +136,7 @@ def test_clients_get_the_addresses_that_botocore_makes(
     assert of.upload_url == post.rstrip("/")
     assert of.store.region == signing_region
     assert ours.partition("?")[0] == get.partition("?")[0]
-    # The signature includes the host, so an equal signature means an equal host.
+    # The host is part of the signed text, so an equal signature means an equal host.
     assert dict(parse_qsl(urlsplit(ours).query)) == made
 
 

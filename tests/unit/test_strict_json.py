@@ -1,4 +1,4 @@
-"""JSON is parsed strictly, with limits for its depth and its structure."""
+"""The API parses JSON strictly, with limits for its depth and its number of values."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ def test_json_is_read_as_it_was_written(value: Any, spaced: bool, escaped: bool)
     text = json.dumps(value, indent=1 if spaced else None, ensure_ascii=escaped)
     try:
         body = text.encode()
-    except UnicodeEncodeError:  # JSON can contain a lone surrogate only as an escape sequence.
+    except UnicodeEncodeError:  # a lone surrogate needs an escape sequence
         body = json.dumps(value).encode()
     assert parse_json(body) == value
 

@@ -17,7 +17,7 @@ EXPLAINED = re.compile(
 
 
 def suppressions() -> Iterator[tuple[str, str]]:
-    """Find the comments that disable a rule."""
+    """Yield the comments that disable a rule."""
     for package in ("api", "worker", "shared", "deploy", "tests"):
         for path in sorted((ROOT / package).rglob("*.py")):
             with tokenize.open(path) as file:

@@ -1,4 +1,6 @@
-"""Redirect targets of signed addresses: their expiry, their cache lifetime, and their length."""
+"""Redirects from a file's address to the store: their expiry, their cache lifetime, and their
+length.
+"""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -39,7 +41,7 @@ def made(
     thumb: bool = False,
     **row: Any,
 ) -> Target:
-    """Make the redirect target of a file with this name."""
+    """Make the redirect target for a file with this name."""
     found = attachment(
         1_234_567_890,
         name=name,
@@ -64,7 +66,7 @@ def ends(found: Target) -> datetime:
 
 
 def name_in(found: Target) -> str:
-    """Return the file name in a target's Content-Disposition, as a browser reads the name."""
+    """Return the file name in a redirect's Content-Disposition, as a browser reads it."""
     (value,) = parse_qs(urlsplit(found.location).query)["response-content-disposition"]
     real = re.search(r"filename\*=UTF-8''([^;]*)", value)
     plain = re.search(r'filename="([^"]*)"', value)

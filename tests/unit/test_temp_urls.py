@@ -1,4 +1,4 @@
-"""The parameter `temp_url`: addresses of objects that may be copied, in all their spellings."""
+"""The attribute `temp_url`: addresses of objects that may be copied, in all their spellings."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Repeated log lines are limited in number, and the counts include every suppressed line."""
+"""Repeated log lines are limited in number, and their counts include every suppressed line."""
 
 from collections import Counter
 from typing import Any
@@ -8,7 +8,7 @@ from shared.throttle import LINE_EVERY_S, Throttle
 
 
 class Lines:
-    """A throttle with a clock that a test sets, and the log lines that the throttle writes."""
+    """A throttle with a clock that a test sets, and the log lines that it writes."""
 
     def __init__(self, **options: int) -> None:
         self.now = 1000.0
@@ -19,7 +19,7 @@ class Lines:
         self.written.append((event, dict(merge_fields(None, "warning", fields))))
 
     def totals(self) -> Counter[str]:
-        """Return the sum of the counts of each event."""
+        """Return, for each event name, the sum of the counts in its lines."""
         found: Counter[str] = Counter()
         for event, fields in self.written:
             found[event] += fields.get("count", 1)
@@ -50,7 +50,7 @@ def test_however_many_keys_there_are_the_lines_are_bounded_and_counted() -> None
     lines.throttle.flush()
     assert len(lines.written) == 10 + 2 + 2
     assert lines.totals() == {"refused": 5000, "denied": 5000}
-    # The throttle has forgotten the keys of the last minute, so a new key gets its own line.
+    # The throttle has forgotten the keys of the last minute, so this key gets its own line.
     lines.throttle.log("refused", "another", number=1)
     assert lines.written[-1] == ("refused", {"number": 1})
 

@@ -1,4 +1,4 @@
-"""Images with a high cost are refused, or are measured without decoding."""
+"""Images that are costly to decode are refused, or are measured without decoding."""
 
 import io
 import tracemalloc
@@ -41,7 +41,8 @@ def test_an_image_that_is_not_decoded_is_measured_upright(kind: str) -> None:
     content = images.oriented(6, kind)
     with raises_code("too_expensive") as caught:
         make_thumbnail(io.BytesIO(content), budget=NOTHING)
-    # In a WebP, the orientation is stored after the pixels, so it is unknown without decoding.
+    # A WebP stores its orientation after the pixels, so the orientation is unknown without
+    # decoding.
     wanted = (120, 80) if kind != "WEBP" else (80, 120)
     assert (caught.value.facts.width, caught.value.facts.height) == wanted
 
@@ -74,7 +75,9 @@ def test_row74_too_many_scans_are_refused(progressive: bool) -> None:
 
 
 BOMB = b"64 MiB of zeros, compressed"
-"""The test puts the bytes themselves here; to make them takes too long for each collection."""
+"""A placeholder for the real bytes, which the test makes: making them at import would slow down
+every collection of the tests.
+"""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Thumbnails of images: every mode, upright, small, sharp, and without metadata."""
+"""Thumbnails of images: of every mode, upright, small, sharp, and without metadata."""
 
 import struct
 from contextlib import suppress
@@ -14,8 +14,10 @@ from worker.decoding.inside.shrinking import MAX_EDGE
 
 pytestmark = pytest.mark.slow
 PIXELS_ONLY = {0xE0, 0xDB, 0xC0, 0xC4, 0xDA, b"IHDR", b"IDAT", b"IEND", b"VP8 ", b"VP8L"}
-"""The allowed parts of a thumbnail file; in a JPEG these are the JFIF header, tables, frame and
-scan."""
+"""The only parts that a thumbnail file may have.
+
+In a JPEG these are the JFIF header, the tables, the frame and the scan.
+"""
 
 
 def parts(body: bytes) -> set[object]:
@@ -117,7 +119,7 @@ def test_alpha_outlives_a_profile(kind: str) -> None:
 def test_row82_it_fits_and_keeps_its_shape(
     kind: str, size: tuple[int, int], wanted: tuple[int, int]
 ) -> None:
-    if kind == "WEBP":  # An edge of a WebP has at most 16383 pixels.
+    if kind == "WEBP":  # an edge of a WebP has at most 16383 pixels
         size = (min(size[0], 16383), min(size[1], 16383))
     made, image = make_and_open(images.encode(Image.new("RGB", size), kind))
     assert (made.facts.width, made.facts.height) == size
@@ -156,7 +158,7 @@ def test_the_same_image_gives_the_same_bytes() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_transparent_pixels_have_no_colour(kind: str) -> None:
     image = Image.new("RGBA", (1400, 900), images.CLEAR)
-    # The stripes are narrow, so that each thumbnail pixel covers transparent and red pixels.
+    # The stripes are so narrow that each thumbnail pixel covers transparent and red pixels.
     for x in range(0, 1400, 14):
         image.paste((255, 0, 0, 255), (x, 0, x + 7, 900))
     options = {"lossless": True} if kind == "WEBP" else {}
@@ -164,7 +166,7 @@ def test_transparent_pixels_have_no_colour(kind: str) -> None:
     pixels = struct.iter_unpack("4B", shown.convert("RGBA").tobytes())
     seen = [pixel for pixel in pixels if pixel[3] > 40]
     assert len(seen) > 10_000
-    # All visible pixels are red, within the loss of WebP's compression.
+    # All visible pixels are red, within the error of WebP's compression.
     assert min(red for red, _, _, _ in seen) >= (255 if kind == "PNG" else 215)
     assert max(max(green, blue) for _, green, blue, _ in seen) <= (0 if kind == "PNG" else 40)
 
@@ -180,8 +182,8 @@ def test_opaque_alpha_is_left_out(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
 def test_it_is_sharp_and_not_aliased(kind: str) -> None:
-    # In a thumbnail, a checkerboard of single pixels must become grey, and separate white lines
-    # must remain separate lines.
+    # In the thumbnail, a checkerboard of single pixels must become grey, and separate white lines
+    # must stay separate.
     board = Image.frombytes("L", (2, 2), b"\0\xff\xff\0").resize((2, 2))
     image = Image.new("L", (1280, 960))
     for x in range(0, 1280, 2):

@@ -1,4 +1,6 @@
-"""TIFFs of every sample layout are shown in their colours or are `unsupported`, never noise."""
+"""TIFFs of every sample layout are shown in their colours or get the reason `unsupported`; none is
+shown as noise.
+"""
 
 import io
 from collections.abc import Iterator
@@ -55,7 +57,7 @@ SUPPORTED = {
         for across, down in ((1, 1), (2, 1), (2, 2), (4, 1), (4, 4), (1, 2))
     },
 }
-"""Layouts that get a thumbnail in every arrangement of their bytes."""
+"""Layouts that get a thumbnail in every arrangement (see `arrangements`)."""
 
 UNDECIDED = {
     "grey-16-white-is-0": Layout(photometric=WHITE_IS_ZERO, bits=16, samples=1),
@@ -67,7 +69,7 @@ UNDECIDED = {
     "rgb-16-padded": Layout(photometric=RGB, bits=16, samples=4, extra=0),
     "palette-16": Layout(photometric=PALETTE, bits=16, samples=1),
 }
-"""Layouts that may be shown or be `unsupported`, because Pillow cannot read every arrangement."""
+"""Layouts that are either shown or `unsupported`, because Pillow cannot read every arrangement."""
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +80,7 @@ def with_tiff() -> Iterator[None]:
 
 
 def arrangements(layout: Layout) -> Iterator[Layout]:
-    """Yield the layout in every arrangement.
+    """Yield the layout in every arrangement of its bytes.
 
     The arrangements differ in byte order, BigTIFF, tiles or strips, planes, and compression.
     """
@@ -87,8 +89,8 @@ def arrangements(layout: Layout) -> Iterator[Layout]:
     ):
         if (tiled and rows != 32) or (planar and layout.samples == 1):
             continue
-        # Blocks of subsampled pixels need all samples in one plane, and strips that contain whole
-        # blocks.
+        # A subsampled image stores blocks of pixels: it needs all samples in one plane, and whole
+        # blocks in each strip.
         if layout.subsampling and (planar or rows == 5):
             continue
         yield Layout(
@@ -140,7 +142,7 @@ def differs(found: list[tuple[int, ...]], wanted: list[tuple[int, ...]]) -> bool
 
 @contextmanager
 def suppress_unsupported() -> Iterator[None]:
-    """Suppress Undecodable if its code is `unsupported`; raise it again for other codes."""
+    """Suppress `Undecodable` if its code is `unsupported`; other codes are raised."""
     try:
         yield
     except Undecodable as error:

@@ -1,4 +1,4 @@
-"""The settings of traces, and what a process without them imports."""
+"""The settings of traces, and which packages a process without traces imports."""
 
 import subprocess
 import sys
@@ -49,7 +49,7 @@ def test_other_faults_name_the_setting(name: str, value: str) -> None:
 
 
 def test_a_missing_package_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The import of these modules now fails, as if the packages were not installed.
+    # Importing these modules now fails, as if the packages were not installed.
     for name in [each for each in sys.modules if each.startswith(("opentelemetry", "shared.ot"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "opentelemetry", None)

@@ -1,4 +1,6 @@
-"""Entries of header fields that trusted proxies add are used; entries further left are ignored."""
+"""The API uses the entries of header fields that trusted proxies add, and ignores entries further
+left.
+"""
 
 from typing import Any
 
@@ -18,7 +20,7 @@ def read(
     headers: ForwardedHeaders = "any",
     trusted: tuple[str, ...] = TRUSTED,
 ) -> Forwarded:
-    """Read the header fields of a request from this peer address."""
+    """Read the forwarding header fields of a request that comes from the address `peer`."""
     proxies = Proxies([parse_network(each) for each in trusted], headers=headers)
     return proxies.read(peer, CIMultiDict(fields))
 
@@ -102,7 +104,7 @@ def test_the_setting_chooses_the_family_of_headers() -> None:
 
 
 def with_host(**fields: str) -> tuple[str | None, str | None]:
-    """Return the scheme and the host that the X-Forwarded-* fields of a trusted proxy report."""
+    """Return the scheme and the host that a trusted proxy reports in X-Forwarded-* fields."""
     found = read(PROXY, *((f"X-Forwarded-{name}", value) for name, value in fields.items()))
     return found.scheme, found.host
 

@@ -1,4 +1,7 @@
-"""Places are given in turns by key; each key has a share, and the number of waiters is limited."""
+"""Keys, such as organizations, take turns to use a limited number of places.
+
+Each key has a share of the places, and waiters are limited.
+"""
 
 import asyncio
 
@@ -50,7 +53,7 @@ async def test_the_last_places_are_for_keys_that_hold_none() -> None:
     for key in "aabb":
         assert turns.take_free(key)
     assert turns.take_free("c")
-    # The key "c" may have two places. But the last free places are only for keys without a place.
+    # The key "c" may have two places. But the last free places are kept for keys without a place.
     assert not turns.take_free("c")
     waits = asyncio.create_task(turns.take("c"))
     await asyncio.sleep(0)
@@ -59,7 +62,7 @@ async def test_the_last_places_are_for_keys_that_hold_none() -> None:
     assert not turns.take_free("g")
     new = asyncio.create_task(turns.take("g"))
     await asyncio.sleep(0)
-    # "c" has waited longer than "g", but "c" has a place already, so "g" gets this place.
+    # "c" has waited longer than "g", but "c" already has a place, so "g" gets this place.
     turns.give_back("a")
     await new
     assert not waits.done()
@@ -100,7 +103,7 @@ async def test_a_cancelled_wait_keeps_no_place() -> None:
     waiting = [asyncio.create_task(turns.take("a")) for _ in range(3)]
     await asyncio.sleep(0)
     waiting[0].cancel()
-    turns.give_back("a")  # The second waiter gets this place, and is cancelled before it runs.
+    turns.give_back("a")  # the second waiter gets it, and is cancelled first
     waiting[1].cancel()
     await waiting[2]
     turns.give_back("a")

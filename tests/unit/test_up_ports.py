@@ -1,4 +1,4 @@
-"""The ports that `attachments up` chooses, and its message if it cannot use the expected port."""
+"""The ports that `attachments up` chooses, and its message if it cannot use an expected port."""
 
 import os
 import socket
@@ -16,7 +16,9 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="others have one address of loopback only"
 )
 API_HOST = f"127.80.1.{1 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))}"
-"""A loopback address at which no other process listens, not even another one of these tests."""
+"""A loopback address at which no other process listens, not even a parallel process of
+these tests.
+"""
 
 
 @pytest.fixture(autouse=True)

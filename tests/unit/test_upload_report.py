@@ -1,4 +1,4 @@
-"""The output of `attachments upload`: one line for each file, and the addresses of the files."""
+"""The output of `attachments upload`: one line for each file, and the files' addresses."""
 
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ TEXTS = st.text(max_size=40)
 @given(TEXTS, TEXTS, TEXTS)
 @settings(max_examples=50)
 def test_a_line_stays_one_for_every_text_of_api_or_name(name: str, code: str, detail: str) -> None:
-    sent: Any = code  # An API may send any text as the code, so the type is not checked here.
+    sent: Any = code  # an API may send any text as the code
     item = Uploaded(file=Path(name), id=code, reason={"code": sent, "detail": detail}, url=detail)
     written = [line(item), *table([item], 80), *addresses([item])]
     assert all(each.isprintable() for each in written)

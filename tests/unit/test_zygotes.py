@@ -33,8 +33,8 @@ pytestmark = [
 async def test_a_forked_decoder_is_sealed_and_holds_nothing_but_its_socket(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # The change keeps the user and leaves the decoder dumpable, so that the test can inspect the
-    # decoder without root.
+    # The change keeps the decoder's user and leaves it dumpable, so that the test can inspect it
+    # without root.
     change = "from worker.sandbox import privileges\nprivileges.drop = lambda: None\n"
     monkeypatch.setattr(sys, "executable", str(python_with_changed_zygote(tmp_path, change)))
     async with running() as decoders:
@@ -67,14 +67,14 @@ async def test_forked_decoders_read_further_formats(name: str) -> None:
         assert len(find_zygotes(os.getpid())) == 1
         for organization in (1, 2, 1):
             made = await decode_for(decoders, organization, seed(name))
-            # A small image that is stored without loss stays lossless.
+            # The thumbnail of a small lossless image is also lossless.
             assert made.extension == ("png" if name == "tiff" else "jpg")
 
 
 async def test_a_zygote_with_threads_does_not_fork(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Check that each decoder is then started as a separate Python process."""
+    """Each decoder is then started as a separate Python process."""
     started = "import threading, time\n"
     started += "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
     program = python_with_changed_zygote(tmp_path, started)
@@ -113,13 +113,13 @@ async def test_the_service_goes_on_after_its_zygote_was_killed() -> None:
 
 
 async def test_decoders_die_with_their_zygote_also_as_another_user() -> None:
-    """Check that the kernel kills suspended decoders.
+    """The kernel kills even suspended decoders.
 
-    A suspended decoder cannot notice that its socket is closed, and cannot end by itself.
+    A suspended decoder cannot notice that its socket is closed, so it cannot end by itself.
     """
     async with running(2) as decoders:
         await decode_for(decoders, 1)
-        # One decoder has had a job, and the others are spares.
+        # One decoder has had a job; the others are spare decoders.
         await until(lambda: asyncio.sleep(0, have_started(os.getpid(), 1 + SPARES)))
         children = find_decoders(os.getpid())
         for child in children:
@@ -178,7 +178,7 @@ async def test_a_fork_that_is_not_wanted_any_more_leaves_nothing(after_s: float)
         await (await starting).stop()
     await until(lambda: asyncio.sleep(0, not find_decoders(os.getpid())))
     await until(lambda: asyncio.sleep(0, psutil.Process().num_fds() <= before))
-    await (await source.start()).stop()  # Each response must still belong to its request.
+    await (await source.start()).stop()  # each answer must still belong to its request
     await source.close()
     assert not find_decoders(os.getpid()) + find_zygotes(os.getpid())
 
@@ -222,7 +222,7 @@ async def test_a_killed_worker_leaves_neither_zygote_nor_busy_decoder() -> None:
 
 
 async def test_a_request_out_of_place_ends_no_other_process() -> None:
-    """Check that a zygote ends only processes that it has forked."""
+    """A zygote ends only processes that it has forked."""
     source = forks_module.Source(Box.IMAGES, ())
     decoder = await source.start()
     running_zygote = source._zygote

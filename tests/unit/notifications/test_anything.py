@@ -1,4 +1,6 @@
-"""Notifications with any file name and any content: names are read unchanged, no reading fails."""
+"""Event messages with any file name and any content: names are read unchanged, and no message makes
+the parser fail.
+"""
 
 import json
 from typing import Any
@@ -29,7 +31,8 @@ def test_any_name_comes_back_from_every_dialect(name: str, attachment_id: int) -
     key = original_key(attachment_id, name)
     for dialect in DIALECTS:
         sent = dialect.message(dialect.make_event(BUCKET, key, etag="e1"))
-        # A real message is sent as JSON. The conversion to JSON and back must not change the event.
+        # A store sends a message as JSON. The conversion to JSON and back must not change the
+        # event.
         (event,) = read(json.loads(json.dumps(sent)), bucket=BUCKET).events
         assert event.key == key
         assert parse_key(event.key) == (attachment_id, "original")
@@ -39,7 +42,8 @@ def test_any_name_comes_back_from_every_dialect(name: str, attachment_id: int) -
 
 @pytest.mark.slow
 @thorough
-# SeaweedFS stores the parts of multipart uploads below `.uploads/`, so such keys are excluded.
+# SeaweedFS stores the parts of multipart uploads below `.uploads/`. Events about such keys are
+# ignored.
 @given(
     key=st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda key: key[:9] != ".uploads/")
 )
@@ -47,7 +51,7 @@ def test_any_name_comes_back_from_every_dialect(name: str, attachment_id: int) -
 @example(key="%20%2f/+/ä\U0001f600\0")
 @example(key="//")
 def test_any_key_comes_back_from_every_dialect(key: str) -> None:
-    # Keys of the service contain no characters that decoding rules change. So this test uses other
+    # The service's own keys contain no characters that decoding changes. So this test uses other
     # keys, and calls the readers directly.
     for dialect in DIALECTS:
         document = json.loads(json.dumps(dialect.message(dialect.make_event(BUCKET, key))))
@@ -96,9 +100,10 @@ def test_no_document_makes_reading_fail(document: Any, wrapped: bool) -> None:
         document = {**sample(WITHIN_SNS), "Message": json.dumps(document)}
     reading = read(document, bucket=BUCKET)
     for event in reading.events:
-        # In a changed message, the folder of an object's versions can be without its mark. Then the
-        # folder is read as a file with the folder's name.
+        # SeaweedFS marks the folder of an object's versions. If the change removes the mark, the
+        # folder is read as a file of the same name.
         assert (event.bucket, event.key) in {(BUCKET, KEY), (BUCKET, f"{KEY}.versions")}
         assert event.etag is None or (event.etag.isascii() and event.etag.isprintable())
-    # Each message has an event, a fault or an ignored record, unless its list of records is empty.
+    # Each message yields an event, a fault or an ignored record, unless its list of records is
+    # empty.
     assert reading.events or reading.faults or reading.ignored or reading.dialect

@@ -1,4 +1,4 @@
-"""Lists of records in the format of S3, each with one change from a valid message."""
+"""S3 messages that each differ from a valid message in one record."""
 
 from typing import Any
 
@@ -192,10 +192,7 @@ def test_row61_a_bad_record_costs_only_itself(record: Any) -> None:
 
 
 def records(*events: tuple[str, str | None, str]) -> Any:
-    """Make a message with one record per argument: event name, sequencer, etag.
-
-    All records have the same key.
-    """
+    """Make a message with one record for each argument: event name, sequencer, etag."""
     found = []
     for name, sequencer, etag in events:
         record = changed(AWS, "Records.0.eventName", name)

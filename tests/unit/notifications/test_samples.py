@@ -1,4 +1,4 @@
-"""Sample messages of each dialect, as stores send them, and the events that are read from them."""
+"""Sample messages of each dialect, as stores send them, and the events that the service reads."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ ETAG = "86c489dfa7e78a487a06b1860805b086"
 
 
 def event(**sent: Any) -> UploadEvent:
-    """Make the event of the object that all samples are about."""
+    """Make an event of the object that all sample messages are about."""
     return UploadEvent(bucket=BUCKET, key=KEY, **sent)
 
 
@@ -54,10 +54,10 @@ EXPECTED: dict[str, Reading] = {
     ),
     "minio": Reading(dialect="minio", events=[MINIO]),
     "rustfs": Reading(dialect="rustfs", events=[MINIO]),
-    # Sequencers of Ceph have no order, so the event has no sequencer.
+    # Sequencers of Ceph do not order events, so the event that is read has none.
     "ceph": Reading(dialect="ceph", events=[event(etag=ETAG)]),
     "ceph-older": Reading(dialect="ceph", events=[event(etag=ETAG)]),
-    # No object exists yet. The event has no details, so that the worker asks the store.
+    # The object does not exist yet. The event has no details, so the worker asks the store.
     "ceph-initiate-multipart": Reading(dialect="ceph", events=[event()]),
     "seaweedfs-create": Reading(dialect="seaweedfs", events=[event(etag=ETAG)]),
     "seaweedfs-update": Reading(dialect="seaweedfs", events=[event(etag=ETAG)]),
@@ -68,7 +68,7 @@ EXPECTED: dict[str, Reading] = {
         events=[event(etag=ETAG, version_id="6713b4d0bad6175a68f2757bb2f7f940")],
     ),
     "seaweedfs-version-delete": Reading(dialect="seaweedfs", events=[event(removed=True)]),
-    # When a new version arrives, SeaweedFS also updates the old version and its folder.
+    # When a new version arrives, SeaweedFS also sends events about the old version and its folder.
     "seaweedfs-version-replaced": Reading(dialect="seaweedfs", ignored=1),
     "seaweedfs-versions-folder": Reading(dialect="seaweedfs", ignored=1),
     "seaweedfs-marker": Reading(dialect="seaweedfs", events=[event(removed=True)]),
@@ -155,7 +155,7 @@ def test_eventbridge_of_another_service_is_of_no_dialect(source: Any) -> None:
     assert (reading.dialect, reading.events, len(reading.faults)) == (None, [], 1)
 
 
-# -- builders of messages write the same messages as the samples --------------------------------
+# -- messages that the tests make are like the samples ------------------------------------------
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
@@ -209,7 +209,7 @@ def test_row54_a_key_of_versitygw_may_be_encoded_as_in_a_path(name: str) -> None
     path = "0.s3.object.key" if name == "versitygw-bare" else f"{OBJECT}.key"
     for key in (KEY, KEY.replace("_", "%5F"), KEY.replace("/", "%2F")):
         assert read(changed(sample(name), path, key), bucket=BUCKET).events[0].key == KEY
-    # In the path of a URL, a plus sign is not an encoded space.
+    # In the path of a URL, a plus sign does not mean a space.
     (sent,) = versitygw.parse(changed(sample(name), path, "a+b%20c%2B"))
     assert isinstance(sent, UploadEvent)
     assert sent.key == "a+b c+"

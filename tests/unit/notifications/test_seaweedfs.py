@@ -88,7 +88,7 @@ def test_a_path_that_only_resembles_a_version_is_ignored(document: Any) -> None:
 
 
 def renamed(old: str, new_parent: Any, new_name: Any) -> Any:
-    """Make the message that the filer sends when a file is moved."""
+    """Make the message that SeaweedFS's filer sends when a file is moved."""
     entry = {**SEAWEEDFS["message"]["new_entry"], "name": new_name}
     return {
         "event_type": "rename",

@@ -1,4 +1,4 @@
-"""Messages of SNS: the address of the certificate, and the signed text.
+"""Messages of SNS: the address of their certificate, and the text that their signature covers.
 
 These tests need no certificate.
 """
@@ -23,9 +23,9 @@ thorough = settings(max_examples=500, deadline=None, derandomize=True, database=
 
 
 def certificate_url(now: datetime = NOW, **changes: Any) -> str:
-    """Return the certificate address of the sample message.
+    """Return the certificate address that the service reads from the sample message.
 
-    Keyword arguments replace fields of the message.
+    Keyword arguments replace members of the message.
     """
     return sns.certificate_url(
         {**sample("sns-v2"), **changes}, topics=(TOPIC,), versions=("2",), now=now
@@ -33,9 +33,9 @@ def certificate_url(now: datetime = NOW, **changes: Any) -> str:
 
 
 def is_snss(url: str) -> bool:
-    """Check that a URL has the scheme and the host of SNS, without a port or a user.
+    """Return True if a URL has the scheme and the host of SNS, without a port or a user.
 
-    Two parsers read the URL: the parser of the service and the parser of the HTTP client.
+    Two parsers read the URL: the service's parser and the HTTP client's parser.
     """
     for host, scheme, port, user in (
         (URL(url).host, URL(url).scheme, URL(url).explicit_port, URL(url).user),
@@ -109,7 +109,7 @@ def test_row66_no_change_to_an_address_confirms_elsewhere(
         (timedelta(hours=1), True),
         (timedelta(hours=1, seconds=1), False),
         (timedelta(days=365), False),
-        (timedelta(seconds=-60), True),  # The clock of the service may be up to 60 seconds slow.
+        (timedelta(seconds=-60), True),  # the service's clock may be up to 60 s slow
         (timedelta(seconds=-61), False),
         (timedelta(days=-365), False),
     ],
@@ -134,7 +134,7 @@ def test_row64_the_topic_is_looked_at_before_all_else() -> None:
 
 
 SIGNED = {
-    # The names and the line breaks are those of the Amazon SNS Developer Guide.
+    # The member names and line breaks are those in the Amazon SNS Developer Guide.
     "sns-v2": (
         "Message\nm\nMessageId\ni\nSubject\ns\nTimestamp\nt\nTopicArn\na\nType\nNotification\n"
     ),
