@@ -1,4 +1,4 @@
-"""The pool of PostgreSQL connections, its limits, and the errors that mean "database away"."""
+"""The pool of PostgreSQL connections, its time limits, and the errors that mean an outage."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,7 +34,7 @@ SERVER_SETTINGS = {
     "jit": "off",
 }
 
-# A second try may succeed at once, with another server or over a new connection.
+# The errors after which a second try may succeed at once, at another server or by a new connection.
 AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shutting down, starting up, cancelled by an operator
@@ -50,9 +50,10 @@ AWAY = (
     OSError,
 )
 SLOW = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, TimeoutError)
-# A pooler gave us another session than the one that prepared the statement.
+# A pooler executed the statement in another session than the one that prepared it.
 MIXED_UP = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
-# Safe to retry once: the first run changed nothing, or every statement is guarded.
+# After these errors, a statement may be repeated once. Either the first run changed nothing, or the
+# statement changes nothing when it is repeated.
 PASSING = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -65,10 +66,10 @@ DRIVER = (asyncpg.PostgresError, *AWAY)
 
 
 class DatabaseAway(AttachmentsError):
-    """PostgreSQL cannot be reached, refuses us, or did not answer within the time limits.
+    """PostgreSQL cannot be reached, refuses the service, or did not answer within the time limits.
 
-    The message gives the cause and the remedy. `refusal` has cause and remedy as separate fields;
-    it is None if the error was raised with a plain text.
+    The message has the cause and the remedy. `refusal` has them as separate fields; it is None if
+    the error was raised with a plain text.
     """
 
     def __init__(self, why: str | Refusal) -> None:
@@ -76,18 +77,18 @@ class DatabaseAway(AttachmentsError):
         self.refusal = why if isinstance(why, Refusal) else None
 
     def report(self) -> None:
-        """Record an outage of the database, unless only content is refused."""
+        """Record an outage of the database. If PostgreSQL refused only a text, record nothing."""
         refusal = self.refusal
         if refusal is None or not refusal.of_content:
             DATABASE.fault(str(self), only_writes=refusal is not None and refusal.of_writes)
 
 
 class DatabaseForbids(DatabaseAway):
-    """The role lacks a privilege (42501)."""
+    """The database role lacks a privilege (SQLSTATE 42501)."""
 
 
 class DatabaseRefusesContent(DatabaseAway):
-    """PostgreSQL refuses the values in one statement and serves others; waiting does not help."""
+    """PostgreSQL refuses the values in one statement, but accepts others. A retry does not help."""
 
 
 def _away(error: BaseException, refusal: Refusal) -> DatabaseAway:
@@ -101,12 +102,12 @@ def _do_nothing() -> None:
 
 
 async def _keep_session(_connection: object) -> None:
-    """Skip asyncpg's reset on release: no statement of the service changes its session."""
+    """Replace asyncpg's reset of a released connection: no statement changes its session."""
 
 
 @dataclass(slots=True)
 class Full:
-    """True if a write failed because the server's disk was full; a successful write clears it.
+    """Whether a write failed because the disk of the server was full; a later write clears it.
 
     `asked_at` is the time of the last test write, in monotonic seconds.
     """
@@ -116,7 +117,7 @@ class Full:
 
 
 class Database:
-    """A bounded pool of connections; every statement of the service runs through `run`.
+    """A limited pool of connections. The service executes every statement with `run`.
 
     `on_queued` is called after a commit that queued deliveries of webhooks.
     """
@@ -134,7 +135,7 @@ class Database:
 
     @property
     def connections(self) -> tuple[int, int, int]:
-        """The numbers of connections in use and free, and the maximum that may be opened."""
+        """The numbers of used and of free connections, and how many may be open at most."""
         free = self.pool.get_idle_size() + self._kept.spare
         return max(0, self.pool.get_size() - free), free, self.pool.get_max_size()
 
@@ -144,11 +145,11 @@ class Database:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Call `function(connection, …)`; retry it once after a transient fault.
+        """Call `function(connection, …)`. Call it again once after a transient fault.
 
-        Raises DatabaseAway if no answer comes within the limits (acquire 2 s, statement 5 s), or if
-        the server refuses us for a reason in `shared.refusals`; the subclasses DatabaseForbids and
-        DatabaseRefusesContent are for two of these reasons. `function` must be safe to repeat.
+        Raises DatabaseAway if a connection takes more than 2 s, if a statement takes more than 5 s,
+        or if the server refuses the statement for a reason in `shared.refusals`. DatabaseForbids
+        and DatabaseRefusesContent are two such reasons. `function` must be safe to repeat.
         """
         try:
             with traces.NOTHING if traces.recorder is None else traces.statement(function):
@@ -204,7 +205,7 @@ class Database:
             raise
 
     async def _renew_sessions(self, error: Exception) -> None:
-        """Use only new sessions from now on, because the present ones are on the wrong server."""
+        """Use only new sessions from now on, because the present ones are read-only or mixed up."""
         if isinstance(error, MIXED_UP) and self.connector is not None:
             self.connector.fall_back()
         await self._kept.renew()
@@ -231,7 +232,7 @@ class Database:
         finally:
             timer.cancel()
             if not task.done():
-                # Not awaited: to cancel a statement asyncpg needs the server, which may not answer.
+                # Not awaited: asyncpg cancels a statement at the server, which may not answer.
                 task.cancel()
                 self._abandoned.add(task)
                 task.add_done_callback(self._forget)
@@ -242,14 +243,14 @@ class Database:
         return task.result()
 
     async def close(self) -> None:
-        """Close all connections after their statements have ended."""
+        """Close all connections after their running statements have ended."""
         await self._kept.close()
         await self.pool.close()
 
     def _forget(self, task: "asyncio.Task[Any]") -> None:
         self._abandoned.discard(task)
         if not task.cancelled():
-            task.exception()  # retrieved, so that asyncio does not log it
+            task.exception()  # marks the exception as retrieved, so that asyncio does not log it
 
 
 def _end(future: "asyncio.Future[None]") -> None:
@@ -263,7 +264,7 @@ async def open_database(
 ) -> AsyncIterator[Database]:
     """Open a pool of up to `size` connections; the default is the setting.
 
-    Connections are opened when first needed, so the process can start without the database.
+    A connection is opened when it is first needed, so a process can start without the database.
     """
     connector = Connector(settings.database_url.get_secret_value(), SERVER_SETTINGS)
     pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
@@ -285,7 +286,7 @@ async def open_database(
 
 
 def affected(status: str) -> int:
-    """Return the number of rows in a command tag such as `UPDATE 3`."""
+    """Return the number of rows in PostgreSQL's answer to a statement, such as `UPDATE 3`."""
     return int(status.rsplit(" ", 1)[-1])
 
 

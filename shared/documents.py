@@ -1,4 +1,4 @@
-"""The attachment as a JSON:API resource, exactly in the form that contract.md describes."""
+"""Attachments as JSON:API resources, exactly in the form that contract.md describes."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ from shared.reasons import sentence
 from shared.settings import Settings
 from shared.states import END_STATES, MEASURED
 
-# Relationship → resource type, in the order of contract.md; `organization` comes before them.
+# Relationship → resource type, in the order of contract.md. `organization` comes before these.
 RELATIONSHIPS = {
     "creator": "people",
     "invoice": "invoices",
@@ -36,14 +36,14 @@ _NOT_INCLUDED = {name: {"meta": {"included": False}} for name in RELATIONSHIPS}
 
 
 class Documents:
-    """Makes JSON:API resources of attachments."""
+    """Builds the JSON:API resources of attachments."""
 
     def __init__(self, settings: Settings) -> None:
         self.links = Links(settings)
         self._zone = settings.zone
 
     def time(self, moment: datetime | None) -> str | None:
-        """Format a time as ISO 8601 with milliseconds and offset, in the settings' time zone."""
+        """Return a time as ISO 8601 with milliseconds and offset, in the settings' time zone."""
         if moment is None:
             return None
         return moment.astimezone(self._zone).isoformat(timespec="milliseconds")
@@ -58,10 +58,10 @@ class Documents:
         fieldset: Collection[str] | None = None,
         policy: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Make the resource of one attachment.
+        """Return the resource of one attachment.
 
-        If `fieldset` is given, only its attributes and relationships are kept. A `policy` is always
-        kept, because the client cannot upload without it.
+        `fieldset` lists the attributes and relationships to return; None means all. A `policy` is
+        always returned, because the client cannot upload without it.
         """
         url = self.links.url(row.key, row.uploaded_at, now, origin)
         thumb = None
@@ -70,7 +70,7 @@ class Documents:
         temp_url = row.temp_url
         if temp_url is None:
             temp_url = None if row.uploaded_at is None else url
-        elif "?" in temp_url:  # older releases stored signed addresses with their query
+        elif "?" in temp_url:  # earlier releases stored signed addresses with their query
             temp_url = without_credentials(temp_url)
         attributes: dict[str, Any] = {
             "name": row.name,
@@ -113,7 +113,7 @@ class Documents:
         return resource
 
     def status(self, row: Attachment, *, origin: str, now: datetime) -> dict[str, Any]:
-        """Make the status of an attachment for a page: state, reason and links."""
+        """Return the status of an attachment for a web page: state, reason and links."""
         shown = self.resource(row, origin=origin, now=now, fieldset=("url", "thumb"))
         meta = shown["meta"]
         return {**shown, "meta": {"state": meta["state"], "reason": meta["reason"]}}
@@ -149,7 +149,7 @@ def _identifier(row: Attachment, name: str) -> dict[str, str] | None:
 
 
 def included(document: dict[str, Any], include: Sequence[str]) -> dict[str, Any]:
-    """Add an empty `included` member if the client asked for `include`.
+    """Add an empty member `included` to a document if the client asked for `include`.
 
     It is empty because this service has no other resources.
     """

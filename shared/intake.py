@@ -1,7 +1,7 @@
-"""Read and record the messages of a store, from every source, in one transaction.
+"""Read and record the events that stores send by webhook, SNS or SQS.
 
-Events take effect and unusable messages are kept in the same transaction, which is mostly a single
-statement. A source may be answered only after the commit; workers are woken after that.
+One transaction, usually a single statement, records the events and keeps the unusable messages as
+dead letters. Only after its commit may the sender be answered and workers be woken.
 """
 
 import gc
@@ -28,9 +28,9 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message as it was received, its `source` (webhook, sns, sqs), and what was read from it.
+    """A received message, the way by which it came (`source`), and what was read from it.
 
-    `sender` names the proven sender: `webhook token 1 10.0.0.1` (the number of the token in
+    `sender` is the proven sender: `webhook token 1 10.0.0.1` (the token's number in
     ATTACHMENTS_EVENTS_TOKENS, and the address), `sns` and the topic, or `sqs`.
     """
 
@@ -41,15 +41,15 @@ class Message:
 
     @property
     def origin(self) -> str:
-        """The sender and the dialect, whose dead letters share one limit."""
+        """The sender and the dialect. The dead letters of one origin share one limit."""
         return f"{self.sender} {self.reading.dialect or 'unknown'}"
 
 
 def parse(body: bytes) -> Any:
     """Decode JSON. Raises orjson.JSONDecodeError.
 
-    The garbage collector is paused: for a megabyte of brackets it would scan each of half a million
-    new lists many times, which takes most of a second.
+    The garbage collector is paused meanwhile. For a megabyte of brackets, it would scan half a
+    million new lists many times, which takes most of a second.
     """
     paused = gc.isenabled()
     gc.disable()
@@ -61,28 +61,28 @@ def parse(body: bytes) -> Any:
 
 
 def read_message(body: bytes, *, source: MessageSource, bucket: str, sender: str = "") -> Message:
-    """Read a message of any content; never raises. The default sender is the source."""
+    """Read a message with any content, without raising. The default of `sender` is `source`."""
     sender = sender or source
     try:
         reading = notifications.read(parse(body), bucket=bucket)
     except orjson.JSONDecodeError:
         return unreadable(body, source=source, sender=sender, fault="the body is not JSON")
-    except Exception:  # a bug of ours must not lose this message or the others of the batch
+    except Exception:  # a bug must not lose this message or the others that came with it
         log.exception("message cannot be read", source=source)
         return unreadable(body, source=source, sender=sender, fault="reading it fails: see the log")
     return Message(body=body, source=source, sender=sender, reading=reading)
 
 
 def unreadable(body: bytes, *, source: MessageSource, sender: str, fault: str) -> Message:
-    """Build the message of a body that cannot be read."""
+    """Return the Message for a body that cannot be read; `fault` says why."""
     reading = Reading(dialect=None, faults=[fault])
     return Message(body=body, source=source, sender=sender, reading=reading)
 
 
 def allow(allowance: Allowance, messages: Sequence[Message]) -> list[bool]:
-    """Return for each message whether it may become a dead letter; only unusable messages may.
+    """Return for each message whether it may become a dead letter. Usable messages may not.
 
-    Each call spends from the allowance of the origin, so call it once for each arrival.
+    Each call counts the messages in the allowance of their origin, so call it once per message.
     """
     kept = [bool(each.reading.faults) and allowance.spend(each.origin) for each in messages]
     NOT_KEPT.inc(sum(bool(each.reading.faults) for each in messages) - sum(kept))
@@ -90,7 +90,8 @@ def allow(allowance: Allowance, messages: Sequence[Message]) -> list[bool]:
 
 
 def log_faults(throttle: Throttle, messages: Sequence[Message]) -> None:
-    """Log one line for each unusable message; a single message may have half a million faults."""
+    """Log one line for each unusable message, because one message may have half a million
+    faults."""
     for message in messages:
         reading = message.reading
         if reading.faults:
@@ -111,11 +112,11 @@ async def record(
     settings: Settings,
     kept: Sequence[bool],
 ) -> Recorded:
-    """Record messages, all or none; return the changed ids and the wake-ups to publish.
+    """Record all messages or none. Return the changed ids, and the wake-ups to publish.
 
     `kept` has one value for each message: whether it may become a dead letter if it is unusable. If
     not, only the count of an identical dead letter is raised. May be repeated; a repetition changes
-    only the counts of unusable messages. Must not be called within a transaction.
+    only the counts of unusable messages. Do not call it within a transaction.
     """
     events = _events(messages)
     extras = any(message.reading.faults or _of_probe(message) for message in messages)
@@ -126,8 +127,7 @@ async def record(
         if any(kept):
             await dead_letters.lock(connection)
         new: set[str] = set()
-        # The messages are sorted, so that two transactions that keep the same messages cannot
-        # deadlock.
+        # The messages are sorted, so that two transactions with the same messages cannot deadlock.
         pairs = zip(messages, kept, strict=True)
         for message, may_be_kept in sorted(pairs, key=lambda pair: pair[0].body):
             reading = message.reading
@@ -153,15 +153,15 @@ async def record(
 
 
 def effects(messages: Sequence[Message], recorded: Recorded) -> list[dict[Effect, int]]:
-    """Count the effects of each message's records, after `record` has committed them.
+    """Count the effects of each message's records. Call it after `record` has committed them.
 
     The effects of a record are:
     `recorded` - the record changed a row;
     `no_effect` - the record changed no row;
-    `ignored` - the record names no original of ours;
+    `ignored` - the record is not about an original of this service;
     `unreadable` - the record makes the message a dead letter.
 
-    If several messages report the same change, the change counts for the first of them.
+    If several messages report the same change, it counts for the first of them.
     """
     if len(messages) == 1:
         return [_effects(messages[0].reading, len(recorded.changed))]
@@ -186,7 +186,7 @@ def _effects(reading: Reading, changed: int) -> dict[Effect, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """The result of reading a dead letter again, and the uploads to process now."""
+    """The result of reading a dead letter again, and the wake-ups to publish."""
 
     reading: Reading
     woken: list[WakeUp]
@@ -200,11 +200,12 @@ async def replay(
     publish_grace_s: float,
     dry_run: bool,
 ) -> Replayed | None:
-    """Read a dead letter again and record its events; None if there is no such letter.
+    """Read a dead letter again and record its events. Returns None if the letter does not exist.
 
-    `bucket` is the service's own. The sweep processes the recorded uploads after `publish_grace_s`
-    seconds. The letter is removed if all of it can be read; if only a part can, that part is
-    recorded and the letter stays. With `dry_run` all changes are rolled back. May be repeated.
+    `bucket` is the service's own. If no wake-up starts the processing of an upload, the sweep does
+    so after `publish_grace_s` seconds. If the whole letter can be read, it is removed. If only a
+    part can be read, that part is recorded and the letter stays. With `dry_run` all changes are
+    rolled back. May be repeated.
     """
     transaction = connection.transaction()
     await transaction.start()

@@ -1,4 +1,4 @@
-"""Signed addresses for clients: of originals and thumbnails, and of an attachment's status."""
+"""Signed addresses for clients: of originals, of thumbnails, and of an attachment's status."""
 
 import hmac
 from base64 import urlsafe_b64encode
@@ -8,34 +8,35 @@ from shared.macs import Mac
 from shared.settings import Settings
 
 STATUS_PATH = "attachments/status"
-"""Path of the status of attachments. No key of a file begins with this path, so the signature of a
-status is not valid for a file, and the signature of a file is not valid for a status."""
+"""The beginning of the path of a status. No key of a file begins so. So the signature of a status
+is not valid for a file, and the signature of a file is not valid for a status."""
 
 
 class Links:
-    """Builds and checks signed addresses."""
+    """Builds the signed addresses, and checks their signatures."""
 
     def __init__(self, settings: Settings) -> None:
         self._public = settings.files_public
         self._base = settings.files_url or settings.api_url
         secrets = (settings.files_secret, settings.files_secret_previous)
-        # The first secret signs; a signature of any of them is accepted.
+        # The first secret signs. A signature with any of them is accepted.
         given = [each.get_secret_value() for each in secrets if each] or [""]
         self._macs = [Mac(each.encode(errors="surrogateescape")) for each in given]
         self._is_secret = bool(given[0])
-        # It differs if the secret by which addresses are signed is another one.
+        # A text that changes with the signing secret, without revealing it; see `form`.
         self._mark = "" if self._public else self.sign("", "", "")
         self._ttl_s = settings.files_ttl
 
     def base(self, origin: str) -> str:
-        """Return the base URL of files; by default it is the API itself, at `origin`.
+        """Return the base URL of files: the setting, or the API's own address `origin`.
 
-        An empty `origin` makes addresses relative to the host of the client's request.
+        With an empty `origin`, addresses are relative to the host of the client's request.
         """
         return self._base or origin
 
     def url(self, key: str, changed_at: datetime | None, now: datetime, origin: str) -> str:
-        """Return the address of a key; if `changed_at` is None (no upload yet), without a query."""
+        """Return the address of a key. Without an upload (`changed_at` is None), it has no
+        query."""
         if changed_at is None:
             return f"{self.base(origin)}/{key}"
         stamp = str(int(changed_at.timestamp()))
@@ -43,8 +44,8 @@ class Links:
             return f"{self.base(origin)}/{key}?{stamp}"
         if self._ttl_s is None:
             return f"{self.base(origin)}/{key}?{stamp}&s={self.sign(key, stamp, '')}"
-        # The end is a multiple of the lifetime, so the address stays the same for a while and a
-        # browser can cache it.
+        # The end is a multiple of the lifetime. So the address stays the same for some time, and a
+        # browser can cache the file.
         ends = str((int(now.timestamp()) // self._ttl_s + 2) * self._ttl_s)
         return f"{self.base(origin)}/{key}?{stamp}&e={ends}&s={self.sign(key, stamp, ends)}"
 
@@ -53,8 +54,8 @@ class Links:
     ) -> str | None:
         """Return the address of an attachment's status, valid without a token until `ends`.
 
-        The time of creation is signed too: if the row is lost, another row may get its id. Returns
-        None if there is no secret to sign with (in the public mode it is optional).
+        The time of the row's creation is signed too, because another row may get the same id if the
+        row is lost. Returns None without a secret, which is optional in the public mode.
         """
         if not self._is_secret:
             return None
@@ -70,9 +71,9 @@ class Links:
         return self._is_secret and bool(ends) and self.admits(path, stamp, ends, signature, now)
 
     def form(self, now: datetime, origin: str, changed_at: datetime | None) -> str:
-        """Return a text that differs if `url` builds another address for the same file.
+        """Return a text that changes when `url` would return another address for the same file.
 
-        The text holds no secret.
+        The text contains no secret.
         """
         window = None
         if changed_at is not None and self._ttl_s is not None and not self._public:
@@ -80,14 +81,18 @@ class Links:
         return f"{self.base(origin)} {self._ttl_s} {window} {self._mark}"
 
     def sign(self, key: str, stamp: str, ends: str) -> str:
-        """Sign a key, its stamp and its end (Unix times): 144 bits of HMAC-SHA256, URL-safe."""
+        """Sign a key, its stamp and its end (Unix times). Returns 144 bits of HMAC-SHA256,
+        URL-safe."""
         return _signature(self._macs[0], key, stamp, ends).decode()
 
     def admits(self, key: str, stamp: str, ends: str, signature: str, now: datetime) -> bool:
-        """Return whether a signature is of a current secret and has not ended; in constant time."""
+        """Return whether a signature is valid with one of the secrets, and has not ended.
+
+        The time that this takes does not depend on the signature.
+        """
         given = signature.encode("utf-8", "replace")
         genuine = False
-        for mac in self._macs:  # all of them, so that the time does not show which one fits
+        for mac in self._macs:  # always all of them, so that the time does not show which one fits
             genuine |= hmac.compare_digest(_signature(mac, key, stamp, ends), given)
         if not genuine:
             return False

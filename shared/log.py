@@ -1,4 +1,4 @@
-"""Format log records, one line each: for people on a terminal, or as JSON for machines."""
+"""Format log records as one line each: for people at a terminal, or as JSON for programs."""
 
 import json
 import logging
@@ -21,19 +21,18 @@ from shared.log_writer import LineHandler, take_over_streams, writer_of
 from shared.plain import escape, escape_lines
 
 _WORDS = ("event", "level", "logger", "logger_name", "timestamp")
-"""The fields that the console renderer writes unchanged."""
+"""The fields whose values the console renderer writes without quotes."""
 
 
 def configure_logging(level: str, form: str, *, serving: bool = False, process: str = "") -> None:
-    """Send the log of the service and of all libraries to standard error, in one format.
+    """Write the log of the service and of all libraries to standard error, in one format.
 
     `form` is `console` or `json`. Characters that could control a terminal or forge a line are
     escaped. A `serving` process never waits for the reader of its standard error or output: see
-    `shared.log_writer`. With `json`, text that other code writes to standard error or output
-    becomes JSON objects too. `process` is the value of the field `process`.
+    `shared.log_writer`. If `form` is `json`, texts that other code writes to standard error or
+    output become JSON objects too. `process` is the value of the field `process`.
 
-    Lines of the service are formatted and written here. They do not pass through `logging`, which
-    would take three times as long.
+    The service's own lines do not pass through `logging`, which would take three times as long.
     """
     if process:
         name_process(process)
@@ -61,8 +60,8 @@ def configure_logging(level: str, form: str, *, serving: bool = False, process: 
     logging.captureWarnings(True)
     for noisy in ("botocore", "aiobotocore", "asyncio", "kombu", "celery", "PIL"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
-    # These loggers log a warning with a traceback, which contains the output of a credential
-    # process. `shared.credentials` logs the failure itself.
+    # These loggers log a warning with a traceback, which contains the output of the program that
+    # prints credentials. `shared.credentials` logs such a failure.
     for noisy in ("botocore.credentials", "aiobotocore.credentials"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     if serving:
@@ -70,7 +69,7 @@ def configure_logging(level: str, form: str, *, serving: bool = False, process: 
 
 
 def _processors(form: str) -> tuple[list[Processor], list[Processor]]:
-    """Return the processors that collect the fields, and those that make the line."""
+    """Return the processors that collect a record's fields, and those that build the line."""
     collect: list[Processor] = [
         merge_fields,
         structlog.stdlib.add_log_level,
@@ -85,7 +84,7 @@ def _processors(form: str) -> tuple[list[Processor], list[Processor]]:
 
 
 class _Logger:
-    """Writes finished lines: a wrapped logger, in structlog's terms."""
+    """Writes finished lines. structlog calls this the wrapped logger."""
 
     def __init__(self, emit: Callable[[str], None], name: str = "root") -> None:
         self.name = name
@@ -109,7 +108,7 @@ def _add_process(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 def _json_line(logger: Any, method: str, event: EventDict) -> str:
-    """Make a line of the service's own, as the processors for `json` do.
+    """Build a JSON line of the service's own, with the result of the processors for `json`.
 
     One function takes half as long as the chain of processors, and each request writes a line.
     """
@@ -124,12 +123,12 @@ def _json_line(logger: Any, method: str, event: EventDict) -> str:
 
 
 def _render_json(_logger: Any, _method: str, event: EventDict) -> str:
-    """Render a line in ASCII only: no character can command a terminal."""
+    """Return a line of ASCII only, so that no character can control a terminal."""
     try:
         line = orjson.dumps(event, default=repr, option=orjson.OPT_UTC_Z).decode()
         if line.isascii():
             return line
-    except TypeError:  # a lone surrogate, a number of more than 64 bits, a key that is no text
+    except TypeError:  # a lone surrogate, an integer of more than 64 bits, a key that is no text
         pass
     return json.dumps(event, default=_text_of)
 
@@ -139,7 +138,7 @@ def _text_of(value: Any) -> str:
 
 
 def _log_uncaught() -> None:
-    """Log exceptions that nobody catches, in the main thread, in others and in destructors."""
+    """Log exceptions that no code catches, in the main thread, other threads and destructors."""
     log = get_logger("uncaught")
 
     def in_main(
@@ -170,7 +169,7 @@ def _dropped_line(formatter: logging.Formatter, count: int) -> bytes:
 
 
 class _Shown:
-    """A value that the console renderer writes unchanged: it quotes only strings."""
+    """A text that the console renderer writes unchanged, because it quotes only strings."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -180,7 +179,7 @@ class _Shown:
 
 
 def _escape_values(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Escape the event and its values before the renderer adds its own colours."""
+    """Escape the event and its values, before the renderer adds colours, which are escapes too."""
     for name, value in event.items():
         if name in ("exc_info", "_record"):
             continue
@@ -203,5 +202,5 @@ def _write_traceback(stream: TextIO, exc_info: ExcInfo) -> None:
 
 
 def get_logger(name: str) -> Any:
-    """Return the logger of a module; call as `log.info("event", field=value)`."""
+    """Return the logger of a module. Call it as `log.info("event", field=value)`."""
     return structlog.get_logger(name)

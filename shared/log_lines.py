@@ -1,6 +1,6 @@
-"""Log lines as JSON objects, without a logger: for early faults, and for text of other code.
+"""Log lines as JSON objects, built without a logger: for early faults and texts of other code.
 
-Imports little, because every command imports it.
+This module imports little, because every command imports it.
 """
 
 import json
@@ -15,21 +15,21 @@ _process = "attachments"
 
 
 def name_process(name: str) -> None:
-    """Set the value of the field `process` in all later lines of this process: `api`, `worker`."""
+    """Set the field `process` of all later lines of this process, such as `api` or `worker`."""
     global _process
     _process = name
 
 
 def process_name() -> str:
-    """Return the value of the field `process`."""
+    """Return the value of the field `process` in this process's lines."""
     return _process
 
 
 def wants_json() -> bool:
-    """Return whether the environment chooses the format `json`.
+    """Return whether the environment chooses the log format `json`.
 
-    For faults that are found while, or before, the settings are read. Names of settings may be
-    written in lower case.
+    This serves faults that occur before the settings are read. The variable's name may be written
+    in lower case.
     """
     for name, value in os.environ.items():
         if name.upper() == "ATTACHMENTS_LOG_FORMAT":
@@ -52,9 +52,9 @@ def line(event: str, *, level: Level, logger: str, **fields: Any) -> str:
 
 
 def fault_line(fault: str) -> str:
-    """Return the line of a fault that ends a process: as JSON if `wants_json`, else as text.
+    """Return the line for a fault that ends a process: as JSON if `wants_json`, else as text.
 
-    In JSON the first line of `fault` is the event, and further ones are a list.
+    In JSON, the first line of `fault` is the event, and the other lines are a list.
     """
     if not wants_json():
         return fault
@@ -64,7 +64,7 @@ def fault_line(fault: str) -> str:
 
 
 def as_object(text: str, *, logger: str, **fields: Any) -> str:
-    """Return `text` if it is a JSON object already, else a line whose `event` is `text`."""
+    """Return `text` if it is a JSON object, else a JSON line with `text` as its `event`."""
     if text.startswith("{"):
         try:
             if isinstance(json.loads(text), dict):

@@ -1,8 +1,8 @@
 """Write log lines from a separate thread, so that a slow reader of the log blocks nothing.
 
-A pipe whose reader has stopped is full after 64 KiB, and a write to it blocks. Here lines wait in
-memory instead, up to a limit. Lines above the limit are dropped and counted. A closed pipe or a
-full disk also loses lines, but has no other effect.
+A pipe whose reader has stopped is full after 64 KiB, and then each write to it blocks. So lines
+wait in memory, up to a limit. Lines above the limit are dropped and counted. If the pipe is closed
+or the disk is full, lines are lost too, and nothing else happens.
 """
 
 import atexit
@@ -20,19 +20,19 @@ from typing import Final
 from prometheus_client import Counter
 
 MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
-"""The most bytes of lines that wait for a slow reader. This is more than a burst of tracebacks, but
-little compared with a worker's memory."""
+"""The most bytes of lines that wait for a slow reader. This is more than a burst of tracebacks
+needs, and little for a worker's memory."""
 
 FLUSH_S: Final = 1.0
-"""Seconds that the process waits for the reader at its end."""
+"""Seconds that an ending process waits for the reader of its log."""
 
 GATHER_S: Final = 0.02
-"""Seconds in which the thread collects further lines before it writes: to wake the thread for each
-line would cost a request more than to format the line."""
+"""Seconds in which the thread collects further lines before it writes. To wake the thread for each
+line would cost a request more CPU than to format the line."""
 
 BATCH_BYTES: Final = select.PIPE_BUF
-"""Maximum bytes of several lines that are written together. The kernel never mixes a write of this
-length to a pipe with those of other processes (POSIX, `write`)."""
+"""The most bytes of several lines that are written together. The kernel does not mix such a write
+to a pipe with writes of other processes (POSIX, `write`)."""
 
 DROPPED = Counter(
     "attachments_log_lines_dropped_total",
@@ -42,7 +42,7 @@ DROPPED = Counter(
 
 Note = Callable[[int], bytes]
 Shape = Callable[[str], str]
-"""Makes a log line of a line of text."""
+"""A function that returns the log line for a line of text."""
 
 
 def _plain_note(count: int) -> bytes:
@@ -50,7 +50,7 @@ def _plain_note(count: int) -> bytes:
 
 
 class LineWriter:
-    """Queues lines and writes them to a file descriptor in order; callers never wait or fail.
+    """Queues lines, and a thread writes them in order. Callers never wait, and no call fails.
 
     Only `flush` waits, up to its time limit.
     """
@@ -69,11 +69,11 @@ class LineWriter:
         atexit.register(self.flush)
 
     def note_with(self, note: Note) -> None:
-        """Set the function that formats the line with the number of dropped lines."""
+        """Set the function that returns the line with the number of dropped lines."""
         self._note = note
 
     def write(self, line: bytes) -> None:
-        """Queue a line; drop and count it if there is no room."""
+        """Queue a line with its line end. If there is no room, drop and count it."""
         with self._changed:
             if self._bytes + len(line) > MAX_WAITING_BYTES:
                 self._drop()
@@ -84,11 +84,11 @@ class LineWriter:
             self._bytes += len(line)
 
     def write_text(self, line: str) -> None:
-        """Queue a line of text, without its line end."""
+        """Queue a line of text that has no line end yet."""
         self.write(f"{line}\n".encode(errors="backslashreplace"))
 
     def flush(self, timeout_s: float = FLUSH_S) -> None:
-        """Wait until all lines are written, for `timeout_s` seconds at most."""
+        """Wait until all lines are written, but at most `timeout_s` seconds."""
         over = time.monotonic() + timeout_s
         with self._changed:
             while self._lines or self._writing:
@@ -117,13 +117,13 @@ class LineWriter:
                 with self._changed:
                     self._dropped -= dropped
             left = self._put(b"".join(batch))
-            while left > 0:  # a line that is only partly written counts as dropped
+            while left > 0:  # a line that was written only in part counts as dropped
                 left -= len(batch.pop())
                 with self._changed:
                     self._drop()
 
     def _next_batch(self) -> list[bytes]:
-        """Take the oldest line, and those after it that fit into one undivided write."""
+        """Take the oldest line, and the next lines that fit into BATCH_BYTES with it."""
         batch = [self._lines.popleft()]
         length = len(batch[0])
         while self._lines and length + len(self._lines[0]) <= BATCH_BYTES:
@@ -133,13 +133,13 @@ class LineWriter:
         return batch
 
     def _put(self, lines: bytes) -> int:
-        """Write whole lines; return the number of bytes that could not be written."""
+        """Write complete lines. Return the number of bytes that could not be written."""
         rest = b"\n" + lines if self._torn else lines
         try:
             while rest:
                 try:
                     rest = rest[os.write(self._descriptor, rest) :]
-                except BlockingIOError:  # another process made the shared pipe non-blocking
+                except BlockingIOError:  # another process has made the shared pipe non-blocking
                     self._await_room()
         except OSError:  # the reader is gone, or the disk is full
             self._torn = self._torn or len(rest) < len(lines)
@@ -148,17 +148,17 @@ class LineWriter:
         return 0
 
     def _await_room(self) -> None:
-        """Wait for the reader, as a write to a blocking pipe does; new lines queue meanwhile."""
+        """Wait until the pipe has room, as a write to a blocking pipe does. New lines queue."""
         room = select.poll()
         room.register(self._descriptor, select.POLLOUT)
         room.poll()
 
 
 class LineStream:
-    """Standard error or output for other code: interpreter, warnings, libraries.
+    """Replaces `sys.stdout` or `sys.stderr` for other code: interpreter, warnings, libraries.
 
-    It has no `fileno`, so that no code can bypass the writer. Celery would write to the file
-    directly if there were one.
+    It has no `fileno`, because Celery would use that to write to the file directly, without the
+    writer.
     """
 
     encoding = "utf-8"
@@ -166,28 +166,28 @@ class LineStream:
     closed = False
 
     def __init__(self, writer: LineWriter, descriptor: int, shape: Shape = str) -> None:
-        """Write complete lines, as `shape` makes them."""
+        """`shape` returns the log line for each complete line of text."""
         self._writer = writer
         self._descriptor = descriptor
         self._shape = shape
         self._begun = ""
 
     def write(self, text: str) -> int:
-        """Add text; write each line when it is complete."""
+        """Add text. Each line is written when it is complete."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
             self._writer.write_text(self._shape(line))
         return len(text)
 
     def flush(self) -> None:
-        """Do not wait for the reader. Without a shape, write the text after the last line end."""
+        """Write the text after the last line end, if there is no `shape`. Does not wait."""
         if self._shape is str:
             begun, self._begun = self._begun, ""
             if begun:
                 self._writer.write(begun.encode(errors="backslashreplace"))
 
     def writable(self) -> bool:
-        """Return True: text can be written."""
+        """Return True, because text can be written."""
         return True
 
     def isatty(self) -> bool:
@@ -198,17 +198,17 @@ class LineStream:
 
 
 class LineHandler(logging.Handler):
-    """Passes formatted records to a writer."""
+    """Passes the records of `logging`, formatted, to a LineWriter."""
 
     def __init__(self, writer: LineWriter) -> None:
         super().__init__()
         self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Format a record and queue it."""
+        """Format a record, and queue its line."""
         try:
             line = self.format(record)
-        except Exception:  # as in logging's own handlers: a bad record must not stop its caller
+        except Exception:  # as in logging's own handlers: a bad record must not stop the caller
             self.handleError(record)
             return
         self._writer.write_text(line)
@@ -218,16 +218,16 @@ _writers: dict[int, LineWriter] = {}
 
 
 def writer_of(descriptor: int) -> LineWriter:
-    """Return the writer of a descriptor; a process has one for each."""
+    """Return the LineWriter of a file descriptor. A process has one for each descriptor."""
     if descriptor not in _writers:
         _writers[descriptor] = LineWriter(descriptor)
     return _writers[descriptor]
 
 
 def take_over_streams(shape: Shape = str) -> None:
-    """Send everything that this process writes to standard error and output through the writers.
+    """Send all that Python code writes to standard error and output through the LineWriters.
 
-    `shape` makes a log line of each line of text. Child processes do not inherit this.
+    `shape` returns the log line for each line of text. Child processes do not inherit this.
     """
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         stream = LineStream(writer_of(descriptor), descriptor, shape)
@@ -236,7 +236,7 @@ def take_over_streams(shape: Shape = str) -> None:
 
 
 def flush_all() -> None:
-    """Write all queued lines before the process ends without exit handlers.
+    """Write all queued lines. Call it before a process ends without exit handlers.
 
     Waits up to FLUSH_S for each writer.
     """

@@ -1,4 +1,4 @@
-"""Create attachments: the record of a new attachment, and the statement that inserts many."""
+"""Create attachments: the record of a new attachment, and the SQL that inserts several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -18,7 +18,7 @@ from shared.quotas import Quotas, translate
 class NewAttachment:
     """The attributes that a client sent for a new attachment, already checked.
 
-    The fields have the same meaning as in `Attachment`.
+    The fields mean the same as in `Attachment`.
     """
 
     name: str
@@ -40,9 +40,9 @@ _given_of = attrgetter(*GIVEN)
 
 @cache
 def _insert(count: int, *, held: bool) -> str:
-    """Build the statement that inserts `count` rows; all of them share $1 to $6.
+    """Return the SQL that inserts `count` rows. All rows share the parameters $1 to $6.
 
-    If `held`, the first row checks the quotas; the last four parameters are for that.
+    If `held`, the first row checks the quotas with the last four parameters.
     """
     width = 1 + len(GIVEN)
     rows = []
@@ -75,12 +75,12 @@ async def create(
     first_check_s: float,
     quotas: Quotas | None = None,
 ) -> list[Attachment]:
-    """Insert up to 100 `pending` attachments in the order given, all or none.
+    """Insert up to 100 `pending` attachments in the given order, all or none. Return their rows.
 
-    `quotas` are the quotas of the settings; an organization's own quotas replace them. If `quotas`
-    is None, no quota is checked. Raises QuotaExceeded, or NotCounted if the organization's usage is
-    not counted yet; nothing has changed then. Must not be repeated after success: it would insert
-    more rows.
+    `quotas` are the quotas of the settings, which an organization's own quotas replace. If `quotas`
+    is None, no quota is checked. Raises QuotaExceeded if a quota would be exceeded, or NotCounted
+    if the organization's usage is not counted yet; then nothing has changed. Do not repeat it after
+    a success: that would insert more rows.
     """
     trace = traces.current()
     values: list[Any] = [organization_id, creator_id, bucket, float(policy_ttl_s), first_check_s]

@@ -1,4 +1,7 @@
-"""Publish wake-ups from a thread of its own, so that no caller waits for the broker."""
+"""Publish wake-ups in a separate thread, so that no caller waits for the broker.
+
+A wake-up is a message that tells a worker to look at a row.
+"""
 
 import math
 import threading
@@ -19,36 +22,37 @@ from shared.outages import BROKER
 from shared.task_message import TaskMessage
 
 MAX_WAITING = 10_000
-"""Maximum number of wake-ups that wait while the broker is unavailable; the sweep finds the
-others."""
+"""The most wake-ups that wait while the broker is unavailable. The sweep finds the other rows."""
 
 MAX_BATCH = 200
 PAUSE_S = 0.02
-"""One round trip publishes up to MAX_BATCH wake-ups, and the thread pauses PAUSE_S seconds before
-the next. So under load many wake-ups share one round trip, and the thread leaves the processor to
-the event loop. The first wake-up after a quiet time does not wait."""
+"""One round trip publishes up to MAX_BATCH wake-ups. Then the thread pauses for PAUSE_S seconds. So
+under load many wake-ups share one round trip, and the event loop gets the processor. The first
+wake-up after a quiet time does not wait."""
 
 PAUSE_AWAY_S = 0.1
-"""The pause after a failure, in seconds. It limits the requests to a dead broker to ten a second;
-otherwise they would be thousands."""
+"""Seconds to pause after a failure. So a broker that does not work gets ten requests a second, not
+thousands."""
 
 MAX_QUEUED = 10_000
 LOOK_EVERY_S = 1.0
-"""A queue of MAX_QUEUED messages takes no more, so the broker's memory is bounded when no worker
-runs; the sweep finds those uploads. The length is read every LOOK_EVERY_S seconds."""
+"""The most messages in a queue. If a queue is full, wake-ups are dropped, so the broker's memory is
+bounded when no worker runs; the sweep finds those uploads. A queue's length is read again after
+LOOK_EVERY_S seconds."""
 
 MEASURE_EVERY_S = 10.0
-"""Seconds between two looks at the lengths of all queues, for the metrics: one round trip."""
+"""Seconds between two reads of the lengths of all queues, for the metrics, in one round trip."""
 
 _Message = tuple[WakeUp, str, traces.Span | None]
-"""A wake-up, the id of the request that caused it, and the span that ends with its publishing."""
+"""A wake-up, the id of the request that caused it, and its span, which ends when it is
+published."""
 
 
 class Publisher:
-    """Publishes wake-ups from its own thread, so that the caller never waits and never fails.
+    """Publishes wake-ups in its own thread. Callers never wait, and no call fails.
 
-    `server` is the broker's address without secrets. `dropped` counts the wake-ups that were left
-    to the sweep.
+    `server` is the broker's address without secrets. `dropped` counts the wake-ups that were not
+    published; the sweep finds their rows.
     """
 
     def __init__(self, broker_url: str, prefix: str | None) -> None:
@@ -77,9 +81,9 @@ class Publisher:
         )
 
     def publish(self, wake_up: WakeUp) -> None:
-        """Queue a wake-up to be published; if MAX_WAITING wait already, leave it to the sweep.
+        """Queue a wake-up to be published. If MAX_WAITING wait already, drop it.
 
-        The message names the request in which this is called.
+        The message has the id of the request in which this is called.
         """
         with self._wake:
             if len(self._waiting) >= MAX_WAITING:
@@ -90,7 +94,7 @@ class Publisher:
             self._wake.notify()
 
     def wake_couriers(self) -> None:
-        """Queue the message that wakes a courier, unless such a message waits already."""
+        """Queue the message that wakes a courier of webhooks, unless one is queued already."""
         with self._wake:
             if self._courier_is_called:
                 return
@@ -98,17 +102,17 @@ class Publisher:
         self.publish(COURIERS)
 
     def use(self, prefix: str) -> None:
-        """Set the prefix of the queues' keys, and publish the wake-ups that wait."""
+        """Set the prefix of this deployment's keys at the broker, and begin to publish."""
         with self._wake:
             self._prefix = prefix
             self._wake.notify()
 
     async def fault(self) -> str | None:
-        """Return why the broker is not used; None if the broker carried out the last request."""
+        """Return why the broker is not used, or None if it carried out the last request."""
         return self.left_to_sweep if self._failing else None
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Publish the wake-ups that wait, then stop; return after `timeout_s` seconds at most."""
+        """Publish the wake-ups that wait, then stop the thread. Takes at most `timeout_s` s."""
         self._closing.set()
         with self._wake:
             self._wake.notify()
@@ -128,7 +132,7 @@ class Publisher:
                 continue
             try:
                 left_out = self._push(batch)
-            except Exception as error:  # any error of the broker's client: the sweep takes over
+            except Exception as error:  # any error of redis-py; the sweep finds the rows
                 _end_spans(batch, type(error).__name__)
                 with self._wake:
                     self._drop(len(batch))
@@ -149,10 +153,9 @@ class Publisher:
             self._closing.wait(PAUSE_S)
 
     def _take(self) -> list[_Message] | None:
-        """Wait for wake-ups and take a batch; None if closing and all are taken.
+        """Wait for wake-ups, and take a batch. Returns None if closing and none is left.
 
-        The batch is empty if no wake-up came, and the queues have not been measured for
-        MEASURE_EVERY_S.
+        The batch is empty if no wake-up came and it is time to measure the queues.
         """
         with self._wake:
             while not self._closing.is_set() and not (self._waiting and self._prefix is not None):
@@ -172,7 +175,7 @@ class Publisher:
         DROPPED.inc(count)
 
     def _measure(self) -> None:
-        """Show the lengths of all queues, every MEASURE_EVERY_S at most; unknown if that fails."""
+        """Show the lengths of all queues every MEASURE_EVERY_S; NaN if they cannot be read."""
         now = time.monotonic()
         if now - self._measured_at < MEASURE_EVERY_S:
             return
@@ -186,19 +189,19 @@ class Publisher:
                     pipeline.llen(queue_name(number))
                 lengths = pipeline.execute()
             BROKER.success()
-        except Exception as error:  # any error of the broker's client
+        except Exception as error:  # any error of redis-py
             self._report(error)
         BROKER_UP.set(not math.isnan(lengths[0]))
         for number, length in enumerate(lengths):
             QUEUE_MESSAGES.labels(queue_name(number)).set(length)
 
     def _report(self, error: Exception) -> None:
-        # A broker that refuses one command may still carry out others.
+        # A broker that refuses one command may still accept others.
         refused = isinstance(error, ResponseError)
         BROKER.fault(describe(error, self.server), only_writes=refused)
 
     def _push(self, batch: list[_Message]) -> int:
-        """Push a batch into its queues; return how many were dropped because a queue was full."""
+        """Push a batch into its queues. Return how many were dropped because a queue was full."""
         if self._client is None:
             self._client = self._connect()
         queues: defaultdict[str, list[_Message]] = defaultdict(list)
@@ -224,14 +227,14 @@ class Publisher:
         return self._message.fill(wake_up, request_id, "" if span is None else span.traceparent)
 
     def _connect(self) -> Any:
-        """Create the Redis client that kombu would use; it reconnects by itself."""
+        """Return the Redis client that kombu would use. It connects again by itself."""
         app = make_celery(self._broker_url, self._prefix or "")
         transport: Any = app.connection_for_write().transport
         with transport.create_channel(transport).conn_or_acquire() as client:
             return client
 
     def _look(self, queues: Iterable[str]) -> None:
-        """Read the lengths of queues whose length is unknown or older than LOOK_EVERY_S."""
+        """Read the lengths of those queues that were not read for LOOK_EVERY_S."""
         since = time.monotonic() - LOOK_EVERY_S
         unknown = [queue for queue in queues if self._lengths.get(queue, (since, 0))[0] <= since]
         if unknown:
@@ -248,7 +251,7 @@ class Publisher:
 
 
 def _span_of(wake_up: WakeUp) -> traces.Span | None:
-    """Begin the span of a wake-up in the upload's trace; link it to the current span."""
+    """Begin the span of a wake-up, in the upload's trace, and link it to the current span."""
     recorder = traces.recorder
     assert recorder is not None
     cause = recorder.current

@@ -1,4 +1,7 @@
-"""Shares of a pool of connections, so that one organization's statements cannot use all of them."""
+"""Limit how many database connections one organization may use at one time.
+
+The connections that an organization may use are its share of the pool.
+"""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
@@ -11,11 +14,11 @@ from shared.settings import Settings
 from shared.turns import Turns
 
 WAITING = 200
-"""The most statements of one organization that wait for its share; further ones are refused."""
+"""The most statements of one organization that wait. Further ones raise Busy at once."""
 
 
 class Share(Database):
-    """A pool for one key, in which each statement first waits for its turn."""
+    """The pool as one key may use it: each statement first waits for its turn."""
 
     def __init__(self, shares: "Shares", key: Hashable) -> None:
         self.pool = shares.whole.pool
@@ -32,11 +35,11 @@ class Share(Database):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Do the same as `Database.run`, after waiting for a turn.
+        """Do the same as `Database.run`, after waiting for a connection of the key's share.
 
-        Raises Busy if the key's own statements fill its share and the pool is `blamed`. Raises
-        DatabaseAway otherwise, and also if the database answered no statement of any key while this
-        key waited.
+        Raises Busy if the key itself uses its whole share and the pool is `blamed`. Raises
+        DatabaseAway otherwise, and also if no statement of any key was answered while this one
+        waited.
         """
         shares = self._shares
         if not shares.turns.take_free(self._key):
@@ -60,10 +63,11 @@ class Share(Database):
 
 
 class Shares:
-    """Gives each key its share of a pool of `size` connections.
+    """Gives each key, such as an organization, its share of a pool of `size` connections.
 
-    A key may hold `each` connections and have `waiting` statements wait. If `blamed`, a key that
-    fills its share gets Busy, because its caller is the cause; if not, it gets DatabaseAway.
+    A key may use `each` connections at one time, and have `waiting` statements wait. If `blamed`, a
+    key that uses its whole share gets Busy, because its own requests are the cause. Otherwise it
+    gets DatabaseAway.
     """
 
     def __init__(
@@ -75,33 +79,33 @@ class Shares:
         self.answered_at = time.monotonic()
 
     def of(self, key: Hashable) -> Share:
-        """Return the share of a key; callers may keep the object or call this for each request."""
+        """Return the share of a key. Callers may keep it, or call this for each request."""
         return Share(self, key)
 
 
 def split_pool(total: int) -> tuple[int, int]:
-    """Split an API's connections into those for clients and those for everything else.
+    """Split an API's connections into those for clients and the others.
 
-    Three in ten, at least one, are reserved for events, tokens and health.
+    The others, three in ten but at least one, are for events, tokens and health.
     """
     others = max(1, total * 3 // 10)
     return total - others, others
 
 
 def share_of(clients: int) -> int:
-    """Return how many of the clients' connections one organization may hold at a time.
+    """Return how many of the clients' connections one organization may use at one time.
 
-    Two thirds: with fewer, each request of an organization costs more CPU while no other
+    Two thirds: with fewer, each request of an organization takes more CPU time, also when no other
     organization is active.
     """
     return max(1, clients * 2 // 3)
 
 
 def share_of_others(others: int) -> int:
-    """Return how many of the other connections one user of them may hold at a time.
+    """Return how many of the other connections one of their users may use at one time.
 
-    The users are events, tokens and health. A single user may hold all connections except one, so
-    that a single user cannot use all of them.
+    Their users are events, tokens and health. Each may use all connections except one, so that no
+    user blocks the others.
     """
     return max(1, others - 1)
 
@@ -110,7 +114,7 @@ def share_of_others(others: int) -> int:
 async def open_shares(settings: Settings) -> AsyncIterator[tuple[Shares, Shares]]:
     """Open an API's two pools: for clients by organization, and for events, tokens and health.
 
-    Together they have `settings.database_pool` connections. One organization holds at most two
+    Together they have `settings.database_pool` connections. One organization may use at most two
     thirds of the clients' connections. Look-ups of unknown tokens alone cannot block events.
     """
     clients, others = split_pool(settings.database_pool)

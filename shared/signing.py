@@ -1,8 +1,8 @@
-"""AWS Signature Version 4 for clients of the store: POST policies and GET links.
+"""Sign POST policies and GET links for clients of the store, by AWS Signature Version 4.
 
-Both are computed here without any request. aiobotocore's `generate_presigned_post` is not used: it
-uses SigV2 for some endpoints, turns a trailing `${filename}` into a prefix rule, and has its own
-order of fields, but contract.md specifies every byte.
+No request is sent. aiobotocore's `generate_presigned_post` is not used: it uses SigV2 for some
+endpoints, turns `${filename}` at the end of a key into a prefix rule, and has its own order of
+fields, but contract.md specifies every byte.
 Source: Amazon S3 API Reference, "Authenticating requests (AWS Signature Version 4)".
 """
 
@@ -23,10 +23,10 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """AWS credentials at one moment; only temporary ones have `token` and expire at `ends_at`.
+    """AWS credentials at one moment. Only temporary ones have `token` and expire at `ends_at`.
 
-    AWS refuses every signature made with them after that time, even if the signature has a later
-    expiry.
+    After that time AWS refuses every signature made with them, even if the signature itself expires
+    later.
     """
 
     access_key: str
@@ -35,11 +35,11 @@ class Credentials:
     ends_at: datetime | None = None
 
 
-@lru_cache(maxsize=16)  # one answer needs it for each of its policies and for `expires_at`
+@lru_cache(maxsize=16)  # one answer calls it for each of its policies and for `expires_at`
 def policy_end(*, credentials: Credentials, now: datetime, lifetime_s: int) -> datetime:
-    """Return the whole second at which a policy signed at `now` ends.
+    """Return the time, in whole seconds, at which a policy signed at `now` ends.
 
-    The policy never ends later than the credentials.
+    A policy never ends later than its credentials.
     """
     end = now.astimezone(UTC) + timedelta(seconds=lifetime_s)
     if credentials.ends_at is not None:
@@ -48,7 +48,7 @@ def policy_end(*, credentials: Credentials, now: datetime, lifetime_s: int) -> d
 
 
 def link_lifetime(*, credentials: Credentials, now: datetime, lifetime_s: int) -> int:
-    """Return the seconds for which a link signed at `now` is valid, by its credentials at most."""
+    """Return the seconds for which a link signed at `now` is valid, limited by the credentials."""
     if credentials.ends_at is None:
         return lifetime_s
     return min(lifetime_s, int((credentials.ends_at - now).total_seconds()))
@@ -56,9 +56,9 @@ def link_lifetime(*, credentials: Credentials, now: datetime, lifetime_s: int) -
 
 @lru_cache(maxsize=16)
 def _signed_host(scheme: str, netloc: str) -> str:
-    """Return a host as clients send it in Host: in lower case, without the scheme's default port.
+    """Return the host as clients send it in Host: in lower case, without the scheme's usual port.
 
-    RFC 9110, section 4.2.3; botocore signs the same (`botocore.auth._host_from_url`).
+    RFC 9110, section 4.2.3. botocore signs the same text (`botocore.auth._host_from_url`).
     """
     parts = urlsplit(f"{scheme}://{netloc}")
     host = parts.hostname or ""
@@ -72,7 +72,7 @@ def _hmac(key: bytes, text: str) -> bytes:
 
 
 def _iso(moment: datetime) -> str:
-    # strftime would take ten times as long.
+    # strftime takes ten times as long.
     return f"{moment.astimezone(UTC).isoformat()[:19]}Z"
 
 
@@ -82,7 +82,7 @@ def _stamp(now: datetime) -> str:
 
 @lru_cache(maxsize=16)
 def _signer(secret_key: str, date: str, region: str) -> Mac:
-    # A key is valid for a whole day, so its four rounds are computed once a day.
+    # The signing key is the same for a whole day, so it is computed once a day.
     key = _hmac(b"AWS4" + secret_key.encode(), date)
     key = _hmac(_hmac(_hmac(key, region), "s3"), "aws4_request")
     return Mac(key)
@@ -104,10 +104,10 @@ def post_policy(
     content_type: str | None,
     cache_control: str | None = None,
 ) -> dict[str, str]:
-    """Sign a POST policy for one key and return its form fields, in the order of contract.md.
+    """Sign a POST policy for one key. Return its form fields in the order of contract.md.
 
-    `now` must have a time zone. A client must post every field unchanged, and the file last. The
-    policy ends at `policy_end`.
+    `now` must have a time zone. A client must post every field unchanged, and the file as the last
+    field. The policy ends at `policy_end`.
     """
     stamp = _stamp(now)
     date = stamp[:8]
@@ -144,7 +144,7 @@ def post_policy(
 
 
 def sign_policy(policy: str, secret_key: str, date: str, region: str) -> str:
-    """Sign a Base64 policy; `date` is the `YYYYMMDD` of its credential."""
+    """Sign a policy in Base64. `date` is the `YYYYMMDD` of its credential."""
     return _sign(policy, secret_key, date, region)
 
 
@@ -158,10 +158,10 @@ def presigned_get(
     parameters: dict[str, str],
     method: str = "GET",
 ) -> str:
-    """Sign a GET of `object_url` for `lifetime_s` seconds and return the signed address.
+    """Sign a GET of `object_url` for `lifetime_s` seconds. Return the signed address.
 
     The path of `object_url` must not be percent-encoded yet. `method` is GET or HEAD; a signature
-    for one is not valid for the other. The lifetime is limited to that of the credentials.
+    for one is not valid for the other. The signature expires with the credentials at the latest.
     `parameters` are S3's overrides, such as `response-content-type`, and `versionId`. `now` must
     have a time zone.
     """

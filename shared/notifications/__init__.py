@@ -1,14 +1,14 @@
-"""Dialects: parsers for the messages in which stores report that an object was created.
+"""Dialects: parsers for the messages with which stores report that an object was created.
 
-Each dialect is a module of pure functions:
+Each dialect is a module of functions without I/O:
 
 - `recognises(document) -> bool`: whether a decoded JSON document is of this dialect;
 - `parse(document) -> Iterator[UploadEvent | UnreadableEvent | None]`: one item for each record: an
-  event, a fault of this record only, or None for a record about no object of ours.
+  event, a fault of this record only, or None for a record that is ignored.
 
-A store with records like Amazon's is one line in `s3_like`. For any other store, write a module and
-add it to `DIALECTS` in `reading`. `sns` is not a dialect but an envelope, which may contain a
-message of any dialect.
+A store whose records are like Amazon's is one line in `s3_like`. For any other store, write a
+module and add it to `DIALECTS` in `reading`. `sns` is not a dialect but an envelope, which may
+contain a message of any dialect.
 """
 
 from shared.notifications.event import UploadEvent

@@ -1,4 +1,4 @@
-"""Amazon S3's messages by SQS, SNS or Lambda, and S3's test message at the setup of notifications.
+"""The messages of Amazon S3 by SQS, SNS or Lambda, and S3's test message.
 
 Keys are encoded as in the query of a form. Source: Amazon S3 User Guide, "Event message
 structure".
@@ -15,14 +15,15 @@ SOURCE = "aws:s3"
 
 
 def recognises(document: Any) -> bool:
-    """Return whether this is S3's list of records, a list without a source, or the test message."""
+    """Return whether a document is S3's test message, or has S3's records or ones without
+    source."""
     if isinstance(document, dict) and document.get("Event") == "s3:TestEvent":
         return True
     return source_of(document) in (SOURCE, "")
 
 
 def parse(document: Any) -> Iterator[UploadEvent | UnreadableEvent | None]:
-    """Parse each record; the test message has none."""
+    """Yield one item for each record. The test message has no records, so it yields None."""
     records = document.get("Records")
     if not isinstance(records, list):
         yield None

@@ -1,22 +1,22 @@
-"""The event that every dialect's records are normalised to."""
+"""The event into which the records of every dialect are parsed."""
 
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote_plus
 
 MessageSource = Literal["webhook", "sns", "sqs"]
-"""The way by which a message was received."""
+"""The ways by which a message may be received."""
 
 Effect = Literal["recorded", "no_effect", "ignored", "unreadable"]
-"""The effect of one record of a message (`shared.intake.effects`)."""
+"""The effects that a record of a message may have: see `shared.intake.effects`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadEvent:
-    """A hint that an object was created or removed; only the store's own answer is certain.
+    """A store's report that an object was created or removed; only the store knows if it is true.
 
-    `key` is decoded, without the bucket. `sequencer` is in upper case; it is None if the dialect's
-    sequencers cannot be compared (see each dialect). `etag` has no quotes.
+    `key` is decoded, without the bucket. `etag` has no quotes. `sequencer` is in upper case, or
+    None if the sequencers of the dialect cannot be compared.
     """
 
     bucket: str
@@ -28,6 +28,6 @@ class UploadEvent:
 
 
 def decode_form(key: str) -> str:
-    """Decode once a key that was encoded as in the query of a form: `+` and `%XX`."""
-    # Bytes that are not UTF-8 become surrogates, so such a key can match no key of ours.
+    """Decode a key that was encoded as in the query of a form: `+` and `%XX`, once."""
+    # Bytes that are not UTF-8 become surrogates, so such a key equals no key of this service.
     return unquote_plus(key, errors="surrogateescape")

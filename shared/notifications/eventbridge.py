@@ -1,4 +1,4 @@
-"""Amazon EventBridge's messages: one event each, under `detail`, with the key not encoded.
+"""The messages of Amazon EventBridge: one event each, in `detail`. Keys are not encoded.
 
 Source: Amazon S3 User Guide, "EventBridge event message structure".
 """
@@ -15,7 +15,7 @@ REMOVED: Final = "Object Deleted"
 
 
 def recognises(document: Any) -> bool:
-    """Return whether a document is an event of S3; EventBridge also carries other events."""
+    """Return whether a document is an event of S3. EventBridge has other events too."""
     return (
         isinstance(document, dict)
         and document.get("source") == "aws.s3"
@@ -24,7 +24,7 @@ def recognises(document: Any) -> bool:
 
 
 def parse(document: Any) -> Iterator[UploadEvent | UnreadableEvent | None]:
-    """Parse the event of a message; yield None unless it is a creation or a removal."""
+    """Yield the event of a message, or None if it is not about a creation or a removal."""
     kind = document["detail-type"]
     if not isinstance(kind, str):
         yield UnreadableEvent("detail-type is not a string")

@@ -1,4 +1,4 @@
-"""Parse messages of any dialect into events of our originals, faults, and a count of the rest."""
+"""Parse messages of any dialect into events of this service's originals, faults, and a count."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ from shared.notifications.s3_like import S3_LIKE
 
 
 class Dialect(Protocol):
-    """The functions of a dialect's module."""
+    """The functions that the module of a dialect has."""
 
     def recognises(self, document: Any, /) -> bool:
         """Return whether the document is of this dialect."""
 
     def parse(self, document: Any, /) -> Iterator[UploadEvent | UnreadableEvent | None]:
-        """Yield one item for each record."""
+        """Yield one item for each record of the document."""
 
 
 DIALECTS: dict[str, Dialect] = {
@@ -39,12 +39,12 @@ DIALECTS: dict[str, Dialect] = {
 
 @dataclass(slots=True, kw_only=True)
 class Reading:
-    """The content of a message: events of originals in our bucket, faults, and a count of the rest.
+    """The content of a message: events of originals in the bucket, faults, and a count of the rest.
 
-    There is at most one event for each key: the newest by sequencer, else the last. A removal is
-    kept only if there is no creation, or if sequencers show that the removal is newer. `dialect` is
-    None if no dialect was recognised, and `sns/…` for a message in SNS's envelope. It is a name of
-    DIALECTS and not a Literal, so that a further store is one line of `s3_like`.
+    There is at most one event for each key: the newest by sequencer, or else the last one. A
+    removal is kept only if there is no creation, or if its sequencer is greater. `dialect` is None
+    if no dialect was recognised, and `sns/…` for a message in SNS's envelope. Its type is str and
+    not a Literal, so that one line in `s3_like` suffices for another store.
     """
 
     dialect: str | None
@@ -54,7 +54,7 @@ class Reading:
 
 
 def read(document: Any, *, bucket: str) -> Reading:
-    """Normalise a decoded message of any content; never raises."""
+    """Read a decoded message with any content. Never raises."""
     if not sns.recognises(document):
         return _read(document, bucket)
     if document["Type"] in (sns.CONFIRMATION, sns.FAREWELL):  # these contain no events
@@ -89,7 +89,7 @@ def _read(document: Any, bucket: str) -> Reading:
 
 
 def newest(events: Iterable[UploadEvent]) -> list[UploadEvent]:
-    """Keep one event for each key, sorted by key, so that all writers lock rows in one order."""
+    """Return one event for each key, sorted by key, so that all writers lock rows in one order."""
     kept: dict[str, UploadEvent] = {}
     for event in events:
         known = kept.get(event.key)
@@ -111,5 +111,6 @@ def _supersedes(event: UploadEvent, known: UploadEvent) -> bool:
 
 
 def _plain(text: str | None) -> bool:
-    # S3's values are hex and URL-safe Base64. No text that PostgreSQL could refuse passes.
+    # S3's etags and versions are hexadecimal or URL-safe Base64. PostgreSQL can store all texts
+    # that pass.
     return text is None or (len(text) <= 1024 and text.isascii() and text.isprintable())

@@ -1,7 +1,7 @@
-"""Parse `Records` as S3 writes them; other stores that write them differ in a few rules only.
+"""Parse the list `Records` as S3 and stores like S3 write it.
 
 Source: Amazon S3 User Guide, "Event message structure". All versions 2.x are read in the same way.
-The prefix `s3:` that some stores put before the names of events is dropped.
+Some stores put the prefix `s3:` before the names of events; it is removed.
 """
 
 import re
@@ -15,7 +15,7 @@ from shared.notifications.event import UploadEvent
 from shared.notifications.s3_like import S3_LIKE, S3Like
 
 VERSITYGW = "webhook-global"
-"""The configuration id that identifies versitygw, which uses the source `aws:s3`."""
+"""The configuration id by which versitygw is recognized, because its source is `aws:s3` too."""
 
 SOURCES: Final = ("aws:s3", VERSITYGW, *(rules.source for rules in S3_LIKE.values()))
 
@@ -23,7 +23,7 @@ LOOKED_AT = 100
 
 CREATED = "ObjectCreated:"
 REMOVED = ("ObjectRemoved:", "LifecycleExpiration:", "ObjectLifecycle:Expiration:")
-"""Removals by a bucket's lifecycle rules have other names; the last one is Ceph's."""
+"""The names of removals. The last two are by lifecycle rules, and the last one is Ceph's."""
 
 _SEQUENCER = re.compile(r"[0-9A-Fa-f]{1,64}")
 
@@ -31,9 +31,9 @@ _SEQUENCER = re.compile(r"[0-9A-Fa-f]{1,64}")
 def source_of(document: Any) -> str | None:
     """Return the source of a list of records: the known source that most records name.
 
-    The first hundred records decide. If they name no known source, all records are counted instead.
-    The result is one of SOURCES, or an unknown source, or empty if no record has a source. The
-    result is None if the document is no list of records.
+    If the first hundred records name no known source, all records are counted. The result is one of
+    SOURCES, or else an unknown source, or empty if no record names a source. The result is None if
+    the document has no list of records.
     """
     records = document.get("Records") if isinstance(document, dict) else None
     if not isinstance(records, list):
@@ -61,16 +61,16 @@ def _source(record: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The dialect of a store whose records follow these rules."""
+    """The dialect of a store whose records follow the given rules."""
 
     rules: S3Like
 
     def recognises(self, document: Any) -> bool:
-        """Return whether the records are of this store."""
+        """Return whether the document's records are of this store."""
         return source_of(document) == self.rules.source
 
     def parse(self, document: Any) -> "Iterator[UploadEvent | UnreadableEvent | None]":
-        """Parse each record; a key in the envelope only repeats the record's key."""
+        """Yield one item for each record. A key in the document itself is not read."""
         yield from parse_records(
             document["Records"],
             source=self.rules.source,
@@ -82,10 +82,10 @@ class Records:
 def parse_records(
     records: list[Any], *, source: str, decode: Callable[[str], str], ordered: bool
 ) -> Iterator[UploadEvent | UnreadableEvent | None]:
-    """Parse each record separately, so that a bad record does not affect the others.
+    """Yield one item for each record, so that a bad record does not affect the others.
 
-    `decode` turns the encoded key into the key. Sequencers are kept only if `ordered`. A record of
-    another source is a fault, because its key would be decoded by the wrong rule.
+    `decode` decodes a key. Sequencers are kept only if `ordered`. A record of another source is a
+    fault, because its key would be decoded in the wrong way.
     """
     for record in records:
         try:
@@ -113,30 +113,30 @@ def _event(record: Any, decode: Callable[[str], str], ordered: bool) -> UploadEv
 
 
 def member(value: Any, name: str) -> Any:
-    """Return a member of an object. Raises UnreadableEvent if there is none."""
+    """Return a member of a JSON object. Raises UnreadableEvent if the member is missing."""
     if not isinstance(value, dict) or name not in value:
         raise UnreadableEvent(f"there is no {name}")
     return value[name]
 
 
 def text(value: Any, name: str) -> str:
-    """Return a string that is not empty. Raises UnreadableEvent for any other value."""
+    """Return a value that is a non-empty string. Raises UnreadableEvent for other values."""
     if not isinstance(value, str) or not value:
         raise UnreadableEvent(f"{name} is not a string")
     return value
 
 
 def optional(item: Any, name: str) -> str | None:
-    """Return a member if it is a string, else None."""
+    """Return a member of a JSON object if it is a string, else None."""
     value = item.get(name) if isinstance(item, dict) else None
     return value if isinstance(value, str) else None
 
 
 def etag(value: str | None) -> str | None:
-    """Remove the quotes that some stores leave around an etag; return None if it is empty."""
+    """Remove the quotes that some stores leave around an etag. Returns None if it is empty."""
     return (value or "").strip('"') or None
 
 
 def sequencer(value: str | None) -> str | None:
-    """Return a sequencer in upper case; None if it is not 1 to 64 hexadecimal digits."""
+    """Return a sequencer in upper case, or None if it is not 1 to 64 hexadecimal digits."""
     return value.upper() if value is not None and _SEQUENCER.fullmatch(value) else None

@@ -1,6 +1,6 @@
-"""Stores whose records differ from Amazon's in three rules only: one line per store.
+"""Stores whose records differ from Amazon's only in three rules. Each store is one line.
 
-To add such a store, add a line to `S3_LIKE` and a recorded sample to `tests/data/events`.
+To add such a store, add a line to `S3_LIKE` and a recorded message to `tests/data/events`.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from shared.notifications.event import decode_form
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Like:
-    """The rules of a store's records.
+    """The three rules of a store's records.
 
-    `source` is their `eventSource`. `decode` turns the encoded key into the key. `ordered` is true
-    if sequencers of one key can be compared.
+    `source` is the `eventSource` of the records. `decode` decodes a key. `ordered` is true if the
+    sequencers of one key can be compared.
     """
 
     source: str
@@ -24,9 +24,9 @@ class S3Like:
 
 
 S3_LIKE: Final = {
-    "minio": S3Like(source="minio:s3"),  # the sequencer is the object's time
+    "minio": S3Like(source="minio:s3"),  # the sequencer is the time of the object
     "rustfs": S3Like(source="rustfs:s3"),
-    # Keys are not encoded. The sequencer is a dump of a structure in memory and has no order. Older
-    # builds write `etag`. The start of a multipart upload is reported as `ObjectCreated:Post`.
+    # Keys are not encoded. The sequencer is a dump of memory and has no order. Older builds write
+    # `etag`. The begin of a multipart upload is reported as `ObjectCreated:Post`.
     "ceph": S3Like(source="ceph:s3", decode=str, ordered=False),
 }

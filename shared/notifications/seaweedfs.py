@@ -1,14 +1,14 @@
-"""The webhook messages of SeaweedFS's filer, version 4.48; they do not have the form of S3's.
+"""The webhook messages of SeaweedFS's filer, version 4.48, which are not like S3's.
 
-Keys are paths below `/buckets/`, not encoded. A new object is `create`, an overwrite is `update`, a
-move is `rename`; a `rename` is keyed by the old path and removes the object there. Directories, the
-settings of buckets and the parts of unfinished multipart uploads (`.uploads`) are reported in the
-same way and are ignored. The messages have nothing that orders events.
+Keys are paths below `/buckets/`, not encoded. A new object is a `create`, an overwrite an `update`,
+and a move a `rename`. The key of a `rename` is the old path, at which the object is removed.
+Directories, settings of buckets and parts of unfinished multipart uploads (`.uploads`) are reported
+in the same way and are ignored. The messages have nothing that orders events.
 
 In a versioned bucket the object `K` is a directory `K.versions`, with one file `v_<version id>` for
 each version and each delete marker. If versioning is suspended, new objects are stored at `K`
-again, and the directory has only the delete marker `v_null`. Our keys have no slash after the file
-name, so no file name of a client, not even `x.versions`, can look like such a path.
+again, and the directory has only the delete marker `v_null`. This service's keys have no slash
+after the file name, so a client's file name, even `x.versions`, cannot look like such a path.
 """
 
 import base64
@@ -28,12 +28,12 @@ KINDS: Final = get_args(Kind)
 
 
 def recognises(document: Any) -> bool:
-    """Return whether a document is one of the filer's messages."""
+    """Return whether a document is a message of SeaweedFS's filer."""
     return isinstance(document, dict) and {"event_type", "message"} <= document.keys()
 
 
 def parse(document: Any) -> Iterator[UploadEvent | UnreadableEvent | None]:
-    """Parse the event of a message; a move has two, a removal and a creation."""
+    """Yield the events of a message. A move yields a removal and a creation."""
     path, kind, message = document.get("key"), document["event_type"], document["message"]
     if not isinstance(path, str) or not isinstance(kind, str) or not isinstance(message, dict):
         yield UnreadableEvent("key, event_type or message has the wrong type")
@@ -74,11 +74,11 @@ def _event(path: str, entry: Any, *, removed: bool) -> UploadEvent | None:
 def _of_version(
     bucket: str, version: re.Match[str], entry: Any, *, removed: bool
 ) -> UploadEvent | None:
-    """Parse the event of a version's file.
+    """Return the event about the file of a version, or None.
 
-    SeaweedFS updates an old version when a newer version replaces it; that event is ignored,
-    because it says nothing about the current object. A removal of any version only makes the
-    service ask the store.
+    SeaweedFS updates an old version when a newer one replaces it. That event is ignored, because it
+    says nothing about the current object. The removal of any version only makes the sweep ask the
+    store.
     """
     if not removed and _extended(entry, "Noncurrent-Since-Ns"):
         return None
@@ -95,7 +95,7 @@ def _of_version(
 
 
 def _etag(entry: Any) -> str | None:
-    """Return the ETag that S3 clients see: stored as Base64 of its text, else the object's MD5."""
+    """Return the ETag that S3 clients see: the stored attribute, or else the object's MD5."""
     if etag := (_extended(entry, "ETag") or "").strip('"'):
         return etag
     try:
@@ -105,7 +105,7 @@ def _etag(entry: Any) -> str | None:
 
 
 def _extended(entry: Any, name: str) -> str | None:
-    """Return an attribute that is stored as the Base64 of its text; None if it is missing."""
+    """Return an attribute, which is stored in Base64, or None if it is missing."""
     try:
         kept = entry["extended"][f"Seaweed-X-Amz-{name}"]
         return base64.b64decode(kept, validate=True).decode("ascii")

@@ -1,7 +1,7 @@
-"""Amazon SNS over HTTP: open the envelope around S3's records, and verify that SNS signed it.
+"""The envelope of Amazon SNS: take the message out of it, and verify that SNS signed it.
 
 Sources: Amazon SNS Developer Guide, "Verifying the signatures of Amazon SNS messages" and "Parsing
-Amazon SNS message formats". Everything here is pure: `api.sns` fetches certificates, and only from
+Amazon SNS message formats". Nothing here does I/O. `api.sns` fetches certificates, and only from
 addresses that `certificate_url` returned.
 """
 
@@ -24,7 +24,7 @@ NOTIFICATION: Final = "Notification"
 CONFIRMATION: Final = "SubscriptionConfirmation"
 FAREWELL: Final = "UnsubscribeConfirmation"
 
-# The names whose values are signed, in this order; an absent Subject is left out.
+# The members that are signed, in this order. A missing Subject is left out.
 _SIGNED: dict[str, tuple[str, ...]] = {
     NOTIFICATION: ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
     CONFIRMATION: (
@@ -41,12 +41,12 @@ _SIGNED[FAREWELL] = _SIGNED[CONFIRMATION]
 _OPTIONAL = "Subject"
 
 MAX_AGE = timedelta(hours=1)
-"""SNS gives up a delivery after 3600 s at most, so an older message is a replay."""
+"""SNS tries to deliver a message for at most 3600 s, so an older message is a replay."""
 
 MAX_AHEAD = timedelta(minutes=1)
-"""The time by which a message may be ahead of our clock."""
+"""The most time by which a message may be ahead of this machine's clock."""
 
-# The pattern matches the whole address and only ASCII, so that no port, user, query, dot or case
+# The pattern must match the whole address, in ASCII, so that no port, user, query, dot or case
 # can change the host.
 _HOST = r"sns\.[a-z]{2,4}(?:-[a-z]{1,16}){1,3}-[0-9]{1,2}\.amazonaws\.com(?:\.cn)?"
 _CERTIFICATE = re.compile(rf"https://{_HOST}/SimpleNotificationService-[A-Za-z0-9]{{1,64}}\.pem")
@@ -54,12 +54,12 @@ _SUBSCRIBE = re.compile(rf"https://{_HOST}/\?[A-Za-z0-9%&=:._~+-]{{1,4096}}")
 
 
 def recognises(document: Any) -> bool:
-    """Return whether a document is a message of any type in SNS's envelope."""
+    """Return whether a document has SNS's envelope, with a message of any type."""
     return isinstance(document, dict) and {"Type", "TopicArn", "Message"} <= document.keys()
 
 
 def unwrap(document: Any) -> Any:
-    """Return the document inside a notification. Raises UnreadableEvent if there is none."""
+    """Return the document inside a notification. Raises UnreadableEvent if it cannot be read."""
     if document["Type"] != NOTIFICATION:
         raise UnreadableEvent("SNS's envelope is of a type that is not known")
     try:
@@ -71,11 +71,11 @@ def unwrap(document: Any) -> Any:
 def certificate_url(
     document: Any, *, topics: Collection[str], versions: Collection[str], now: datetime
 ) -> str:
-    """Check a message as far as possible without its certificate; return the certificate's address.
+    """Check all of a message that needs no certificate, and return the certificate's address.
 
-    The checks, in this order: the topic is one of ours, the type is known, the signature's version
-    is allowed, the time is within the last hour, the certificate's address belongs to SNS. Raises
-    SnsRefused with the broken rule.
+    The checks, in this order: the topic is one of `topics`, the type is known, the signature's
+    version is allowed, the time is within the last hour, and the certificate's address is SNS's.
+    Raises SnsRefused with the rule that is broken.
     """
     if document.get("TopicArn") not in topics:
         raise SnsRefused("the topic is not one of ATTACHMENTS_SNS_TOPICS")
@@ -103,7 +103,7 @@ def certificate_url(
 
 
 def read_certificate(pem: bytes, *, now: datetime) -> x509.Certificate:
-    """Read a certificate for RSA that is valid at `now`. Raises SnsRefused."""
+    """Read an RSA certificate. Raises SnsRefused if it cannot be used at the time `now`."""
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         rsa = isinstance(certificate.public_key(), RSAPublicKey)
@@ -117,7 +117,7 @@ def read_certificate(pem: bytes, *, now: datetime) -> x509.Certificate:
 
 
 def verify(document: Any, certificate: x509.Certificate) -> None:
-    """Verify a message's signature with a certificate of `read_certificate`. Raises SnsRefused."""
+    """Verify a message's signature with the certificate. Raises SnsRefused if it is wrong."""
     key = certificate.public_key()
     assert isinstance(key, RSAPublicKey)
     try:
@@ -132,7 +132,7 @@ def verify(document: Any, certificate: x509.Certificate) -> None:
 
 
 def signed_text(document: Any) -> bytes:
-    """Build the text that SNS signs: each name and its value, one a line. Raises SnsRefused."""
+    """Return the text that SNS signs: a line for each name and each value. Raises SnsRefused."""
     lines = []
     for name in _SIGNED[document["Type"]]:
         value = document.get(name)
@@ -145,7 +145,7 @@ def signed_text(document: Any) -> bytes:
 
 
 def subscribe_url(document: Any) -> str:
-    """Return the address that confirms a subscription. Raises SnsRefused for other addresses."""
+    """Return the address that confirms a subscription. Raises SnsRefused if it is not SNS's."""
     url = document.get("SubscribeURL")
     if not isinstance(url, str) or not _SUBSCRIBE.fullmatch(url):
         raise SnsRefused("SubscribeURL is not one of SNS's addresses")

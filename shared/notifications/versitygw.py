@@ -1,9 +1,9 @@
-"""versitygw's messages: their source is `aws:s3`; the id of the configuration identifies them.
+"""The messages of versitygw. Their source is `aws:s3`, so the configuration id identifies them.
 
-Keys are parts of the request's path and may be percent-encoded, as in the request. The path of an
-upload by form contains no key. So the events of these uploads are empty, and the sweep finds the
-uploads. The order of sequencers is unknown, so they are not used. One version posts the list of
-records without an envelope.
+A key is a part of the path of the upload's request, and is percent-encoded as in that path. For an
+upload by form, the path contains no key. So these events are ignored, and the sweep finds the
+uploads. The order of sequencers is unknown, so they are not used. One version of versitygw posts
+the list of records without an envelope.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def recognises(document: Any) -> bool:
 
 
 def parse(document: Any) -> Iterator[UploadEvent | UnreadableEvent | None]:
-    """Parse each record; yield None for an upload by form."""
+    """Yield one item for each record; None for an upload by form, whose key is empty."""
     for record in _envelope(document)["Records"]:
         if _is_by_form(record):
             yield None
