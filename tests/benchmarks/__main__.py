@@ -1,8 +1,8 @@
 """Run benchmarks: `python -m tests.benchmarks [NAME…] [--quick]` prints figures and asserts
 nothing.
 
-The machine may be busy, so the ratios are what matters. The two sides of a ratio are measured in
-turns.
+The machine may be busy, so only the ratios matter. Therefore the two sides of a ratio are measured
+alternately.
 """
 
 import argparse
@@ -59,8 +59,8 @@ BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[Table]]]] = {
 
 
 async def main(names: list[str], *, quick: bool) -> None:
-    """Run benchmarks, each on newly started servers."""
-    ServiceProcess.may_fork = False  # a forked process shares memory, and starts with less work
+    """Run benchmarks; the servers are started anew for each of them."""
+    ServiceProcess.may_fork = False  # a fork shares memory and starts with less work
     console = Console()
     console.print(f"Python {platform.python_version()}, {os.cpu_count()} cores")
     for name in names:

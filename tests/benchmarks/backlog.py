@@ -1,6 +1,6 @@
-"""A backlog: uploads whose events are held back, and then sent all together.
+"""A backlog of uploads: their events are held back, and then sent all together.
 
-So the figure does not include the cost of the clients and the store.
+So the measured time does not include the work of the clients and the store.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ WITHIN_S = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worked:
-    """The cost of processing `uploads` uploads; `cpu_s` includes the CPU time of the decoders."""
+    """The cost of processing `uploads` uploads. `cpu_s` includes the CPU time of the decoders."""
 
     uploads: int
     seconds: float
@@ -28,12 +28,12 @@ class Worked:
 
     @property
     def uploads_per_s(self) -> float:
-        """Return the uploads per second."""
+        """Return how many uploads were processed in a second."""
         return self.uploads / self.seconds
 
     @property
     def cpu_ms(self) -> float:
-        """Return the milliseconds of CPU time for one upload."""
+        """Return the CPU time of one upload in milliseconds."""
         return 1000 * self.cpu_s / self.uploads
 
 
@@ -45,9 +45,10 @@ async def work_off(
     uploads: int,
     clients: Sequence[Client] = (),
 ) -> Worked:
-    """Upload `uploads` photos, then send their events and wait until the worker has processed them.
+    """Upload `uploads` photos, then send their events, and wait until the worker has processed
+    them.
 
-    Several clients upload in turn, so that the events of their organizations are mixed.
+    Several clients upload alternately, so that the events of their organizations are mixed.
     """
     relay = service.stack.relay
     ids, held = await hold(service, content, uploads=uploads, clients=clients)
@@ -61,14 +62,13 @@ async def work_off(
 async def hold(
     service: Service, content: bytes, *, uploads: int, clients: Sequence[Client] = ()
 ) -> tuple[list[int], list[Any]]:
-    """Upload files and hold their events back; return the ids and the events."""
+    """Upload files and hold their events back; return the attachment ids and the events."""
     relay = service.stack.relay
     relay.target, held_from = None, len(relay.seen)
     ids = await _upload(clients or [service.client], content, uploads)
 
     async def all_held() -> list[Any] | None:
-        # The store may still send events of an earlier round's thumbnails; those events do not
-        # count.
+        # The store may still send events of thumbnails of an earlier round; they do not count.
         held = [body for body in relay.seen[held_from:] if "/original/" in body["key"]]
         return held if len(held) >= uploads else None
 
@@ -87,7 +87,7 @@ async def _upload(clients: Sequence[Client], content: bytes, uploads: int) -> li
 
 async def _settled(service: Service, ids: list[int]) -> float:
     """Wait until all uploads are `ready`; return the seconds from the first event to the last
-    end.
+    `ready`.
     """
 
     async def done() -> bool:

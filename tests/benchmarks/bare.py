@@ -1,10 +1,10 @@
-"""A minimal API for comparison: aiohttp, uvloop, one SQL statement, and no checks.
+"""A minimal API for comparison: aiohttp, uvloop, one SQL statement for each request, and no checks.
 
-Creating an attachment is one INSERT; an event is one UPDATE by id.
+A create request is one INSERT; an event is one UPDATE by id.
 
-Run as `python -m tests.benchmarks.bare DATABASE_URL [--keep-session]`; it writes its port to the
-standard output. asyncpg resets a session by a query of its own after every use, which costs as much
-as the statement. With `--keep-session` asyncpg sends no such query, as in the service's API.
+Run `python -m tests.benchmarks.bare DATABASE_URL [--keep-session]`; it writes its port to standard
+output. By default, asyncpg resets a session by an extra query after every use. That query costs as
+much as the statement. With `--keep-session`, asyncpg sends no such query, as in the service's API.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from aiohttp import web
 
 
 async def _keep_session(_connection: object) -> None:
-    """Replace asyncpg's reset of a session; do nothing."""
+    """Do nothing; asyncpg calls this function instead of resetting a session."""
 
 
 async def main(database_url: str, *, keep_session: bool) -> None:

@@ -1,15 +1,16 @@
-"""CPU of a worker's sandbox and pipeline, against Pillow alone on the same bytes.
+"""CPU time of a worker's sandbox and pipeline, compared with Pillow alone on the same bytes.
 
-The figure contains everything that a worker does for an upload that has arrived in chunks, until
-the thumbnail can be stored. In the worker these are: buffering the chunks, their SHA-256, the type
-found by libmagic, and the job and its answer through the socket. In the decoder these are:
-decoding, shrinking, encoding, and every check of the file that Pillow alone would not make. The CPU
-time of decoders that are replaced in the meantime is included. The CPU time of the clients of
-store, database and broker is not included; the benchmark `uploads` includes it.
+The figure contains everything that a worker does for an upload, from its chunks to a thumbnail that
+can be stored. The worker buffers the chunks, takes their SHA-256, finds the type by libmagic, and
+exchanges the job and the answer with the decoder. The decoder decodes, shrinks and encodes, and
+makes checks of the file that Pillow alone does not make.
 
-Pillow alone is measured in two ways. The first is the plain script of `uploads`, which lets Pillow
-choose how far a JPEG is shrunk while it is decoded. The second is our own steps in the process that
-has the bytes; the difference to them is the cost of sandbox and pipeline.
+The CPU time of decoders that are replaced in the meantime is included. The CPU time for the
+connections to the store, the database and the broker is not; the benchmark `uploads` includes it.
+
+Pillow alone is measured in two ways. The first is the plain script of `uploads`, in which Pillow
+chooses how far it shrinks a JPEG while decoding. The second is the service's own steps without a
+sandbox; the difference to them is the cost of the sandbox and the pipeline.
 """
 
 import io
@@ -48,11 +49,11 @@ from worker.tools import Tools
 
 ROUNDS = 5
 CHUNK_BYTES: Final = 128 * 1024
-"""The measured size of the chunks that a store sends, in bytes."""
+"""The size in bytes of the chunks that a store sends, as measured."""
 
 
 class Shelf(Storage):
-    """A store of one object that reads without cost and discards everything that is written."""
+    """A store with one object. Reading costs nothing, and writes are discarded."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -62,7 +63,7 @@ class Shelf(Storage):
     async def read(
         self, key: str, *, start: int = 0, end: int, pin: StoredObject | None = None
     ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
-        """Return the bytes of the object in chunks."""
+        """Yield the object and its bytes in chunks."""
         yield self._found, self._chunks(start, min(end, len(self._content)))
 
     async def _chunks(self, start: int, end: int) -> AsyncIterator[bytes]:
@@ -72,29 +73,29 @@ class Shelf(Storage):
     async def write(
         self, key: str, body: bytes, *, content_type: str, cache_control: str = ""
     ) -> None:
-        """Discard the object."""
+        """Discard the bytes."""
 
 
 class Consent(Database):
-    """A database without cost, in which every claim of an upload is valid."""
+    """A database that costs nothing and in which every claim of an upload holds."""
 
     def __init__(self) -> None:
         pass
 
     async def run(self, *_args: Any, **_values: Any) -> Any:
-        """Return True for every statement."""
+        """Return True without running the statement."""
         return True
 
 
 class OwnBucket(BucketGuard):
-    """A guard that accepts every bucket as the service's own."""
+    """A guard that treats every bucket as the service's own."""
 
     async def require_known_ours(self) -> None:
         """Accept the bucket."""
 
 
 async def run(site: Site) -> Table:
-    """Measure both sides in turns, because the machine may be busy; one upload at a time."""
+    """Measure both sides alternately, because the machine may be busy; one upload at a time."""
     table = make_table(
         "box: CPU of buffering, decoder and transport, for one upload",
         ["JPEG: compared with", "box and pipeline", "Pillow alone", "ratio", "aim"],
@@ -127,7 +128,7 @@ async def run(site: Site) -> Table:
 
 
 def steps_cpu_ms(content: bytes, times: int) -> float:
-    """Make thumbnails by our own steps with Pillow, outside a sandbox; return the CPU ms of one."""
+    """Make thumbnails by the service's own steps, without a sandbox; return the CPU ms of one."""
     began = time.process_time()
     for _ in range(times):
         make_thumbnail(io.BytesIO(content))
@@ -135,7 +136,7 @@ def steps_cpu_ms(content: bytes, times: int) -> float:
 
 
 def sandbox_cpu_ms(photo: Photo, times: int, environment: Mapping[str, str]) -> float:
-    """Make thumbnails in a sandbox; return the CPU ms of one, of this process and the sandbox
+    """Make thumbnails in a sandbox; return the CPU ms of one, for this process and the sandbox
     together.
     """
     return uvloop.run(_sandbox_cpu_ms(photo, times, make_settings(environment)))

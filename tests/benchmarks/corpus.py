@@ -1,8 +1,8 @@
-"""The maximum memory of a decoder over the hostile corpus, and the maximum CPU time of one file.
+"""The peak memory of a decoder over the hostile corpus, and the longest CPU time of one file.
 
-Every file but a PDF is decoded by the decoder for images, even if it is no image. A PDF is decoded
-by the decoder for documents. If a file ends its decoder, the decoder is replaced, as in a worker.
-The largest memory of all decoders counts.
+The decoder for documents gets the PDFs. The decoder for images gets every other file, even if it is
+no image. If a file ends its decoder, the decoder is replaced, as in a worker. The largest memory of
+all decoders counts.
 """
 
 import asyncio
@@ -34,7 +34,9 @@ QUICK_EVERY: Final = 4
 
 @dataclass(kw_only=True)
 class Seen:
-    """The results so far: maximum memory and CPU time of one file, and the states of files."""
+    """The results so far: the peak memory, the longest CPU time of one file, and the states of
+    files.
+    """
 
     peak_bytes: int = 0
     peak_by: str = ""
@@ -54,7 +56,7 @@ class Seen:
 
 
 async def run(site: Site) -> Table:
-    """Decode all files, one after the other; with `quick`, every fourth file."""
+    """Decode all files one after the other. In a quick run, decode every fourth file."""
     table = make_table("corpus: one decoder over all hostile files", ["", "figure", "aim", "file"])
     table.columns[-1].overflow = "fold"
     if sys.platform != "linux":
@@ -95,7 +97,7 @@ async def _decode_all(kind: Box, files: list[Sample], settings: Settings, seen: 
 
 
 async def _decode(decoder: Decoder, sample: Sample, settings: Settings, seen: Seen) -> bool:
-    """Decode one file; return True if the decoder can be used again."""
+    """Decode one file; return True if the decoder can be used for another file."""
     content = await asyncio.to_thread(lambda: sample.content)
     before = cpu_s(decoder.pid)
     with tempfile.TemporaryFile() as file:
@@ -104,7 +106,7 @@ async def _decode(decoder: Decoder, sample: Sample, settings: Settings, seen: Se
         decoding = asyncio.create_task(
             decoder.decode(file.fileno(), timeout_s=settings.decoder_timeout)
         )
-        # The memory of a decoder that is killed can only be measured before its end.
+        # The memory of a decoder that will be killed can be measured only while it runs.
         while not decoding.done():
             seen.note_memory(_most_bytes(decoder.pid), sample)
             await asyncio.wait({decoding}, timeout=SAMPLE_S)

@@ -1,4 +1,4 @@
-"""Create requests per second, and their CPU time, of the API and of a handler with one INSERT."""
+"""Create requests per second and their CPU time: the API, compared with a handler of one INSERT."""
 
 import asyncio
 import json
@@ -37,14 +37,14 @@ BODY = json.dumps(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """The cost of one round."""
+    """The measured speed and CPU time of one round of requests."""
 
     requests_per_s: float
     cpu_us: float
 
 
 async def run(site: Site) -> Table:
-    """Measure both APIs in turns; each is a process of its own on the same PostgreSQL."""
+    """Measure both APIs alternately. Each is a separate process that uses the same PostgreSQL."""
     connection = await asyncpg.connect(site.database_url)
     organization_id = await create_organization(connection, "benchmark")
     token = await create_token(connection, organization_id, "benchmark")
@@ -53,7 +53,7 @@ async def run(site: Site) -> Table:
     settings = {
         **site.stack.environment(site.database_url),
         "ATTACHMENTS_API_PORT": "0",
-        # The API counts requests for the rate limit, but never reaches the limit.
+        # The API still counts requests for the rate limit, but never reaches it.
         "ATTACHMENTS_RATE_LIMIT": "1000000",
     }
     requests = 1600 if site.quick else 4000
@@ -65,7 +65,7 @@ async def run(site: Site) -> Table:
     ):
         for _ in range(3 if site.quick else ROUNDS):
             for name, (pid, port) in (("API", api), ("bare", bare), ("barer", barer)):
-                # This round warms the process up; its figures are not used.
+                # This round only warms the process up.
                 await serve(pid, port, headers, requests=320)
                 results[name].append(await serve(pid, port, headers, requests=requests))
     table = make_table(
@@ -96,8 +96,8 @@ async def serve(
     requests: int,
     connections: int = CONNECTIONS,
 ) -> Served:
-    """Send requests over several connections concurrently, with very little work in this
-    process.
+    """Send requests over several connections at the same time; this process does little work for
+    it.
     """
     lines = [
         "POST /api/v2/attachments HTTP/1.1",

@@ -1,4 +1,6 @@
-"""Uploads per second with a store that answers after 100 ms, against a store without that delay."""
+"""Uploads per second with a store that answers after 100 ms, compared with a store
+without delay.
+"""
 
 from statistics import median
 
@@ -21,7 +23,10 @@ SAMPLE_S = 0.5
 
 
 async def run(site: Site) -> Table:
-    """Measure two workers in turns. Each uses the store through a proxy; only one proxy delays."""
+    """Measure two workers alternately.
+
+    Each uses the store through a proxy; one proxy delays answers.
+    """
     photo = small_photo()
     uploads = 60 if site.quick else 300
     near: list[float] = []
@@ -35,7 +40,8 @@ async def run(site: Site) -> Table:
             memory = []
             for _ in range(1 if site.quick else ROUNDS):
                 for proxy, results in ((at_hand, near), (away, far)):
-                    # Only one worker runs at a time; otherwise the workers would share the work.
+                    # Only one worker runs at a time. Otherwise each would process part of the
+                    # other's uploads.
                     worker = WorkerProcess(service.environment, s3_endpoint_url=proxy.url)
                     try:
                         await worker.start()

@@ -1,4 +1,4 @@
-"""A proxy, in a process of its own, that delays the start of answers, like a distant store."""
+"""A proxy in a separate process that delays the start of each answer, as a distant store does."""
 
 import asyncio
 import multiprocessing
@@ -14,23 +14,24 @@ CHUNK_BYTES = 256 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """A running proxy: the address to use instead of the store's, and a count of its traffic."""
+    """A running proxy: the address that replaces the store's address, and the number of bytes
+    passed.
+    """
 
     url: str
     _received: Any = field(repr=False)
 
     @property
     def received_bytes(self) -> int:
-        """Return the number of bytes that the store has sent through the proxy so far, in all
-        answers.
-        """
+        """Return how many bytes the store has sent through the proxy so far."""
         return int(self._received.value)
 
 
 @contextmanager
 def running_proxy(target: str, *, delay_s: float) -> Iterator[Proxy]:
-    """Run a proxy before an http:// address; the first byte of every answer is delayed by
-    `delay_s`.
+    """Run a proxy in front of an http:// address.
+
+    It delays the first byte of every answer by `delay_s`.
     """
     context = multiprocessing.get_context("spawn")
     received = context.Value("q", 0)
@@ -73,8 +74,8 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def _relay(client: Stream, store: Stream, delay_s: float, received: Any) -> None:
     """Pass bytes in both directions until one side ends; delay the first bytes after a request.
 
-    A client that keeps its connection sends no request before it has read the last answer. So the
-    change of direction shows where an answer begins.
+    The client sends no request before it has read the last answer. So a change of direction shows
+    where an answer begins.
     """
     asked = False
 

@@ -1,8 +1,8 @@
-"""Measure the waits of other organizations while one floods a worker: p95, idle and flooded.
+"""The waits of organizations while another one floods a worker, compared with an idle worker (p95).
 
-A wait is the time from the recorded event to `ready`, by the database's clock. One of the other
-organizations shares the flood's queue at the broker, so its wake-up comes after all wake-ups of the
-flood.
+A wait is the time from the recorded event to `ready`, by the database's clock. One of the waiting
+organizations uses the same queue at the broker as the flood, so its wake-up comes after all
+wake-ups of the flood.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class Other:
 
 
 async def run(site: Site) -> Table:
-    """Measure each organization on an idle worker, then during a flood."""
+    """Measure the waits of each organization on an idle worker, then during a flood."""
     photo = Photo(name="1440×1080", content=draw(1440, 1080, quality=83))
     size = QUICK_FLOOD if site.quick else FLOOD
     table = make_table(
@@ -64,9 +64,10 @@ async def run(site: Site) -> Table:
 
 
 async def _organizations(service: Service) -> tuple[Client, list[Other]]:
-    """Make three organizations and return them.
+    """Create three organizations, and return their clients.
 
-    One floods, one has a queue of its own, and one shares the queue of the flood.
+    The first one floods. Of the others, one has a separate queue, and one uses the queue of the
+    flood.
     """
     flooding = await service.organization("flooding")
     apart = await service.organization("apart")
@@ -82,9 +83,9 @@ async def _organizations(service: Service) -> tuple[Client, list[Other]]:
 
 async def begin_flood(service: Service, client: Client, content: bytes, count: int) -> list[int]:
     """Upload photos while their events are held back, then send the events as fast as the API
-    accepts.
+    accepts them.
 
-    Returns once the last event is recorded.
+    The function returns when the last event is recorded.
     """
     relay = service.stack.relay
     relay.target, held_from = None, len(relay.seen)
@@ -116,9 +117,9 @@ async def begin_flood(service: Service, client: Client, content: bytes, count: i
 async def _waits_ms(
     service: Service, client: Client, photo: Photo, *, count: int, beside: Sequence[int] = ()
 ) -> list[float]:
-    """Upload one photo after the other and return the wait of each in milliseconds.
+    """Upload one photo after the other, and return the wait of each in milliseconds.
 
-    Ends after `count` photos, or when the flood `beside` is processed.
+    The function ends after `count` photos, or when the flood `beside` is processed.
     """
     service.stack.relay.target = service.base_url
     waits: list[float] = []
@@ -136,7 +137,7 @@ async def _waits_ms(
 
 
 async def _rate(service: Service, ids: list[int]) -> float:
-    """Wait for the end of a flood; return its uploads per second."""
+    """Wait until all uploads of a flood are processed; return the flood's uploads per second."""
 
     async def over() -> bool:
         return not await open_uploads(service, ids)

@@ -1,8 +1,8 @@
-"""A client that sends requests without end.
+"""A client that sends requests without a pause until it is killed.
 
-Usage: `-m tests.benchmarks.flood PORT KIND ORGANIZATION TOKEN SOURCE REPORT`, with the kinds of
-`tests.benchmarks.others`. The client is a process of its own, so that it does not delay the process
-that measures.
+Usage: `-m tests.benchmarks.flood PORT KIND ORGANIZATION TOKEN SOURCE REPORT`.
+`tests.benchmarks.others` lists the kinds. The client is a separate process, so that it does not
+slow down the process that measures.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from tests.support.service import MEDIA_TYPE, Client
 CONNECTIONS = 32
 BULK = f"{MEDIA_TYPE}; ext=bulk"
 COPIES = 20
-"""The number of copies that one request asks for."""
+"""The number of copies that one request creates."""
 
 LISTS = (
     "page[size]=200&page[number]=500",
@@ -36,11 +36,11 @@ WALKS = (
     "filter[task_id][not_eq]=1,2&sort=-id",
     "filter[task_id][not_eq]=2,1&page[after]=",
 )
-"""Queries of lists; each query reads all rows of the organization and finds none."""
+"""Queries of lists. Each query reads all rows of the organization and finds none."""
 
 
 def requests_of(kind: str, credentials: dict[str, str], source: str) -> list[bytes]:
-    """Return the requests of a kind of flood; each is sent unchanged."""
+    """Return the HTTP requests of one kind of flood; each is sent unchanged."""
     bulk = {**credentials, "Content-Type": BULK, "Accept": BULK}
     path = "/api/v2/attachments"
     if kind == "bombs":
@@ -70,7 +70,7 @@ def _request(method: str, path: str, headers: dict[str, str], body: bytes = b"")
 
 
 async def caller(port: int, requests: list[bytes], first: int, counts: Counter[str]) -> None:
-    """Send one request after another over a connection; reconnect when the connection ends."""
+    """Send one request after another over a connection; reconnect when the connection is closed."""
     turn = itertools.islice(itertools.cycle(requests), first, None)
     while True:
         with suppress(OSError, asyncio.IncompleteReadError):
@@ -109,7 +109,9 @@ async def uploader(port: int, credentials: dict[str, str], counts: Counter[str])
 async def main(
     port: int, kind: str, organization_id: str, token: str, source: str, report: str
 ) -> None:
-    """Send requests until the process is killed; the file `report` counts the answers by status."""
+    """Send requests until the process is killed; write the number of answers by status to
+    `report`.
+    """
     credentials = {"X-Auth-Token": token, "X-Organization-Id": organization_id}
     counts = Counter[str]()
     if kind == "uploads":
@@ -118,7 +120,7 @@ async def main(
         requests = requests_of(kind, credentials, source)
         work = [caller(port, requests, number, counts) for number in range(CONNECTIONS)]
     callers = [asyncio.create_task(each) for each in work]
-    sys.stdout.write("1\n")  # This line reports that the flood has begun.
+    sys.stdout.write("1\n")  # tells the parent that the flood has begun
     while not any(task.done() for task in callers):
         sys.stdout.flush()
         await asyncio.sleep(1)

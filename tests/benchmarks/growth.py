@@ -1,4 +1,4 @@
-"""Memory of a worker's main process over thousands of uploads of every size."""
+"""The memory of a worker's main process during thousands of uploads of every size."""
 
 import asyncio
 from dataclasses import dataclass
@@ -20,7 +20,10 @@ WARM_UPLOADS = 200
 UPLOADS = 5000
 QUICK_UPLOADS = 500
 GROUP = 100
-"""The number of uploads in a group. The next group begins when all of a group are processed."""
+"""The number of uploads in a group.
+
+The next group begins when all uploads of a group are processed.
+"""
 
 PARALLEL = 16
 AIM_MIB = 32
@@ -29,7 +32,7 @@ SAMPLE_S = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A file, and its number of uploads among a thousand uploads."""
+    """A file, and how many of a thousand uploads are this file."""
 
     name: str
     content: bytes
@@ -37,7 +40,7 @@ class Kind:
 
 
 def make_kinds() -> list[Kind]:
-    """Draw the files: most are small, a few are large and are not images."""
+    """Make the files: most are small; a few are large or are no images."""
     random = Random(SEED)
     noise = Image.frombytes("RGB", (80, 80), random.randbytes(80 * 80 * 3))
     blob = random.randbytes(20 * MIB)
@@ -47,7 +50,7 @@ def make_kinds() -> list[Kind]:
         Kind(name="logo.png", content=encode(noise, "PNG"), per_mille=325),
         Kind(name="photo.jpg", content=small_photo().content, per_mille=300),
         Kind(name="large.jpg", content=large_photo().content, per_mille=30),
-        # This file is larger than the part that a worker buffers in memory.
+        # This file is larger than what a worker buffers in memory.
         Kind(name="larger.jpg", content=draw(6400, 4800, quality=92), per_mille=10),
         Kind(name="archive.bin", content=blob, per_mille=5),
         Kind(name="holiday.jpg", content=blob, per_mille=5),
@@ -55,7 +58,7 @@ def make_kinds() -> list[Kind]:
 
 
 async def run(site: Site) -> Table:
-    """Upload files in groups to one worker, and measure the worker's memory all the time."""
+    """Upload groups of files to one worker, and measure the worker's memory all the time."""
     uploads = QUICK_UPLOADS if site.quick else UPLOADS
     kinds = make_kinds()
     random = Random(SEED)

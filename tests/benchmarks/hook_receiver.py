@@ -1,4 +1,6 @@
-"""A receiver of webhooks as a process: `python -m tests.benchmarks.hook_receiver DELAY_S`."""
+"""A receiver of webhooks as a separate process: `python -m tests.benchmarks.hook_receiver
+DELAY_S`.
+"""
 
 import asyncio
 import json
@@ -9,7 +11,7 @@ from aiohttp import web
 
 
 async def main(delay_s: float) -> None:
-    """Answer every delivery after a delay; a GET returns the recorded arrivals and deletes them."""
+    """Answer every delivery after a delay. A GET returns the recorded arrivals and deletes them."""
     arrivals: list[tuple[str, str, float]] = []
 
     async def receive(request: web.Request) -> web.Response:

@@ -1,8 +1,7 @@
-"""The intake of events: events per second of one API, CPU time, and answers while servers are
-frozen.
+"""How an API takes in events: events per second, CPU time, and answers while a server is frozen.
 
-The API is compared with a minimal handler that reads the JSON and runs one UPDATE. The CPU time
-counts until the wake-ups of all events are in the broker. No worker consumes the wake-ups.
+The API is compared with a minimal handler that reads the JSON and runs one UPDATE. The CPU time is
+counted until the wake-ups of all events are at the broker. No worker takes the wake-ups.
 """
 
 import os
@@ -34,7 +33,7 @@ AIM = 2.0
 BARE = "tests.benchmarks.bare"
 
 CALM_PER_S = 100
-"""Events per second while single answers are timed; far below the capacity of the API."""
+"""Events per second while single answers are timed. The API could answer far more."""
 FROZEN_S = 10
 FROZEN_ROUNDS = 3
 AIM_FROZEN_MS = 100.0
@@ -44,7 +43,7 @@ AIM_STATEMENTS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """The cost of one round."""
+    """The measured speed and CPU time of one round of events."""
 
     events_per_s: float
     cpu_us: float
@@ -52,7 +51,7 @@ class Served:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """The parts that all measurements here share."""
+    """The servers, the organization and the functions that all measurements of this module use."""
 
     site: Site
     database: asyncpg.Pool
@@ -60,7 +59,7 @@ class Bench:
     organization_id: int
 
     async def pending(self, count: int) -> list[int]:
-        """Make attachments that wait for their uploads, and rows for the minimal handler."""
+        """Insert attachments that wait for their uploads, and rows for the minimal handler."""
         await self.broker.flushdb()
         rows = await self.database.fetch(
             "INSERT INTO attachments"
@@ -76,13 +75,13 @@ class Bench:
         await self.database.execute(
             "INSERT INTO bare_uploads (id, state) SELECT unnest($1::bigint[]), 'pending'", ids
         )
-        # Autovacuum does the same within a minute. Plans for an empty table would give false
-        # figures.
+        # Autovacuum analyses the tables within a minute. Until then, PostgreSQL's plans are those
+        # of an empty table.
         await self.database.execute("ANALYZE attachments, bare_uploads")
         return ids
 
     async def published(self, count: int) -> None:
-        """Wait until `count` wake-ups are in the broker."""
+        """Wait until `count` wake-ups are at the broker."""
 
         async def arrived() -> bool:
             async with self.broker.pipeline(transaction=False) as pipeline:
@@ -95,8 +94,8 @@ class Bench:
     async def served(
         self, process: tuple[int, int], posts: Sequence[bytes], *, events: int, wake_ups: int
     ) -> Served:
-        """Send posts over several connections concurrently, and assert that each is answered
-        200.
+        """Send posts over several connections at the same time, and assert that each is answered
+        with 200.
         """
         pid, port = process
         cpu, began = cpu_s(pid), time.perf_counter()
@@ -109,7 +108,7 @@ class Bench:
 
 
 async def run(site: Site) -> Table:
-    """Measure both sides in turns; each is a process of its own on the same PostgreSQL."""
+    """Measure both sides alternately. Each is a separate process that uses the same PostgreSQL."""
     settings = {**site.stack.environment(site.database_url), "ATTACHMENTS_API_PORT": "0"}
     table = make_table(
         f"intake: {CONNECTIONS} connections, CPU of the serving process for one event",
@@ -140,7 +139,7 @@ async def _costs(bench: Bench, table: Table, api: tuple[int, int]) -> None:
         running_module(BARE, url, "--keep-session", environment={}) as barer,
     ):
         for number in range(3 if bench.site.quick else ROUNDS):
-            if number == 0:  # The first round warms the process up.
+            if number == 0:  # the first round only warms the process up
                 warm = [post([number]) for number in await bench.pending(320)]
                 for process in (api, bare, barer):
                     wake_ups = 320 if process is api else 0
@@ -175,14 +174,14 @@ async def _costs(bench: Bench, table: Table, api: tuple[int, int]) -> None:
 
 
 async def _statements(bench: Bench, table: Table, settings: dict[str, str]) -> None:
-    """Count the statements that PostgreSQL logs for batches of events, with a separate API."""
+    """Count the statements that PostgreSQL logs when a separate API receives batches of events."""
     name = bench.site.database_url.rpartition("/")[2]
     log = bench.site.stack.postgres.log_file
     posts = [post(await bench.pending(BATCH)) for _ in range(4)]
     await bench.database.execute(f"ALTER DATABASE {name} SET log_statement = 'all'")
     try:
         async with running_module("api", environment=settings) as (_, port):
-            await send(port, posts[:1], connections=1)  # This request opens the connection.
+            await send(port, posts[:1], connections=1)  # opens the connection
             begins_at = log.stat().st_size
             await send(port, posts[1:], connections=1)
             with log.open("rb") as file:
@@ -203,7 +202,7 @@ async def _statements(bench: Bench, table: Table, settings: dict[str, str]) -> N
 
 
 async def _broker_frozen(bench: Bench, table: Table, port: int) -> None:
-    """Time single answers while the broker is frozen, and while the broker answers."""
+    """Measure the time of single answers while the broker is frozen, and while it answers."""
     with_broker, without = [], []
     for _ in range(1 if bench.site.quick else FROZEN_ROUNDS):
         with_broker.append(await _p99_ms(bench, port))
@@ -229,9 +228,11 @@ async def _p99_ms(bench: Bench, port: int, ids: Sequence[int] | None = None) -> 
 
 
 async def _database_frozen(bench: Bench, table: Table, port: int) -> None:
-    """Time the answers while PostgreSQL is frozen, and send the events again afterwards."""
+    """Measure the time of answers while PostgreSQL is frozen, and send the events again
+    afterwards.
+    """
     posts = [post([number]) for number in await bench.pending(3 * CONNECTIONS)]
-    # This request warms the process up.
+    # These requests only warm the process up.
     await send(port, [post([number]) for number in await bench.pending(10 * CONNECTIONS)])
     postmaster = psutil.Process(_pid(bench.site.stack.postgres.child))
     processes = [postmaster, *postmaster.children(recursive=True)]
@@ -257,7 +258,7 @@ async def _database_frozen(bench: Bench, table: Table, port: int) -> None:
 
 @contextmanager
 def frozen(*pids: int) -> Iterator[None]:
-    """Suspend processes; their ports remain open."""
+    """Suspend processes in the block; their ports stay open."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:

@@ -1,9 +1,10 @@
-"""Decoders that belong to one organization: their CPU cost, and the waits of others during a flood.
+"""Decoders that serve one organization each: their CPU cost, and the waits of others during a
+flood.
 
-The cost is the CPU time of a worker and all its children for one upload, with organizations whose
-events are mixed. The cost is compared with that of the same worker with
-ATTACHMENTS_DECODER_ISOLATION=none. The wait is the time from the recorded event to `ready` of a
-small JPEG: on an idle worker, and while another organization's PNGs keep the worker busy.
+The cost is the CPU time of a worker and its children for one upload; the events of several
+organizations are mixed. It is compared with a worker that has ATTACHMENTS_DECODER_ISOLATION=none.
+The wait is the time from the recorded event of a small JPEG to `ready`. It is measured on an idle
+worker, and while another organization's PNGs keep the worker busy.
 """
 
 import asyncio
@@ -34,20 +35,25 @@ MODES = ("none", "organization")
 AIM = 1.15
 FLOOD = 200
 IN_SLOTS = 30
-"""The size of a flood for which the worker has enough slots, so that uploads wait only for
+"""The size of a flood for which the worker has enough slots. Such uploads wait only for
 decoders.
 """
 
 MOST_WAITS = 20
-"""Maximum number of small JPEGs that are sent during a flood."""
+"""The maximum number of small JPEGs that are uploaded during a flood."""
 
 OTHER_IDS: Final = 1_000_000
-"""The first id of the second database. Both services use one bucket, so their ids must differ."""
+"""The first attachment id in the second database.
+
+Both services use one bucket, so their ids must differ.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """A service with one mode of isolation, its worker, and its organizations."""
+    """A service with one value of ATTACHMENTS_DECODER_ISOLATION, its worker, and its
+    organizations.
+    """
 
     service: Service
     worker: WorkerProcess
@@ -55,13 +61,13 @@ class Side:
 
 
 async def run(site: Site) -> Table:
-    """Measure the cost of both modes in turns, then the waits."""
+    """Measure the cost of both kinds of isolation alternately, then the waits."""
     table = make_table(
         "isolation: a decoder for each organization, JPEGs of 200 kB",
         ["", "none", "organization", "ratio", "aim"],
     )
     async with AsyncExitStack() as exits:
-        # Both workers run from beginning to end; only one of the two has work at a time.
+        # Both workers run all the time, but only one of them has work at a time.
         sides = [await exits.enter_async_context(running_side(site, mode)) for mode in MODES]
         uploads, rounds = (64, 2) if site.quick else (192, ROUNDS)
         for side in sides:
@@ -92,7 +98,7 @@ async def run(site: Site) -> Table:
 
 @asynccontextmanager
 async def running_side(site: Site, mode: str) -> AsyncIterator[Side]:
-    """Start a service with a database of its own, and a worker with one mode of isolation."""
+    """Start a service with its own database, and a worker with one kind of isolation."""
     name, broker = f"isolation_{mode}", MODES.index(mode)
     connection = await asyncpg.connect(site.stack.postgres.url)
     await connection.execute(f"CREATE DATABASE {name} TEMPLATE {DATABASE}")
@@ -114,7 +120,7 @@ async def running_side(site: Site, mode: str) -> AsyncIterator[Side]:
 
 
 async def cost_ms(side: Side, organizations: int, *, uploads: int) -> float:
-    """Return the CPU time of one upload, in milliseconds, of the worker and all its children."""
+    """Return the CPU time of the worker and its children for one upload, in milliseconds."""
     worked = await work_off(
         side.service,
         side.worker,
@@ -126,8 +132,8 @@ async def cost_ms(side: Side, organizations: int, *, uploads: int) -> float:
 
 
 async def waits_s(side: Side, *, flood: int) -> list[float]:
-    """Return the waits of one organization's JPEGs in seconds, one after the other, during a
-    flood.
+    """Return the waits of one organization's JPEGs during a flood, in seconds; one is uploaded at a
+    time.
     """
     service, (other, flooding) = side.service, side.clients[:2]
     service.stack.relay.target = service.base_url
@@ -176,13 +182,13 @@ async def begin_flood(service: Service, client: Client, count: int) -> list[int]
 
 @cache
 def flood_png() -> bytes:
-    """Draw an image of 1080 lines as PNG."""
+    """Draw a PNG of 1080 lines."""
     image = Image.open(io.BytesIO(draw(1920, 1080, quality=90)))
     return encode(image.convert("RGB"), "PNG")
 
 
 async def open_uploads(service: Service, ids: list[int]) -> int:
-    """Count the uploads that are not processed yet."""
+    """Count the uploads of these ids that are not processed yet."""
     return int(
         await service.database.fetchval(
             "SELECT count(*) FROM attachments"

@@ -1,6 +1,4 @@
-"""The time from a photo's arrival in the store to its answer: one client alone, and many
-clients.
-"""
+"""The time from a photo's arrival in the store to `ready`: with one client, and with many."""
 
 import tempfile
 import time
@@ -23,7 +21,7 @@ PARALLEL = 50
 
 
 async def run(site: Site) -> Table:
-    """Upload as the command line does, through an API and a worker that are processes."""
+    """Upload as the command line does. The API and the worker are separate processes."""
     photo = small_photo()
     crowd = 100 if site.quick else 500
     table = make_table(
@@ -65,7 +63,7 @@ async def run(site: Site) -> Table:
 
 
 async def upload(address: str, client: Client, paths: list[Path]) -> list[Uploaded]:
-    """Upload files and wait until each is processed."""
+    """Upload files, and wait until all are processed."""
     return await upload_files(
         address, client.token, client.organization_id, paths, parallel=PARALLEL, timeout_s=120
     )

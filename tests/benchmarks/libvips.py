@@ -1,7 +1,7 @@
-"""CPU of our thumbnails against those of libvips, on the same files, one thread each.
+"""CPU time of the service's thumbnails, compared with libvips on the same files, one thread each.
 
-Both programs make a thumbnail of 320 pixels, upright, without metadata, in the same format and in
-similar quality. Each program runs in a process of its own, on bytes in memory, without a sandbox.
+Both programs make upright thumbnails of 320 pixels without metadata, in the same format and in
+similar quality. Each runs in a separate process, on bytes in memory, without a sandbox.
 """
 
 import importlib
@@ -25,9 +25,7 @@ from worker.decoding.inside.images import load_codecs, make_thumbnail
 
 ROUNDS = 5
 ROUND_PIXELS: Final = 60_000_000
-"""The approximate number of pixels decoded in one round, which takes at least a tenth of a
-second.
-"""
+"""About how many pixels are decoded in one round, so that it takes at least a tenth of a second."""
 
 SIZES: Final = ((1632, 1224), (4160, 3120), (8064, 6048))
 MAX_PIXELS: Final = 50_000_000
@@ -39,7 +37,7 @@ FORMATS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "PNG": ("PNG", {"compress_level": 6}),
     "WebP": ("WEBP", {"quality": 85, "method": 2}),
     "GIF": ("GIF", {}),
-    # Scanners and image editors write TIFF with these options.
+    # Scanners and image editors write TIFF files with these options.
     "TIFF, LZW": ("TIFF", {"compression": "tiff_lzw", "tiffinfo": {317: 2}}),
 }
 AIMED_AT: Final = ("JPEG", "progressive JPEG")
@@ -49,11 +47,11 @@ WRITTEN: Final = {
     "image/png": (".png", {}),
     "image/webp": (".webp", {"Q": 80, "effort": 4}),
 }
-"""The options with which libvips writes each of our output types."""
+"""The options of libvips for each type of the service's thumbnails."""
 
 
 async def run(site: Site) -> Table:
-    """Measure both programs in turns, so that a busy machine slows both equally."""
+    """Measure both programs alternately, so that a busy machine slows both equally."""
     table = make_table(
         "libvips: CPU of one thumbnail, in memory, one thread",
         ["file", "ours", "libvips", "ratio", "aim"],
@@ -81,7 +79,7 @@ async def run(site: Site) -> Table:
                     ours.submit(our_cpu_ms, content, times).result(),
                     theirs.submit(their_cpu_ms, content, content_type, times).result(),
                 )
-                if number:  # The first round warms the process up.
+                if number:  # the first round only warms up
                     rounds.append(pair)
             ratio = median(our / their for our, their in rounds)
             table.add_row(
@@ -94,7 +92,9 @@ async def run(site: Site) -> Table:
 
 
 def _files(sizes: Iterable[tuple[int, int]]) -> Iterator[tuple[str, bytes, int, bool]]:
-    """Draw all files; yield the title, the bytes, the pixels, and True if the figure has an aim."""
+    """Draw all files. Yield title, bytes, number of pixels, and whether the table has an aim for
+    it.
+    """
     pictures = [picture(*size) for size in sizes]
     for title, (kind, options) in FORMATS.items():
         for image in pictures:
@@ -105,18 +105,20 @@ def _files(sizes: Iterable[tuple[int, int]]) -> Iterator[tuple[str, bytes, int, 
 
 
 def our_type(content: bytes) -> str:
-    """Return the content type of our thumbnail."""
+    """Return the content type of the service's thumbnail."""
     return make_thumbnail(io.BytesIO(content)).content_type
 
 
 def our_cpu_ms(content: bytes, times: int) -> float:
-    """Make our thumbnail several times; return the CPU time of one in milliseconds."""
+    """Make the service's thumbnail several times; return the CPU time of one in milliseconds."""
     return _cpu_ms(lambda: make_thumbnail(io.BytesIO(content)), times)
 
 
 def their_cpu_ms(content: bytes, content_type: str, times: int) -> float:
-    """Make the same thumbnail with libvips; return the CPU time of one in milliseconds."""
-    # pyvips has no types, and only the environment of this benchmark has it.
+    """Make the same thumbnail with libvips several times; return the CPU time of one in
+    milliseconds.
+    """
+    # pyvips has no type hints, and is installed only in the environment of this benchmark.
     vips: Any = importlib.import_module("pyvips")
     suffix, options = WRITTEN[content_type]
 
@@ -129,7 +131,7 @@ def their_cpu_ms(content: bytes, content_type: str, times: int) -> float:
 
 def _one_thread() -> None:
     os.environ["VIPS_CONCURRENCY"] = "1"
-    # With its cache, libvips would return the second result from memory.
+    # libvips has a cache, from which it would return the second result.
     importlib.import_module("pyvips").cache_set_max(0)
 
 

@@ -1,6 +1,4 @@
-"""The CPU cost of the log: processes that log at level info, against processes that log only
-errors.
-"""
+"""The CPU cost of the log: a process with level info, compared with one that logs only errors."""
 
 from statistics import median
 
@@ -25,7 +23,7 @@ API_AIM = 1.05
 
 
 async def run(site: Site) -> Table:
-    """Measure both sides in turns, so that a busy machine slows both equally."""
+    """Measure both sides alternately, so that a busy machine slows both equally."""
     table = make_table(
         "log: CPU of a process that logs each answer or upload as JSON, against one that logs none",
         ["", "with", "without", "ratio", "aim"],
@@ -47,7 +45,7 @@ async def run(site: Site) -> Table:
 
 
 async def _worker(site: Site, rounds: int) -> list[tuple[float, float]]:
-    """Let two workers process the same number of photos in turns; only one of them runs at a
+    """Let two workers process the same number of photos alternately; only one of them runs at a
     time.
     """
     content, uploads = small_photo().content, 30 if site.quick else 200
@@ -89,7 +87,7 @@ async def _api(site: Site, rounds: int) -> list[tuple[float, float]]:
         for _ in range(rounds):
             found = []
             for pid, port in (on, off):
-                await serve(pid, port, headers, requests=320)  # This round warms the process up.
+                await serve(pid, port, headers, requests=320)  # only warms the process up
                 found.append((await serve(pid, port, headers, requests=requests)).cpu_us)
             pairs.append((found[0], found[1]))
     return pairs

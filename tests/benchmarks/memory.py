@@ -1,6 +1,4 @@
-"""A file of 300 MiB that is not an image: the worker's memory, and the bytes read from the
-store.
-"""
+"""A file of 300 MiB that is no image: the worker's memory, and the bytes read from the store."""
 
 import asyncio
 import tempfile
@@ -22,9 +20,9 @@ AIM_MIB = 32
 
 
 async def run(site: Site) -> Table:
-    """Upload the file under a name of its own type, and under a photo's name.
+    """Upload the file once with a name of its own type, and once with the name of a photo.
 
-    The worker reads more of a file whose name is that of a photo.
+    The worker reads more of a file that is named like a photo.
     """
     table = make_table(
         f"memory: a file of {SIZE_MIB} MiB that is no image",
@@ -56,7 +54,7 @@ async def run(site: Site) -> Table:
 
 
 def write(path: Path, size_mib: int) -> Path:
-    """Write a file of random bytes; the size is in MiB."""
+    """Write a file of random bytes, `size_mib` MiB long."""
     random = Random(1)
     with path.open("wb") as file:
         for _ in range(size_mib):
@@ -65,7 +63,9 @@ def write(path: Path, size_mib: int) -> Path:
 
 
 async def upload(client: Client, worker: WorkerProcess, path: Path) -> tuple[int, str | None]:
-    """Upload a file; return the worker's highest USS until the end of processing, and the state."""
+    """Upload a file; return the worker's peak memory (USS) until the file is processed, and the
+    state.
+    """
     async with watched(worker.pid) as peak:
         uploaded = await upload_files(client.base_url, client.token, client.organization_id, [path])
     return peak.bytes, uploaded[0].state

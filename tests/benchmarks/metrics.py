@@ -1,8 +1,9 @@
-"""The CPU cost of all that makes the service observable: a process with it, and one without.
+"""The CPU cost of observing the service: a process with metrics, logs or traces, and one without.
 
-One row compares a process with everything on (metrics, which are scraped, log lines at level info,
-ids of requests, stages, the backlog) with one where everything is off. The other row compares a
-process with traces off with one that has no traces at all. See `tests.benchmarks.without`.
+One row of the table compares a process with everything on (metrics with scrapes, log lines at level
+info, request ids, stages, the backlog) with a process with everything off. The other row compares a
+process with traces switched off with a process that has no code for traces. See
+`tests.benchmarks.without`.
 """
 
 import asyncio
@@ -31,18 +32,21 @@ ROUNDS = 7
 WORKER_AIM = 1.03
 API_AIM = 1.05
 TRACES_AIM = 1.01
-"""Traces that are off should cost nothing; one per cent is what the measurement can tell apart."""
+"""Traces that are off should cost nothing. The measurement cannot see less than one per cent."""
 
 FEW = 4
-"""The number of connections; few, so that a busy machine answers each in time."""
+"""The number of connections. It is small, so that a busy machine answers each request in time."""
 
 SCRAPED_EVERY_S = 5.0
-"""Seconds between two scrapes: three times as often as Prometheus does by default."""
+"""Seconds between two scrapes. Prometheus's default is three times as long."""
 
 WITHOUT = "tests.benchmarks.without"
 SILENT: Final = {"metrics_port": "", "log_level": "error", "log_requests": "false"}
 SIDES: Final[Mapping[str, Mapping[str, str]]] = {"": {}, "watching": SILENT, "traces": {}}
-"""The part that is left out, and the settings that differ; the first side is unchanged."""
+"""The settings of each compared process, by the part that is left out.
+
+The first process is unchanged.
+"""
 
 ROWS: Final = (
     ("watching", "{} metrics, log and ids, against none of them"),
@@ -50,11 +54,13 @@ ROWS: Final = (
 )
 
 Costs = dict[str, list[float]]
-"""The cost of one upload or request in each round, by the part that is left out."""
+"""The costs of one upload or request, one for each round, by the part that is left out."""
 
 
 async def run(site: Site) -> Table:
-    """Measure the sides in turns, so that a busy machine slows all of them equally."""
+    """Measure the compared processes alternately, so that a busy machine slows all of
+    them equally.
+    """
     table = make_table(
         "metrics: CPU time for an upload or a request, of a process with a part and without it",
         ["", "with", "without", "ratio", "aim"],
@@ -76,7 +82,9 @@ async def run(site: Site) -> Table:
 
 
 async def _worker(site: Site, rounds: int) -> Costs:
-    """Let workers process the same number of photos in turns; only one of them runs at a time."""
+    """Let workers process the same number of photos alternately; only one of them runs at
+    a time.
+    """
     content, uploads = small_photo().content, 30 if site.quick else 200
     costs: Costs = {part: [] for part in SIDES}
     async with running_service(site.stack, site.database_url) as service:
@@ -110,7 +118,7 @@ async def _api(site: Site, rounds: int) -> Costs:
         for part in sides:
             async with _running("api", part, make) as api:
                 port = int(api.environment["ATTACHMENTS_API_PORT"])
-                # This round warms the process up.
+                # This round only warms the process up.
                 await serve(api.pid, port, headers, requests=320, connections=FEW)
                 served = await serve(api.pid, port, headers, requests=requests, connections=FEW)
             costs[part].append(served.cpu_us)
@@ -118,7 +126,10 @@ async def _api(site: Site, rounds: int) -> Costs:
 
 
 def _turns(rounds: int) -> Iterator[list[str]]:
-    """Reverse the order of the sides in each round, so that a drift of the load cancels out."""
+    """Yield the order of the compared processes for each round.
+
+    Every second order is reversed, so that a slow change of the machine's load has no effect.
+    """
     for number in range(rounds):
         yield list(SIDES)[:: -1 if number % 2 else 1]
 
@@ -127,11 +138,11 @@ def _turns(rounds: int) -> Iterator[list[str]]:
 async def _running(
     module: str, part: str, make: Callable[..., SomeProcess]
 ) -> AsyncIterator[SomeProcess]:
-    """Run a process without a part of itself; scrape it, unless it has no metrics."""
+    """Run a process without one of its parts; scrape its metrics, unless it has none."""
     port = choose_port()
     program = ("-m", WITHOUT, part, module) if part else None
     process = make(program, **{"metrics_port": str(port), **SIDES[part]})
-    process.sign = "" if SIDES[part] is SILENT else process.sign  # it logs no line
+    process.sign = "" if SIDES[part] is SILENT else process.sign  # a silent process logs no line
     scraping = asyncio.create_task(_scrape(f"http://127.0.0.1:{port}/metrics"))
     try:
         await process.start()

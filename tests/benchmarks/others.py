@@ -1,4 +1,6 @@
-"""Measure other organizations' latencies while one floods the API: p95, idle and flooded."""
+"""The latencies of an organization while another one floods the API, compared with an idle API
+(p95).
+"""
 
 import asyncio
 import json
@@ -49,7 +51,7 @@ FROM generate_series(1, {ROWS}) AS n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Felt:
-    """Latencies of an organization that does not flood, in milliseconds, and its failed
+    """The latencies in milliseconds of an organization that does not flood, and its failed
     requests.
     """
 
@@ -60,7 +62,7 @@ class Felt:
 
 
 async def run(site: Site) -> Table:
-    """Measure each kind of flood on one API process; the flood is a process of its own."""
+    """Measure each kind of flood on one API process. The flood comes from a separate process."""
     rounds = 60 if site.quick else 300
     connection = await asyncpg.connect(site.database_url, command_timeout=300)
     tokens = []
@@ -96,7 +98,7 @@ async def run(site: Site) -> Table:
                 organization_id=tokens[1][0],
                 token=tokens[1][1],
             )
-            await felt(client, 20)  # These requests warm the process up.
+            await felt(client, 20)  # only warms the process up
             idle = await felt(client, rounds)
             with tempfile.NamedTemporaryFile(mode="r") as report:
                 flooding = (
@@ -110,14 +112,14 @@ async def run(site: Site) -> Table:
                 async with running_module("tests.benchmarks.flood", *flooding, environment={}):
                     await asyncio.sleep(WARM_S)
                     results[kind] = idle, await felt(client, rounds)
-                    await asyncio.sleep(1.5)  # The flood writes its next report within this time.
+                    await asyncio.sleep(1.5)  # the flood writes its next report in this time
                 answers[kind] = report.read()
     return _table(results, answers)
 
 
 async def felt(client: Client, rounds: int) -> Felt:
-    """Create an attachment, show it, and send its store event, one after the other; time each
-    step.
+    """Time three steps, one after the other: create an attachment, show it, send its
+    store event.
     """
     found = Felt()
 

@@ -1,4 +1,4 @@
-"""Events as S3 posts them, and a client that sends them with very little work in this process."""
+"""Event requests as S3 posts them, and a client that needs little CPU time to send them."""
 
 import asyncio
 import time
@@ -16,14 +16,14 @@ NAME = "img.png"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The answer to a post: its status, and the seconds until it arrived."""
+    """The status of the answer to a post, and the seconds until it arrived."""
 
     status: int
     seconds: float
 
 
 def post(ids: Sequence[int]) -> bytes:
-    """Return the request with S3's events of uploads."""
+    """Return one HTTP request with S3's upload events for these attachments."""
     body = orjson.dumps({"Records": [record(number) for number in ids]})
     lines = [
         "POST /events/s3 HTTP/1.1",
@@ -36,7 +36,9 @@ def post(ids: Sequence[int]) -> bytes:
 
 
 def record(number: int) -> dict[str, object]:
-    """Return a record with all members that S3 writes (User Guide, "Event message structure")."""
+    """Return an event record with all members that S3 writes (User Guide, "Event message
+    structure").
+    """
     return {
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
@@ -75,11 +77,12 @@ async def send(
     connections: int = CONNECTIONS,
     every_s: float = 0.0,
 ) -> list[Answer]:
-    """Send requests over several connections concurrently, with very little work in this process.
+    """Send requests over several connections at the same time; this process does little work for
+    it.
 
-    With `every_s`, each connection has a fixed schedule: one request every `every_s` seconds. A
-    latency counts from the scheduled time, so a late answer does not hide the delay of the next
-    request.
+    If `every_s` is given, each connection has a fixed schedule: one request every `every_s`
+    seconds. A latency then counts from the scheduled time. So a late answer does not hide the delay
+    of the next request.
     """
     answers: list[Answer] = []
     waiting = iter(posts)

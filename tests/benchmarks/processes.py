@@ -1,4 +1,4 @@
-"""Measure the CPU time and the memory of processes; the API runs as a process of its own."""
+"""Functions that run processes of the service, and measure their CPU time and memory."""
 
 import asyncio
 import json
@@ -19,15 +19,15 @@ MIB = 1024 * 1024
 
 
 def cpu_s(pid: int) -> float:
-    """Return the CPU seconds of a process and all its children so far, ended children included."""
+    """Return the CPU seconds of a process and its children so far; ended children are included."""
     return float(sum(sum(process.cpu_times()[:4]) for process in _family(pid)))
 
 
 def uss_bytes(pid: int, *, children: bool = False) -> int:
-    """Return the memory in bytes that becomes free if the process ends (USS).
+    """Return how many bytes of memory become free if the process ends (USS).
 
-    With `children`, the memory of the process's children is added. Without root rights, only the
-    resident size of decoders is visible, which includes shared memory.
+    If `children` is true, the memory of its children is added. Without root, only the resident size
+    of decoders is readable, which includes shared memory.
     """
     family = _family(pid) if children else [psutil.Process(pid)]
     return sum(_uss_bytes(process) for process in family)
@@ -42,7 +42,7 @@ def _uss_bytes(process: psutil.Process) -> int:
 
 @dataclass(slots=True)
 class Peak:
-    """The peak memory of a process, as measured."""
+    """The highest memory of a process that was measured."""
 
     bytes: int = 0
 
@@ -51,11 +51,13 @@ class Peak:
 async def watched(
     pid: int, *, children: bool = False, every_s: float = 0.02
 ) -> AsyncIterator[Peak]:
-    """Measure the memory of a process (USS) every `every_s` seconds, and once more at the end."""
+    """Measure the memory (USS) of a process every `every_s` seconds in the block, and once at its
+    end.
+    """
     peak = Peak()
 
     async def look() -> None:
-        with suppress(psutil.NoSuchProcess):  # A child may have ended.
+        with suppress(psutil.NoSuchProcess):  # a child may have ended
             peak.bytes = max(peak.bytes, await asyncio.to_thread(uss_bytes, pid, children=children))
 
     async def watch() -> None:
@@ -82,7 +84,7 @@ def _family(pid: int) -> list[psutil.Process]:
 async def running_module(
     module: str, *args: str, environment: Mapping[str, str]
 ) -> AsyncIterator[tuple[int, int]]:
-    """Run `python -m module` until the block ends; yield its process id and port."""
+    """Run `python -m MODULE` in the block; yield its process id and port."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
             [sys.executable, "-m", module, *args],

@@ -1,4 +1,6 @@
-"""Tables of figures: our figure, the figure for comparison, the ratio, and the aim."""
+"""Tables of the benchmarks: the service's figure, the figure for comparison, the ratio, and the
+aim.
+"""
 
 from collections.abc import Sequence
 
@@ -6,7 +8,7 @@ from rich.table import Table
 
 
 def make_table(title: str, columns: Sequence[str]) -> Table:
-    """Make a table. The first column names what was measured, the others are figures."""
+    """Make a table. The first column names what is measured, the others are figures."""
     table = Table(title=title, title_justify="left", title_style="bold", min_width=72)
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left")
@@ -14,15 +16,15 @@ def make_table(title: str, columns: Sequence[str]) -> Table:
 
 
 def judged(text: str, *, reached: bool) -> str:
-    """Colour a figure to show if it reaches its aim."""
+    """Colour a figure green if it reaches its aim, otherwise red."""
     return f"[{'green' if reached else 'red'}]{text}[/]"
 
 
 def at_most(value: float, aim: float, *, unit: str = "×", digits: int = 2) -> tuple[str, str]:
-    """Return the cells of a figure that should be small, and of its aim."""
+    """Return two cells of a table: a figure that should be small, and its aim."""
     return judged(f"{value:.{digits}f} {unit}", reached=value <= aim), f"≤ {aim:g} {unit}"
 
 
 def at_least(value: float, aim: float, *, unit: str = "×", digits: int = 2) -> tuple[str, str]:
-    """Return the cells of a figure that should be large, and of its aim."""
+    """Return two cells of a table: a figure that should be large, and its aim."""
     return judged(f"{value:.{digits}f} {unit}", reached=value >= aim), f"≥ {aim:g} {unit}"

@@ -1,7 +1,7 @@
-"""The metric for autoscaling on the real servers: the load doubles, then a second worker starts.
+"""The metric for autoscaling: the load doubles, then a second worker starts.
 
 The store delays its answers to the workers. So a worker processes a known number of uploads per
-second while the processors are idle.
+second, while the processors are idle.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ LATE_S = 0.5
 CONCURRENCY = "4"
 BURST = 40
 SHARE = 0.75
-"""The first load, as a share of one worker's capacity. The doubled load exceeds the capacity."""
+"""The first load, as a fraction of one worker's capacity. The doubled load exceeds the capacity."""
 
 
 async def run(site: Site) -> Table:
-    """Send events at three loads, and read the database's view at the end of each."""
+    """Send events at three loads, and read the database view of the backlog at the end of each."""
     table = make_table(
         "scaling: how long the oldest upload waits for a worker",
         ["load", "workers", "uploads/s", "waiting", "oldest", "aim"],
@@ -44,8 +44,8 @@ async def run(site: Site) -> Table:
             await workers[0].start()
             store.delay(LATE_S)
             rate = SHARE * await _capacity(service)
-            # All files are uploaded before the first load, so neither client nor API limits the
-            # rate.
+            # All files are uploaded before the first load, so that clients and the API do not limit
+            # the rate.
             _, events = await hold(service, TEXT, uploads=int(7 * rate * seconds) + 1)
             service.stack.relay.target = service.base_url
             usual = await _load(service, events, rate, seconds)
@@ -72,7 +72,7 @@ def _cells(rate: float, found: Backlog) -> tuple[str, str]:
 
 
 async def _capacity(service: Service) -> float:
-    """Return the number of uploads that one worker processes in a second, measured on a burst."""
+    """Return how many uploads one worker processes in a second, measured with a burst of events."""
     ids, events = await hold(service, TEXT, uploads=BURST)
     service.stack.relay.target = service.base_url
     await asyncio.gather(*(service.stack.relay.post(orjson.dumps(each)) for each in events))
@@ -93,7 +93,9 @@ async def _capacity(service: Service) -> float:
 
 
 async def _load(service: Service, events: list[Any], rate: float, seconds: float) -> Backlog:
-    """Send `rate` of the events in each second, and remove them; return the backlog at the end."""
+    """Send `rate` of the events in each second, and remove them from the list; return the final
+    backlog.
+    """
     posts: list[asyncio.Task[int]] = []
     began = time.monotonic()
     while (passed := time.monotonic() - began) < seconds:

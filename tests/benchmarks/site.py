@@ -1,4 +1,4 @@
-"""The servers of every benchmark, and one migrated database."""
+"""The servers of all benchmarks, and one migrated database."""
 
 import asyncio
 import tempfile
@@ -17,7 +17,7 @@ DATABASE = "benchmarks"
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """The servers, the database, and `quick` if a rough figure is enough."""
+    """The servers and the database. `quick` is true if a rough figure is enough."""
 
     stack: Stack
     database_url: str
@@ -26,7 +26,7 @@ class Site:
 
 @asynccontextmanager
 async def running_site(*, quick: bool) -> AsyncIterator[Site]:
-    """Start the servers in a temporary folder; nothing of the servers is left at the end."""
+    """Start the servers in a temporary folder, and remove everything at the end."""
     with tempfile.TemporaryDirectory(prefix="attachments-bench-") as folder:
         async with running_stack(Path(folder)) as stack:
             connection = await asyncpg.connect(stack.postgres.url)

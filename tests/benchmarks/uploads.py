@@ -1,4 +1,6 @@
-"""Uploads per second, and the worker's CPU for one, against Pillow alone on the same bytes."""
+"""Uploads per second, and a worker's CPU time for one, compared with Pillow alone on the same
+bytes.
+"""
 
 import io
 import multiprocessing
@@ -20,7 +22,7 @@ ROUNDS = 5
 
 
 async def run(site: Site) -> Table:
-    """Measure both sides in turns, so that a busy machine slows both equally."""
+    """Measure both sides alternately, so that a busy machine slows both equally."""
     table = make_table(
         "uploads: CPU of the worker and its two decoders, for one upload",
         ["JPEG", "uploads/s", "worker", "Pillow alone", "ratio", "aim"],
@@ -54,7 +56,7 @@ async def run(site: Site) -> Table:
 
 
 def pillow_cpu_ms(content: bytes, times: int) -> float:
-    """Make the thumbnail in a loop, as a plain script does; return the CPU time of one in
+    """Make the thumbnail in a loop as a plain script does; return the CPU time of one in
     milliseconds.
     """
     began = time.process_time()

@@ -1,4 +1,4 @@
-"""Webhooks: their latency and rate, also while other receivers are dead, and their CPU time."""
+"""Webhooks: their latency, their rate (also while other receivers are dead), and their CPU time."""
 
 import asyncio
 import socket
@@ -32,7 +32,7 @@ Arrivals = list[tuple[str, str, float]]
 
 
 class Bench:
-    """The processes, and two organizations: one with a webhook and one without."""
+    """The processes of the benchmark, and two organizations: one with a webhook and one without."""
 
     def __init__(self, service: Service, worker: WorkerProcess, port: int) -> None:
         self.service = service
@@ -40,13 +40,13 @@ class Bench:
         self.address = f"http://127.0.0.1:{port}/"
 
     async def arrivals(self) -> Arrivals:
-        """Return the deliveries that have arrived since the last call."""
+        """Return the deliveries that the receiver got since the last call."""
         async with self.service.client.session.get(self.address) as answer:
             found: Arrivals = await answer.json()
             return found
 
     async def wait_for(self, count: int, *, within_s: float = 120) -> Arrivals:
-        """Wait until `count` deliveries have arrived."""
+        """Wait until the receiver has got `count` deliveries, and return them."""
         found: Arrivals = []
 
         async def enough() -> bool:
@@ -57,7 +57,7 @@ class Bench:
         return found
 
     async def make_webhook(self, organization_id: int, url: str) -> int:
-        """Make a webhook in the database, without a request to the API."""
+        """Create a webhook in the database, without a request to the API."""
         vault = self.service.settings.vault
         assert vault is not None
         values = {"target_url": url, "events": list(EVENTS), "description": None, "active": True}
@@ -66,7 +66,7 @@ class Bench:
         return made.webhook.id
 
     async def queue(self, webhook_id: int, organization_id: int, count: int) -> None:
-        """Queue test events in one statement."""
+        """Queue `count` deliveries of a test event in one statement."""
         await self.service.execute(
             "INSERT INTO webhook_deliveries (webhook_id, organization_id, message_id, event)"
             " SELECT $1, $2, gen_random_uuid(), 'webhook.test' FROM generate_series(1, $3)",
@@ -76,7 +76,7 @@ class Bench:
         )
 
     def cpu_s(self) -> float:
-        """Return the CPU seconds of worker and PostgreSQL so far."""
+        """Return the CPU seconds that the worker and PostgreSQL have used so far."""
         process = self.service.stack.postgres.child
         assert process is not None
         return cpu_s(self.worker.pid) + cpu_s(process.pid)
@@ -97,7 +97,7 @@ async def running_bench(site: Site) -> AsyncIterator[Bench]:
 
 
 async def run(site: Site) -> Table:
-    """Measure everything; the sides of each ratio are measured in turns."""
+    """Run all measurements; the two sides of each ratio are measured alternately."""
     table = make_table("webhooks: receiver answers in 50 ms", ["", "figure", "aim"])
     async with running_bench(site) as bench:
         await measure_latency(bench, site, table)
@@ -127,10 +127,10 @@ async def measure_latency(bench: Bench, site: Site, table: Table) -> None:
 
 
 async def measure_finish(bench: Bench, site: Site, table: Table) -> None:
-    """Measure the CPU time of worker and PostgreSQL for one upload, with and without webhook.
+    """Measure the CPU time of the worker and PostgreSQL for one upload, with and without a webhook.
 
-    The first measurement has a courier, so the two deliveries of an upload count. The second has a
-    worker without a courier, so only queueing the deliveries counts.
+    In the first measurement, the worker sends the two deliveries of an upload. In the second, the
+    deliveries are only queued.
     """
     without = await bench.service.organization("without webhook")
     clients = (bench.service.client, without)
@@ -151,7 +151,7 @@ async def measure_finish(bench: Bench, site: Site, table: Table) -> None:
 async def compare(
     bench: Bench, clients: tuple[Client, Client], count: int, turn: int, *, delivers: bool = True
 ) -> float:
-    """Return the CPU time of the first client's uploads divided by the second's.
+    """Return the CPU time of the first client's uploads divided by that of the second client's.
 
     `turn` decides which client begins.
     """
@@ -162,7 +162,9 @@ async def compare(
 
 
 async def process(bench: Bench, client: Client, count: int, *, delivers: bool = True) -> float:
-    """Return the CPU time of processing photos; with `delivers`, the deliveries are included."""
+    """Return the CPU time of processing photos. If `delivers` is true, it includes the
+    deliveries.
+    """
     created = [await client.create("photo.jpg") for _ in range(count)]
     before = bench.cpu_s()
     await asyncio.gather(*(client.post_file(each, small_photo().content) for each in created))
@@ -183,7 +185,7 @@ async def process(bench: Bench, client: Client, count: int, *, delivers: bool = 
 
 
 async def measure_rate(bench: Bench, site: Site, table: Table) -> None:
-    """Measure how many deliveries one worker makes in a second."""
+    """Measure how many deliveries one worker sends in a second."""
     count = 2000 if site.quick else 10_000
     organization_id = await create(bench, "rate")
     webhook_id = await bench.make_webhook(organization_id, bench.address)
@@ -224,14 +226,16 @@ async def measure_dead(bench: Bench, site: Site, table: Table) -> None:
 
 
 async def create(bench: Bench, name: str) -> int:
-    """Make an organization and return its id."""
+    """Create an organization, and return its id."""
     async with bench.service.database.acquire() as connection:
         return await create_organization(connection, name)
 
 
 @contextmanager
 def hanging() -> Iterator[int]:
-    """Listen on a port whose queue is full, so that further connections hang; yield the port."""
+    """Listen on a port whose queue of connections is full, so that new connections hang; yield the
+    port.
+    """
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
@@ -247,7 +251,9 @@ def hanging() -> Iterator[int]:
 
 
 async def measure_create(site: Site, table: Table) -> None:
-    """Measure the CPU time of API and PostgreSQL for one create, with and without webhook."""
+    """Measure the CPU time of the API and PostgreSQL for one create request, with and without a
+    webhook.
+    """
     environment = {
         **site.stack.environment(site.database_url),
         **{f"ATTACHMENTS_{name.upper()}": value for name, value in SETTINGS.items()},

@@ -1,8 +1,8 @@
-"""A process without a part of itself: `python -m tests.benchmarks.without PART NAME`.
+"""A process without one of its parts: `python -m tests.benchmarks.without PART NAME`.
 
-The part is `watching` (metrics, log lines and their fields, ids of requests, stages of attempts,
-the backlog), or `traces` (what remains of traces while they are off). The cost of a part is the
-difference to the unchanged process. Functions are replaced before other modules import them.
+PART is `watching` (metrics, log lines and their fields, request ids, stages of attempts, the
+backlog) or `traces` (the code that runs while traces are off). The cost of a part is the difference
+to the unchanged process. The functions are replaced before other modules import them.
 """
 
 import runpy
@@ -18,11 +18,13 @@ NOTHING = nullcontext()
 
 
 def do_nothing(*_: Any, **__: Any) -> None:
-    """Replace a function that has no result."""
+    """Do nothing; the function replaces one that returns nothing."""
 
 
 class Unnoticed:
-    """Replace `api.request_log.Answering` and `shared.log_fields.Fields`; do nothing."""
+    """A replacement for `api.request_log.Answering` and `shared.log_fields.Fields` that does
+    nothing.
+    """
 
     __slots__ = ()
 
@@ -34,11 +36,11 @@ class Unnoticed:
     def __exit__(self, *_: object) -> None: ...
 
     def end(self, *_: Any, **__: Any) -> None:
-        """Neither give the id back nor log the answer."""
+        """Do nothing; the original puts the request's id into the answer and logs the answer."""
 
 
 def leave_out_watching() -> None:
-    """Replace what counts, adds fields to log lines, or looks at the backlog."""
+    """Replace functions that count, add fields to log lines, or measure the backlog."""
     for kind, names in (
         (Counter, ("inc",)),
         (Gauge, ("inc", "dec", "set", "set_to_current_time")),
@@ -55,7 +57,7 @@ def leave_out_watching() -> None:
 
 
 def leave_out_in_api() -> None:
-    """Do the same in an API: no middleware that counts, and no ids."""
+    """Remove the API's middleware that counts requests, and its request ids."""
     from api import request_log
 
     _replace(request_log, Answering=Unnoticed)
@@ -73,7 +75,7 @@ def leave_out_in_api() -> None:
 
 
 def leave_out_in_worker() -> None:
-    """Do the same in a worker: no stages of attempts."""
+    """Remove the worker's stages of attempts."""
     from worker import stages
 
     off: Callable[..., Any] = lambda *_: NOTHING  # noqa: E731 - the shortest function is wanted
@@ -93,7 +95,7 @@ def leave_out_in_worker() -> None:
 
 
 def leave_out_traces(module: str) -> None:
-    """Replace the functions that ask if traces are on, as far as they are functions."""
+    """Replace the functions that check whether traces are on; other such code stays."""
     from shared import traces
 
     _replace(traces, note=do_nothing, current=do_nothing, given=do_nothing)

@@ -1,4 +1,4 @@
 """The soak test: thousands of uploads while processes are killed or frozen and events are lost.
 
-`make soak` runs the soak test.
+`make soak` runs it.
 """

@@ -1,9 +1,9 @@
 """The soak test: `python -m tests.soak [--uploads N] [--kills K] [--seed S] …`, or `make soak`.
 
-Clients upload photos, documents and junk to the real servers. In the meantime processes are killed,
-servers are frozen, the broker is flushed, and events are lost, duplicated or delayed. Then the soak
-test waits until no row is due, compares the store's objects with the rows, and prints the
-invariants. The exit status is 1 if an invariant is broken.
+Clients upload photos, documents and junk to the real servers. Meanwhile the test kills processes,
+freezes servers and empties the broker. It also loses, duplicates or delays events. Then it waits
+until no row is due, compares the store's objects with the rows, and prints the invariants. The exit
+status is 1 if an invariant is broken.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from tests.soak.soak_site import Scale
 
 
 def parse(arguments: list[str]) -> Options:
-    """Parse the command line; choose a random seed if none is given."""
+    """Parse the command line. The seed is random if none is given."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak",
         description=__doc__,
@@ -74,14 +74,14 @@ def parse(arguments: list[str]) -> Options:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the soak test in a folder of its own; return the exit status.
+    """Run the soak test in its own temporary folder, and return the exit status.
 
     The folder is kept if an invariant is broken.
     """
     options = parse(arguments)
     console = Console(width=100, highlight=False)
     folder = Path(tempfile.mkdtemp(prefix="attachments-soak-"))
-    folder.chmod(0o755)  # PostgreSQL may have to run as another user, who must enter the folder.
+    folder.chmod(0o755)  # PostgreSQL may run as another user
     console.print(f"soak: {options.words()}", markup=False, soft_wrap=True)
     console.print(
         f"to repeat it: python -m tests.soak {options.words()}", markup=False, soft_wrap=True

@@ -1,4 +1,6 @@
-"""Checks of the processes of a soak test: bounded memory, and no secret in a log."""
+"""Checks of the processes of a soak test: their memory is bounded, and their logs contain no
+secret.
+"""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,15 +16,18 @@ from tests.soak.verdict import GROWN, SHOWN, Finding
 
 MIB = 1024 * 1024
 MAX_WORKER_BYTES = 256 * MIB
-"""Maximum memory of a worker in bytes, without its decoders, which have limits of their own. A
-worker holds about 85 MiB after some hundreds of uploads, 32 at a time.
+"""The maximum memory of a worker in bytes.
+
+Its decoders are not counted; they have their own limits.
+
+A worker holds about 85 MiB after some hundreds of uploads, 32 at a time.
 """
 
 SIGNATURE: Final = "X-Amz-Signature"
 
 
 def secrets_of(environment: Mapping[str, str], tokens: Iterable[str]) -> dict[str, str]:
-    """Return by name the secrets that no log may show: those of the settings, and clients'
+    """Return the secrets that no log may contain, by name: those of the settings, and the clients'
     `tokens`.
     """
     found = {
@@ -42,7 +47,7 @@ def secrets_of(environment: Mapping[str, str], tokens: Iterable[str]) -> dict[st
 
 
 def find_leaks(lines: Iterable[bytes], secrets: Mapping[str, str]) -> Iterator[str]:
-    """Return the names of the secrets that occur in a log, in upper or lower case."""
+    """Yield the names of the secrets that occur in a log, in upper or lower case."""
     unseen = {name: secret.lower().encode() for name, secret in secrets.items()}
     for line in lines:
         lowered = line.lower()
@@ -52,7 +57,10 @@ def find_leaks(lines: Iterable[bytes], secrets: Mapping[str, str]) -> Iterator[s
 
 
 async def look_for_leaks(site: Site) -> list[Finding]:
-    """Search the logs of all APIs and workers for secrets, those of earlier starts included."""
+    """Search the logs of all APIs and workers for secrets.
+
+    A log also holds the lines of earlier starts.
+    """
     secrets = secrets_of(site.environment, (callers[0].token for callers in site.clients))
     findings = []
     for module in site.modules.values():
@@ -69,7 +77,7 @@ def _read(path: Path, secrets: Mapping[str, str]) -> list[str]:
 
 
 def held_bytes(site: Site) -> dict[str, int]:
-    """Return the memory in bytes of each running worker by name, without its decoders."""
+    """Return the memory of each running worker by name, in bytes, without its decoders."""
     held = {}
     for part in site.workers:
         if part.child is not None and part.alive:

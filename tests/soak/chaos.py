@@ -1,4 +1,4 @@
-"""The planned faults, injected into the running processes during the uploads."""
+"""The injection of the planned faults into the running processes, during the uploads."""
 
 import asyncio
 import signal
@@ -17,11 +17,11 @@ from tests.support.decoders import find_decoders
 
 POLL_S = 0.05
 PATIENCE_S = 20.0
-"""Maximum seconds that a fault waits for a suitable target; after that the fault is left out."""
+"""The seconds for which a fault waits for a suitable process. After that, the fault is left out."""
 
 
 class Chaos:
-    """Injects faults at their planned times; `done` counts the injected faults by kind."""
+    """Injects the planned faults. `done` counts the injected faults by kind."""
 
     def __init__(self, site: Site, faults: Sequence[Fault]) -> None:
         self._site = site
@@ -32,7 +32,8 @@ class Chaos:
         self.left_out: Counter[str] = Counter()
 
     async def run(self, progress: Callable[[], float], over: asyncio.Event) -> None:
-        """Inject each fault when `progress` has reached the fault's planned share.
+        """Inject each fault when `progress`, the finished part of the uploads, has reached the
+        fault's `at`.
 
         Once `over` is set, the remaining faults are left out.
         """
@@ -67,8 +68,7 @@ class Chaos:
                 part.freeze()
                 freeze = asyncio.create_task(asyncio.sleep(fault.lasts_s))
                 self._freezes.add(freeze)
-                # A callback is used because a task that is cancelled before its start runs no line
-                # of its own.
+                # A callback thaws the process even if the task is cancelled before it has started.
                 freeze.add_done_callback(lambda _: part.thaw())
                 freeze.add_done_callback(self._freezes.discard)
             case "flush", _:
@@ -106,7 +106,7 @@ class Chaos:
                 async with redis.asyncio.from_url(self._site.stack.valkey.url) as client:
                     await client.flushall()
                     return
-            except (RedisError, OSError):  # The broker has just been killed or frozen.
+            except (RedisError, OSError):  # the broker was killed or frozen
                 await asyncio.sleep(POLL_S)
 
 
@@ -118,7 +118,7 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def decoders(worker: Kept) -> list[psutil.Process]:
-    """Return the decoders of a process, the oldest first; only workers have decoders."""
+    """Return the decoders of a process, the oldest first. Only workers have decoders."""
     if worker.child is None or not worker.alive:
         return []
     return find_decoders(worker.child.pid)

@@ -1,7 +1,8 @@
 """The clients of a soak test: they create, upload, overwrite and delete attachments.
 
-A client retries for a while if a server is unavailable. An upload is accepted once the store has
-answered 201. An upload without an answer may also have arrived, or may arrive later.
+If a server is unavailable, a client retries for a while. An upload is accepted once the store has
+answered 201. An upload without an answer may also have reached the store, or may still reach it
+later.
 """
 
 import asyncio
@@ -21,17 +22,16 @@ from tests.soak.soak_site import Site
 from tests.support.service import Answer, Client
 
 PATIENCE_S = 60.0
-"""Seconds for which a client retries. The next constant is the maximum pause between two
-retries.
-"""
+"""The seconds for which a client retries. LONGEST_PAUSE_S limits the pause between two retries."""
 LONGEST_PAUSE_S = 2.0
 AWAY = (408, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """A file that was sent. `accepted_at` is the Unix time of the store's 201, None without a
-    201.
+    """A file that a client has sent.
+
+    `accepted_at` is the Unix time of the store's 201, or None without a 201.
     """
 
     code: int
@@ -46,8 +46,9 @@ class Sent:
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """A client's knowledge of an attachment; `deleted` is None if the answer to the DELETE was
-    lost.
+    """What a client knows about an attachment.
+
+    `deleted` is None if the answer to the DELETE was lost.
     """
 
     upload: Upload
@@ -57,7 +58,7 @@ class Entry:
 
     @property
     def possible(self) -> list[Sent]:
-        """Return the versions that may be in the store.
+        """Return the versions of the file that may be in the store.
 
         These are the last accepted version, and every version whose upload got no clear answer.
         """
@@ -67,7 +68,7 @@ class Entry:
 
 @dataclass(kw_only=True)
 class Ledger:
-    """The knowledge of all clients; each attachment adds about a kilobyte."""
+    """What all clients know about their attachments: about a kilobyte for each."""
 
     begun: int = 0
     entries: list[Entry] = field(default_factory=list)
@@ -78,9 +79,9 @@ class Ledger:
 
 
 class Clients:
-    """Concurrent callers, each of which processes one planned upload after the other.
+    """Concurrent clients. Each of them carries out one planned upload after the other.
 
-    The callers wait while `room` is not set, so that the backlog of the workers stays bounded.
+    The clients wait while `room` is not set, so that the workers' backlog stays limited.
     """
 
     def __init__(self, site: Site, ledger: Ledger, *, seed: int) -> None:
@@ -93,8 +94,8 @@ class Clients:
     async def run(
         self, uploads: Iterator[Upload], over: asyncio.Event, *, side_by_side: int
     ) -> None:
-        """Process the plan; after `over` is set, finish the uploads that have begun and begin
-        no others.
+        """Carry out the plan. After `over` is set, begin no upload, but finish those that have
+        begun.
         """
 
         async def caller() -> None:
@@ -108,7 +109,7 @@ class Clients:
         await asyncio.gather(*(caller() for _ in range(side_by_side)))
 
     async def attend(self, upload: Upload) -> None:
-        """Do with one attachment everything that the plan says."""
+        """Carry out the whole plan for one attachment."""
         created = await self._create(upload)
         if created is None:
             return
@@ -136,7 +137,7 @@ class Clients:
         await asyncio.sleep(entry.upload.delete_pause_s)
         path = f"/api/v2/attachments/{entry.attachment_id}"
         answer = await self._call(entry.upload, "DELETE", path)
-        # If the answer to a DELETE was lost, the retry gets a 404.
+        # A client repeats a DELETE if its answer was lost. The second answer is then 404.
         entry.deleted = None if answer is None else answer.status in (204, 404)
         self._note("delete", answer, (204, 404))
 
@@ -176,9 +177,11 @@ class Clients:
         *,
         organization: int | None = None,
     ) -> Answer | None:
-        """Send a request to the APIs in turn until one answers; None if no API answers for long.
+        """Send a request to one API after the other until one answers.
 
-        The request is sent for the upload's organization, unless the arguments name another one.
+        Return None if none answers in time.
+
+        The request is sent for the upload's organization, unless `organization` is given.
         """
         asking = upload.organization if organization is None else organization
         callers = self._site.clients[asking]
@@ -198,7 +201,7 @@ class Clients:
         return None
 
     async def _post(self, created: Any, version: Version, upload: Upload) -> Sent:
-        """Post a file with its policy; repeat this until the store has answered."""
+        """Post a file with its policy, and repeat this until the store answers."""
         file = await asyncio.to_thread(FILES[version.kind], version.code)
         caller = self._site.clients[upload.organization][0]
         unsure, accepted_at = False, None

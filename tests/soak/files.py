@@ -1,7 +1,7 @@
 """The uploads of a soak test: photos and PDFs that show their number, other documents, and junk.
 
-The number is drawn as a grid of dark and bright cells, in photos over a texture. The grid can still
-be read in a thumbnail. So a thumbnail shows which upload it was made from.
+The number is drawn as a grid of dark and bright cells. In photos, the grid lies over a texture. The
+grid is still readable in a thumbnail, so a thumbnail shows from which upload it was made.
 """
 
 import io
@@ -24,8 +24,9 @@ ROWS: Final = 4
 MAX_CODE: Final = 2 ** (COLUMNS * ROWS) - 1
 DARK_BELOW: Final = 90
 BRIGHT_ABOVE: Final = 165
-"""The mean brightness of a cell is below DARK_BELOW or above this value. An image with any
-other mean has no grid of ours.
+"""The mean brightness of a cell is below DARK_BELOW or above this value.
+
+An image with a cell between the two values has no grid.
 """
 
 DOCX: Final = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -33,10 +34,10 @@ DOCX: Final = "application/vnd.openxmlformats-officedocument.wordprocessingml.do
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """The expected final row of an attachment whose object is a certain file.
+    """The row that a file must have when its processing has ended.
 
-    `code` is the number that the thumbnail must show, None if there must be no thumbnail. Without
-    `content_type`, every type is accepted.
+    `code` is the number that the thumbnail must show, or None if there must be no thumbnail. If
+    `content_type` is None, every type is accepted.
     """
 
     state: State = "ready"
@@ -57,7 +58,7 @@ class File:
 
 @lru_cache(maxsize=16)
 def _textures(width: int, height: int) -> tuple[Image.Image, Image.Image]:
-    # The texture is smooth noise with grain, as in a photo. Dark and bright cells use the same
+    # The texture is smooth noise with grain, as in a photo. Dark and bright cells have the same
     # texture.
     random = Random(width * height)
     coarse = (max(width // 16, 1), max(height // 16, 1))
@@ -73,7 +74,7 @@ def _textures(width: int, height: int) -> tuple[Image.Image, Image.Image]:
 
 
 def paint(code: int, width: int, height: int) -> Image.Image:
-    """Draw a photo that shows a number from 0 to MAX_CODE, the most significant bit first."""
+    """Draw a photo with a grid that shows a number from 0 to MAX_CODE, the highest bit first."""
     assert 0 <= code <= MAX_CODE
     cells = bytes(255 * (code >> bit & 1) for bit in reversed(range(COLUMNS * ROWS)))
     mask = Image.frombytes("L", (COLUMNS, ROWS), cells)
@@ -82,10 +83,10 @@ def paint(code: int, width: int, height: int) -> Image.Image:
 
 
 def read_code(image: bytes) -> int | None:
-    """Return the number that an image of any size shows; None if no number can be read clearly."""
+    """Return the number that an image of any size shows, or None if the number is unclear."""
     with Image.open(io.BytesIO(image)) as opened:
         grey = opened.convert("L")
-    # Only the middle of each cell is read, because shrinking blurs the edges.
+    # Shrinking blurs the edges of a cell, so only the middle of each cell is read.
     width, height = grey.size
     code = 0
     for row in range(ROWS):
@@ -108,7 +109,7 @@ def _photo(kind: str, width: int, height: int, **options: int | bool) -> Callabl
     def make(code: int) -> File:
         image = paint(code, width, height)
         if kind == "GIF":
-            image = image.convert("L")  # The GIF is grey, because finding a palette takes long.
+            image = image.convert("L")  # a colour palette would take long to find
         return File(
             content=encode(image, kind, **options),
             expected=Expected(
@@ -135,7 +136,7 @@ def _html(code: int) -> File:
 
 
 def _pdf(code: int) -> File:
-    cell = 40  # The unit is the PDF point, 1/72 inch.
+    cell = 40  # in PDF points, 1/72 inch
     cells = b"".join(
         b"%.1f g %d %d %d %d re f\n"
         % (
@@ -272,4 +273,4 @@ EXTENSIONS: Final = {
     "script": "png",
     "program": "jpg",
 }
-"""The extensions of file names by kind of file."""
+"""The file name extensions by kind of file."""

@@ -1,4 +1,6 @@
-"""Checks that every change of an attachment was delivered, and only to its own organization."""
+"""Checks that each change of an attachment was delivered to webhooks of its own
+organization only.
+"""
 
 import asyncio
 import time
@@ -20,11 +22,11 @@ FINAL: Final[Mapping[str, str]] = {
 
 
 async def deliver(site: Site, over: asyncio.Event) -> None:
-    """Wait until no delivery is pending. Retries that are minutes away are made due immediately."""
+    """Wait until no delivery is pending. A retry that is planned minutes later is made due now."""
     deadline = time.monotonic() + DELIVERED_S
     while time.monotonic() < deadline and not over.is_set():
         await site.database.execute(
-            # Deliveries of running couriers are not changed; their leases end within 40 s.
+            # Deliveries that a courier is sending stay as they are: their leases end within 40 s.
             "UPDATE webhook_deliveries SET due_at = now()"
             " WHERE state = 'pending' AND due_at > now() + interval '41 seconds'"
         )
@@ -36,7 +38,7 @@ async def deliver(site: Site, over: asyncio.Event) -> None:
 
 
 async def judge_hooks(site: Site, rows: Iterable[Attachment]) -> list[Finding]:
-    """Compare the received messages with the deliveries and with the final rows; return the
+    """Compare the messages that arrived with the deliveries and the final rows; return the
     findings.
     """
     receivers = site.receivers

@@ -21,14 +21,15 @@ from tests.support.receiver import SETTINGS
 ENVIRONMENT: Final = {f"ATTACHMENTS_{name.upper()}": value for name, value in SETTINGS.items()}
 
 REFUSED: Final = 0.1
-"""The share of deliveries that the receivers refuse."""
+"""The share of deliveries that the receivers answer with an error."""
 
 
 @dataclass(kw_only=True)
 class Receivers:
-    """A server on loopback; the path of a request names its organization.
+    """A server on loopback that receives webhooks. The path of a request names the organization.
 
-    `arrived` has the messages of each organization; `types` has the events of each attachment.
+    `arrived` holds the message ids of each organization, `types` the event types of each
+    attachment.
     """
 
     random: Random
@@ -39,7 +40,7 @@ class Receivers:
     counts: Counter[str] = field(default_factory=Counter)
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Verify a delivery, record it, and accept most deliveries."""
+        """Verify the signature of a delivery, record the delivery, and accept most deliveries."""
         organization_id = int(request.match_info["organization"])
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -65,7 +66,7 @@ class Receivers:
 async def running_receivers(
     database: "asyncpg.Pool[asyncpg.Record]", organizations: Iterable[int], *, seed: int
 ) -> AsyncIterator[Receivers]:
-    """Run the receivers, and make a webhook for each organization."""
+    """Run the receivers, and create a webhook for each organization."""
     receivers = Receivers(random=Random(f"{seed}/receivers"))
     app = web.Application()
     app.router.add_post("/{organization}", receivers.receive)

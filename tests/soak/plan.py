@@ -1,4 +1,4 @@
-"""The plan of a soak test, drawn by pure functions: the same seed gives the same plan."""
+"""The plan of a soak test, which pure functions draw: the same seed gives the same plan."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ MAX_VERSIONS: Final = 4
 MAX_UPLOADS: Final = (MAX_CODE + 1) // MAX_VERSIONS
 
 KILLS: Final[Mapping[str, int]] = {"worker": 35, "decoder": 25, "api": 25, "valkey": 15}
-"""The kinds of process that are killed, with their relative frequency."""
+"""The kinds of processes that are killed, with their relative frequency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A file to upload, `after_s` seconds after the step before. `code` is a number that no
-    other version has.
+    """A file to upload, `after_s` seconds after the step before it.
+
+    No other version has the same `code`.
     """
 
     kind: str
@@ -27,10 +28,10 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """The plan for one attachment, whose versions are uploaded one after the other with one policy.
+    """The plan for one attachment. Its versions are uploaded one after the other with one policy.
 
-    The attachment is deleted `delete_pause_s` seconds after the upload of `deleted_after` versions;
-    it is not deleted if `deleted_after` is None. Without versions, no file is uploaded.
+    The attachment is deleted `delete_pause_s` seconds after the upload of `deleted_after` versions.
+    It is not deleted if `deleted_after` is None. If there are no versions, no file is uploaded.
     """
 
     number: int
@@ -43,8 +44,9 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A planned fault. `at` is its time as a share of the uploads; `pick` (0 to 1) chooses the
-    target.
+    """A planned fault.
+
+    `at` is its time as a fraction of all uploads. `pick`, from 0 to 1, chooses the process.
     """
 
     at: float
@@ -55,7 +57,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Odds:
-    """The probability of each fault of an event."""
+    """The probability of each fault that can happen to an event."""
 
     drop: float = 0.05
     duplicate: float = 0.08
@@ -65,9 +67,7 @@ class Odds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
-    """The shares of attachments that are never uploaded, that are overwritten, and that are
-    deleted.
-    """
+    """The fractions of attachments that are never uploaded, overwritten or deleted."""
 
     never: float = 0.03
     overwrites: float = 0.17
@@ -83,7 +83,7 @@ class Fate:
 
 
 def draw_upload(seed: int, number: int, mix: Mix, *, organizations: int) -> Upload:
-    """Draw the plan of the upload with a number from 0 to MAX_UPLOADS - 1."""
+    """Return the plan of the upload with this number, which is from 0 to MAX_UPLOADS - 1."""
     random = Random(f"{seed}/upload/{number}")
     chance = random.random()
     count = 0 if chance < mix.never else 1
@@ -98,7 +98,7 @@ def draw_upload(seed: int, number: int, mix: Mix, *, organizations: int) -> Uplo
         for place in range(count)
     )
     kind = versions[0].kind if versions else "jpeg"
-    if random.random() < 0.05:  # The name gets the extension of a random kind.
+    if random.random() < 0.05:  # the extension of a random kind
         kind = random.choice(list(EXTENSIONS))
     stem = random.choice(["photo", "Größe", "scan of", "документ", "a+b%20", "x"])
     deleted = random.random() < mix.deletes
@@ -118,12 +118,14 @@ def _draw_kind(random: Random) -> str:
 
 
 def _draw_pause(random: Random) -> float:
-    # The pause ends immediately, or during the processing, or after it.
+    # The pause ends immediately, during the processing, or after it.
     return random.choice([0, random.uniform(0.02, 0.6), random.uniform(0.6, 5)])
 
 
 def draw_faults(seed: int, *, kills: int) -> list[Fault]:
-    """Draw `kills` kills, one freeze for every six kills, and one flush for every ten kills."""
+    """Return the plan of faults: `kills` kills, one freeze for every six kills, one flush for every
+    ten.
+    """
     random = Random(f"{seed}/faults")
     faults = [
         Fault(
@@ -153,7 +155,7 @@ def _share(kills: int, of: int) -> int:
 
 
 def draw_fate(seed: int, about: str, odds: Odds) -> Fate:
-    """Draw the treatment of an event; `about` identifies the event."""
+    """Return the treatment of an event; `about` identifies the event."""
     random = Random(f"{seed}/event/{about}")
     chance = random.random()
     for kind in ("drop", "duplicate", "delay", "shuffle"):

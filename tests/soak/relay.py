@@ -1,4 +1,4 @@
-"""A relay of events from the store to the API that may lose, duplicate, delay or reorder events.
+"""A relay of events from the store to the APIs. It may lose, duplicate, delay or reorder events.
 
 An event goes to any API that answers, as with a load balancer. The store gets the API's status.
 """
@@ -23,11 +23,11 @@ TIMEOUT_S = 5.0
 TRIES = 12
 SHUFFLED_AT_ONCE = 8
 LONGEST_WAIT_S = 3.0
-"""Maximum seconds that an event is held back, so that another event is sent before it."""
+"""The longest time in seconds for which an event is held back, so that another one overtakes it."""
 
 
 class SoakRelay(EventRelay):
-    """A relay that draws the treatment of each event from the seed, until `calm` is set."""
+    """A relay that chooses the treatment of each event by the seed, until `calm` is set."""
 
     def __init__(self, seed: int, odds: Odds, log: Path) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class SoakRelay(EventRelay):
         self._late: set[asyncio.Task[None]] = set()
 
     async def stop(self) -> None:
-        """Stop listening; delayed events are not sent any more."""
+        """Stop listening. Delayed events are lost."""
         for task in self._late:
             task.cancel()
         await asyncio.gather(*self._late, return_exceptions=True)
@@ -52,7 +52,9 @@ class SoakRelay(EventRelay):
         self._log.close()
 
     async def drain(self) -> None:
-        """Forward every event from now on; wait until all delayed events were sent or given up."""
+        """Forward every event from now on, and wait until each delayed event is sent or
+        given up.
+        """
         self.calm = True
         while self._late:
             await asyncio.wait(self._late)
@@ -61,7 +63,7 @@ class SoakRelay(EventRelay):
         body = await request.read()
         key = str(json.loads(body).get("key", ""))
         match = NUMBERED.search(key)
-        if not self.targets:  # At its start, the store tests its bucket with events of its own.
+        if not self.targets:  # at its start, the store sends test events
             return web.Response()
         if self.calm or match is None:
             return web.Response(status=await self._forward(body))
@@ -71,7 +73,8 @@ class SoakRelay(EventRelay):
         if fate.kind in ("forward", "duplicate"):
             status = await self._forward(body)
             if status != 200:
-                # SeaweedFS 4.48 does not retry even if its settings say so, so the event is lost.
+                # SeaweedFS 4.48 does not retry, even if its settings require it. So the event is
+                # lost.
                 self._note(f"refused {key}")
                 self._lose(style, number)
                 self.counts["refused"] += 1
@@ -120,7 +123,7 @@ class SoakRelay(EventRelay):
         self._note(f"given up {body[:200]!r}")
 
     async def _forward(self, body: bytes) -> int:
-        """Post to the APIs in turn until one accepts; return 200, or 503 if none accepts."""
+        """Post to one API after the other until one accepts. Return 200, or 503 if none accepts."""
         self._turn += 1
         first = self._turn % len(self.targets)
         for target in (*self.targets[first:], *self.targets[:first]):

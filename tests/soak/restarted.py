@@ -1,4 +1,4 @@
-"""Processes that the soak test kills and freezes, and that are restarted whenever they end."""
+"""Processes that the soak test kills and freezes. Each is restarted whenever it ends."""
 
 import os
 import signal
@@ -11,11 +11,14 @@ from deploy.local.services import answers
 from deploy.processes.supervisor import Child, Part, Program, start
 
 START_S = 60.0
-"""Seconds for a start. The value is high, because the machine is busy with the soak test."""
+"""The maximum seconds for a start.
+
+The number is high, because the soak test keeps the machine busy.
+"""
 
 
 class Kept:
-    """A process that may be killed and frozen, and that counts its ends.
+    """A process that may be killed and frozen. It counts how often it ended.
 
     `unasked` lists the ends that `kill` did not cause.
     """
@@ -31,27 +34,27 @@ class Kept:
 
     @property
     def alive(self) -> bool:
-        """Return True if the process runs; a frozen process runs, too."""
+        """Return True if the process runs. A frozen process also counts as running."""
         return self.child is not None and self.child.status is None
 
     def adopt(self) -> None:
-        """Take over a process that already runs."""
+        """Take over a process that is already running."""
         self.child = self._part.child
 
     async def start(self) -> None:
-        """Start the process and wait until it answers. Raises StartFailed."""
+        """Start the process, and wait until it answers. Raises StartFailed if it does not start."""
         self._note_end()
         await self._part.start()
         self.child = self._part.child
         self.starts += 1
 
     async def stop(self, grace_s: float) -> None:
-        """Stop the process and do not restart it. Its exit status does not matter."""
+        """Stop the process, and do not restart it. Its exit status does not matter."""
         self._note_end()
         await self._part.stop(grace_s)
 
     def kill(self) -> None:
-        """Kill the process itself, as a crash would; a frozen process is killed, too."""
+        """Kill the process as a crash would; a frozen process is killed too."""
         assert self.child is not None
         self._kills += 1
         os.kill(self.child.pid, signal.SIGKILL)
@@ -78,7 +81,7 @@ class Kept:
 
 
 class Module:
-    """A process of the service, `python -m module`, that writes to a log of its own."""
+    """A process of the service, `python -m MODULE`, which writes to its own log."""
 
     def __init__(
         self,
@@ -99,7 +102,9 @@ class Module:
         self._log_start = 0
 
     async def start(self) -> None:
-        """Start the process and wait until it is ready. Raises StartFailed."""
+        """Start the process, and wait until it is ready. Raises StartFailed if it does
+        not start.
+        """
         self._log_start = self.log_size
         program = Program(
             name=self.name,
@@ -111,19 +116,22 @@ class Module:
         self.child = await start(program, lambda: self._ready(self), START_S)
 
     async def stop(self, grace_s: float) -> None:
-        """Stop the process, and kill it if that takes longer than the grace."""
+        """Stop the process, and kill it if it still runs after `grace_s` seconds."""
         if self.child is not None:
             await self.child.stop(grace_s)
 
     @property
     def log_size(self) -> int:
-        """Return the number of bytes that the process has logged so far, earlier starts
-        included.
+        """Return the size of the process's log in bytes.
+
+        The log also holds the lines of earlier starts.
         """
         return self.log.stat().st_size if self.log.exists() else 0
 
     def wrote(self, words: bytes, *, since: int | None = None) -> bool:
-        """Return True if a text occurs in the log after a position, or since the last start."""
+        """Return True if the log contains a text after the position `since`, or after the last
+        start.
+        """
         with suppress(FileNotFoundError), self.log.open("rb") as file:
             file.seek(self._log_start if since is None else since)
             return any(words in line for line in file)
@@ -131,7 +139,7 @@ class Module:
 
 
 def make_api(name: str, port: int, *, environment: Mapping[str, str], directory: Path) -> Module:
-    """Make an API that listens on a port of its own."""
+    """Return an API process that listens on this port."""
 
     async def ready(_: Module) -> bool:
         return await answers(f"http://127.0.0.1:{port}/health/live")
@@ -146,7 +154,7 @@ def make_api(name: str, port: int, *, environment: Mapping[str, str], directory:
 
 
 def make_worker(name: str, *, environment: Mapping[str, str], directory: Path) -> Module:
-    """Make a worker; the worker is ready when its log says so."""
+    """Return a worker process, which is ready when its log says so."""
 
     async def ready(module: Module) -> bool:
         return module.wrote(b"worker has started")

@@ -1,4 +1,6 @@
-"""The steps of a soak test: uploads with faults, a proof of recovery, settling, purge, verdict."""
+"""The steps of a soak test: uploads with faults, a proof of recovery, waiting for the end, purge,
+verdict.
+"""
 
 import asyncio
 import signal
@@ -32,15 +34,16 @@ from tests.soak.verdict import (
 )
 
 ROOM = 200
-"""Maximum number of uploads that wait for the workers; clients pause above this number. The
-machine is busy then, but the result shows the service and not the length of a queue.
+"""The number of uploads that may wait for the workers. Above it, the clients pause.
+
+The machine is then still busy, but the results do not depend on the length of a queue.
 """
 PROGRESS_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of a soak test, from which its plan is drawn."""
+    """The options of a soak test. Its plan is drawn from them."""
 
     minutes: float
     uploads: int
@@ -53,7 +56,7 @@ class Options:
     keep: bool = False
 
     def words(self) -> str:
-        """Return the options as arguments of the command line."""
+        """Return the options as arguments for the command line."""
         mix, odds, scale = self.mix, self.odds, self.scale
         return (
             f"--minutes {self.minutes:g} --uploads {self.uploads} --kills {self.kills}"
@@ -66,9 +69,9 @@ class Options:
 
 
 async def soak(options: Options, folder: Path, console: Console) -> bool:
-    """Run the soak test; return True if every invariant holds.
+    """Run the soak test, and return True if every invariant holds.
 
-    The first SIGINT ends the uploads and the faults, the second SIGINT ends the settling.
+    The first SIGINT ends the uploads and the faults. The second one ends the wait for due rows.
     """
     began = time.monotonic()
 
@@ -175,7 +178,9 @@ async def _upload(
 async def _watch(
     site: Site, clients: Clients, ledger: Ledger, chaos: Chaos, print_line: Callable[[str], None]
 ) -> None:
-    """Pause the clients while more than ROOM uploads wait, and print the progress regularly."""
+    """Pause the clients while more than ROOM uploads wait, and print the progress from time to
+    time.
+    """
     reported = time.monotonic()
     while True:
         await asyncio.sleep(1)

@@ -21,12 +21,14 @@ from tests.support.objects import content
 
 POLL_S = 1.0
 BACK_S = 120.0
-"""Maximum seconds until all processes run again and the backlog is processed."""
+"""The maximum seconds until all processes run again and the backlog is processed."""
 PROOF_S = 60.0
 PROOF_AT_ONCE = 8
 MARGIN_S = 180.0
-"""Seconds that are added to the time of the last check, for a sweep, a lease, and the pauses of
-a few attempts. After that time no row may be due.
+"""Seconds after the last check in which a sweep, a lease, and the pauses of a few attempts may
+fall.
+
+After that time no row may be due.
 """
 PAGE = 1000
 READERS = 8
@@ -40,7 +42,7 @@ UNSETTLED = """
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """The final state: rows by id, objects by key, the numbers in thumbnails by id."""
+    """The final state: rows by id, objects by key, and the numbers that thumbnails show by id."""
 
     rows: dict[int, Attachment]
     objects: dict[str, StoredItem]
@@ -48,7 +50,7 @@ class Picture:
 
 
 async def backlog(site: Site) -> int:
-    """Count the uploads that wait or are being processed."""
+    """Count the uploads that wait for a worker or are being processed."""
     return int(
         await site.database.fetchval(
             "SELECT count(*) FROM attachments AS a"
@@ -58,10 +60,9 @@ async def backlog(site: Site) -> int:
 
 
 async def prove_alive(site: Site, clients: Clients, ledger: Ledger, first: int) -> list[Finding]:
-    """Check that every process works again without help some time after the last fault.
+    """Check that some time after the last fault, every process works again without help.
 
-    Further uploads, numbered from `first` on, are made until each worker has processed some of
-    them.
+    The function makes further uploads, numbered from `first`, until each worker has processed some.
     """
     findings = []
     deadline = time.monotonic() + BACK_S
@@ -102,8 +103,8 @@ def _proof(number: int) -> Upload:
 async def settle(
     site: Site, over: asyncio.Event, print_line: Callable[[str], None]
 ) -> list[Finding]:
-    """Wait until no row is due: all policies have expired, and the store was asked for the last
-    time.
+    """Wait until no row is due: all policies have expired, and the last check of the
+    store is over.
     """
     left_s = await site.database.fetchval(
         "SELECT extract(epoch FROM max(a.policy_expires_at) + interval '60 s' - now())"
@@ -118,7 +119,7 @@ async def settle(
 async def purge(
     site: Site, over: asyncio.Event, print_line: Callable[[str], None]
 ) -> list[Finding]:
-    """Purge the deleted attachments now; without this, the purge would come an hour later."""
+    """Purge the deleted attachments now. By itself, the service would purge them an hour later."""
     moved = await site.database.execute(
         "UPDATE attachments AS a SET due_at = now()"
         " WHERE a.deleted_at IS NOT NULL AND a.due_at IS NOT NULL"
@@ -133,7 +134,7 @@ async def purge(
 
 
 async def _wait_for(site: Site, count: str, wait_s: float, over: asyncio.Event) -> list[str]:
-    """Wait until a count is zero; return what is left if that takes too long."""
+    """Wait until a counting statement returns zero. Return what is left if this takes too long."""
     deadline = time.monotonic() + wait_s
     while await site.database.fetchval(count):
         if over.is_set():
@@ -149,7 +150,7 @@ async def _wait_for(site: Site, count: str, wait_s: float, over: asyncio.Event) 
 
 
 async def look(site: Site) -> Picture:
-    """Read all rows, list all objects, and read the number from every thumbnail."""
+    """Read all rows, list all objects, and read the number that each thumbnail shows."""
     rows: dict[int, Attachment] = {}
     after = 0
     while found := await site.database.fetch(
@@ -174,13 +175,13 @@ async def _read_thumbnail(site: Site, row: Attachment) -> int | None:
     try:
         body = await content(site.storage, row.thumbnail_key)
         return await asyncio.to_thread(read_code, body)
-    except (ObjectMissing, OSError):  # Pillow raises OSError for a file that is not an image.
+    except (ObjectMissing, OSError):  # Pillow raises OSError for a file that is no image
         return None
 
 
 async def list_objects(site: Site) -> dict[str, StoredItem]:
-    """Return all objects below the prefix by key, without the object that marks the bucket's
-    owner.
+    """Return all objects below the prefix by key, without the marker object of the
+    bucket's owner.
     """
     store = site.stack.seaweedfs
     objects: dict[str, StoredItem] = {}

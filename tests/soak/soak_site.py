@@ -1,4 +1,7 @@
-"""The processes of a soak test: the real servers, two APIs and two workers, all supervised."""
+"""The processes of a soak test: the real servers, two APIs and two workers.
+
+All are restarted if they end.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -40,7 +43,10 @@ class Scale:
 
 @dataclass(kw_only=True)
 class Site:
-    """The running parts. `clients` has a list for each organization: a caller for each API."""
+    """The running parts of a soak test.
+
+    `clients` has a list for each organization, with one client for each API.
+    """
 
     folder: Path
     scale: Scale
@@ -61,7 +67,10 @@ class Site:
 
 @asynccontextmanager
 async def running_site(folder: Path, *, seed: int, odds: Odds, scale: Scale) -> AsyncIterator[Site]:
-    """Start everything in a folder; processes that end are restarted until the context is left."""
+    """Start all servers and processes in a folder.
+
+    A process that ends is restarted until the block ends.
+    """
     stack = Stack(folder)
     relay = stack.relay = SoakRelay(seed, odds, folder / "events.log")
     reports: list[str] = []

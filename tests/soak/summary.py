@@ -1,4 +1,4 @@
-"""The report of a soak test: the invariants with their counts, then the injected faults."""
+"""The report of a soak test: the number of breaches of each invariant, then the injected faults."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,13 @@ from shared.attachments import Attachment
 from tests.soak.verdict import INVARIANTS
 
 SHOWN = 10
-"""Maximum number of findings that are listed for each invariant."""
+"""The maximum number of findings that are listed for one invariant."""
 
 
 def print_invariants(console: Console, broken: Mapping[str, Sequence[str]]) -> bool:
-    """Print how often each invariant is broken, and the findings; return True if none is broken."""
+    """Print how often each invariant is broken, with the findings; return True if none is
+    broken.
+    """
     table = Table("invariant", "broken", title="invariants")
     for invariant in INVARIANTS:
         count = len(broken[invariant])
@@ -31,7 +33,7 @@ def print_invariants(console: Console, broken: Mapping[str, Sequence[str]]) -> b
 
 
 def states(rows: Mapping[int, Attachment]) -> Counter[str]:
-    """Count rows by state and reason; deleted rows count as a state of their own."""
+    """Count rows by state and reason. Deleted rows count as a separate state."""
     return Counter(
         "deleted" if row.deleted_at else f"{row.state} {row.reason or ''}".strip()
         for row in rows.values()
@@ -39,13 +41,15 @@ def states(rows: Mapping[int, Attachment]) -> Counter[str]:
 
 
 def describe(counts: Mapping[str, int]) -> str:
-    """Format counts as one line, the largest first."""
+    """Return the counts as one line of text, the largest first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {name}" for name, count in ordered) or "none"
 
 
 def spread(delays_s: Sequence[tuple[float, int]]) -> str:
-    """Format the median, p99 and maximum of delays, with the attachment of the longest delay."""
+    """Return the median, p99 and maximum of delays as text, with the attachment that waited
+    longest.
+    """
     if not delays_s:
         return "none"
     ordered = sorted(delays_s)

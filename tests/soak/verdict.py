@@ -1,4 +1,4 @@
-"""Checks of the invariants of the design: rows, objects and the clients' knowledge are compared."""
+"""Checks of the design's invariants, which compare rows, objects and the clients' knowledge."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,7 +47,7 @@ FINAL_STATES: Final = ("ready", "rejected", "failed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredItem:
-    """An object as the store lists it: `etag` without quotes, `size` in bytes."""
+    """An object in the store's list: `etag` has no quotes, `size` is in bytes."""
 
     etag: str
     size: int
@@ -55,7 +55,7 @@ class StoredItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One violation of an invariant."""
+    """One breach of an invariant."""
 
     invariant: str
     about: str
@@ -67,10 +67,10 @@ def judge(
     objects: Mapping[str, StoredItem],
     shown: Mapping[int, int | None],
 ) -> list[Finding]:
-    """Compare rows, objects and clients' knowledge after the last sweep and purge.
+    """Compare rows, objects and the clients' knowledge after the last sweep and purge.
 
-    `objects` are all objects of the store by key. `shown` has the numbers that the thumbnails of
-    resized attachments show, by id; None if a thumbnail shows no number.
+    `objects` are all objects of the store by key. `shown` has the number that each thumbnail shows,
+    by attachment id; None if it shows no number.
     """
     known = {entry.attachment_id: entry for entry in entries}
     findings = [*_orphans(rows, objects)]
@@ -178,9 +178,9 @@ def _name(row: Attachment) -> str:
 
 
 def spared(*, made: int, asked: int, left_out: Mapping[str, int]) -> list[Finding]:
-    """Return a finding for each planned upload or fault that did not happen.
+    """Return a finding for each kind of planned upload or fault that was left out.
 
-    A soak test with such findings proves less than was requested.
+    With such findings, the soak test proves less than was requested.
     """
     findings = [
         Finding(invariant=SPARED, about=f"{count} {kind}") for kind, count in left_out.items()
@@ -192,7 +192,7 @@ def spared(*, made: int, asked: int, left_out: Mapping[str, int]) -> list[Findin
 
 
 def by_invariant(findings: Iterable[Finding]) -> dict[str, list[str]]:
-    """Sort findings by their invariant; an invariant that holds has an empty list."""
+    """Sort findings by their invariant. An invariant that holds gets an empty list."""
     sorted_: defaultdict[str, list[str]] = defaultdict(list)
     for finding in findings:
         sorted_[finding.invariant].append(finding.about)
@@ -202,11 +202,10 @@ def by_invariant(findings: Iterable[Finding]) -> dict[str, list[str]]:
 def delays_s(
     entries: Sequence[Entry], rows: Mapping[int, Attachment]
 ) -> dict[int, tuple[float, int]]:
-    """Return, by upload number, the seconds from the store's last 201 to the final state, and the
-    id.
+    """Return the seconds from the store's last 201 to the final state, with the attachment's id.
 
-    The id is that of the attachment. Deleted attachments are left out, and also attachments whose
-    last upload is not known.
+    The keys are the upload numbers. Deleted attachments are left out, as are attachments whose last
+    upload is unknown.
     """
     delays = {}
     for entry in entries:
