@@ -2,7 +2,9 @@
 
 import sys
 
-if __name__ == "__main__":  # before the imports below, which take half a second and read variables
+# these run before the imports below: a signal may come during the imports (half a second), and some
+# imports read environment variables
+if __name__ == "__main__":
     from shared.beginning import end_on_signal
     from shared.foreign import forget_foreign_variables
 
@@ -27,8 +29,8 @@ log = get_logger(__name__)
 def run(settings: Settings) -> int:
     """Run a worker in this process until a signal stops it; return the exit status.
 
-    Raises SettingsError if the decoder of a chosen format is not installed, or if decoders must
-    be sealed and cannot be, or if the broker is in cluster mode.
+    Raises SettingsError in three cases: the decoder of a chosen format is not installed; decoders
+    must be sealed, but cannot be here; the broker is in cluster mode.
     """
     configure_logging(settings.log_level, settings.log_format, serving=True, process="worker")
     for line in retired_settings():

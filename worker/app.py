@@ -30,9 +30,9 @@ from worker.slots import UNKNOWN
 from worker.steady import SteadyConsumer
 
 FINAL_REPLIES_S = 3.0
-"""Seconds that Celery may take to end after the runtime has ended. If the broker is frozen, kombu
-waits for half a minute to acknowledge messages. By then the uploads of these messages are finished,
-or their claims are released."""
+"""Time, in seconds, that Celery may take to end after the runtime has ended. kombu waits for half a
+minute to acknowledge messages if the broker is frozen. Nothing is lost if the process ends before
+that: the uploads of these messages are finished, or their claims are released."""
 
 log = get_logger(__name__)
 
@@ -48,17 +48,19 @@ class Messages:
         self._runtime = runtime
 
     def strategy(self, _task: Any, _app: Any, consumer: Any) -> Callable[..., None]:
-        """Return the function that handles a message. Celery calls this at every connection."""
+        """Return the function that handles each message. Celery calls this at every connection."""
         celery_log = logging.getLogger("celery.worker")
 
         def take(message: Any, body: Any, ack: Callable[..., None], *_: Any) -> None:
-            """Take a message.
+            """Pass a message to the runtime.
 
-            If the payload cannot be read, this raises and Celery drops the message.
+            If the payload cannot be read, this raises an exception, and Celery drops the message.
             """
             done = partial(ack, celery_log, consumer.connection_errors)
             payload = body if body is not None else message.payload
-            BROKER.success()  # an outage that an acknowledgement noticed ends without a reconnect
+            # this also ends an outage that a failed acknowledgement reported, which brings no
+            # reconnect
+            BROKER.success()
             wake_up = read_wake_up(payload, message.headers)
             if wake_up is None:
                 log.warning("message dropped: it is not a wake-up")
@@ -73,14 +75,15 @@ class Messages:
 
 
 def read_wake_up(payload: Any, headers: Any) -> WakeUp | None:
-    """Read a wake-up from a message; return None if the message is not one.
+    """Read a wake-up from a message; return None if the message is not a wake-up.
 
     Messages of earlier releases contain no organization: the organization's id is then UNKNOWN.
     """
     match payload:
         case [[int(attachment_id), int(revision)], *_]:
             pass
-        case {"args": [int(attachment_id), int(revision)]}:  # Celery's older protocol
+        # the older protocol of Celery, version 1
+        case {"args": [int(attachment_id), int(revision)]}:
             pass
         case _:
             return None
@@ -105,11 +108,11 @@ def _text(value: Any) -> str | None:
 def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:
     """Make the Celery application whose task passes wake-ups to the runtime.
 
-    All keys of the application at the broker begin with `prefix`.
+    The names of all its keys at the broker begin with `prefix`.
     """
     app = make_celery(settings.broker_url.get_secret_value(), prefix)
-    # No prefetch limit: if a message must wait for a slot, the runtime acknowledges it at once. So
-    # the broker keeps only the messages of uploads in progress.
+    # 0 means no prefetch limit. The runtime acknowledges a message at once if its upload must wait
+    # for a slot. So the broker keeps only the messages of uploads in progress.
     app.conf.worker_prefetch_multiplier = 0
 
     @app.task(name=TASK, ignore_result=True, Strategy=Messages(runtime).strategy)
@@ -126,9 +129,9 @@ def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:
 def work(settings: Settings) -> int:
     """Run a worker in this process until SIGTERM or SIGINT; return its exit status."""
     _quieten(settings)
-    # Celery sets its own signal handlers later than the sweep starts. Until then, these handlers
-    # end the worker cleanly, so rows that the sweep claimed need not wait for the end of their
-    # leases.
+    # Celery sets its own signal handlers after the sweep has started. Until then, these handlers
+    # end the worker cleanly and release the rows that the sweep has claimed. Otherwise those rows
+    # would wait until their leases end.
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
@@ -166,13 +169,12 @@ def work(settings: Settings) -> int:
         in_order = runtime.join()
     if not in_order:
         return 1
-    # Celery's exit status for SIGINT is a failure, although Celery shuts down as it does for
-    # SIGTERM.
+    # Celery's exit status after SIGINT means failure, although it shuts down as after SIGTERM.
     return 0 if signals_seen else int(worker.exitcode or 0)
 
 
 def _leave(*_: Any) -> None:
-    """End the process by SystemExit, at a signal that comes before Celery handles signals."""
+    """End the process by SystemExit after a signal that comes before Celery handles signals."""
     _ignore_interrupts()
     sys.exit(0)
 
@@ -180,17 +182,19 @@ def _leave(*_: Any) -> None:
 def _ignore_interrupts() -> None:
     """Ignore SIGINT while the worker stops.
 
-    An impatient Ctrl-C cannot make the end earlier, but Celery would end with a failure, and at the
-    third SIGINT before claims are released.
+    A second Ctrl-C cannot make the worker stop earlier. But it makes Celery exit with a failure,
+    and a third one makes Celery exit before claims are released.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _quieten(settings: Settings) -> None:
     """Drop useless warnings of Celery, and lines that repeat those of `shared.outages`."""
-    # Celery warns of root because pickled messages could run any code; ours are JSON only.
+    # Celery warns about running as root, because pickled messages could run any code. The messages
+    # of this service are only JSON.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    # At every loss of the broker, Celery warns that a default will change, although we set it.
+    # At every loss of the broker, Celery warns that the default of a setting will change. The
+    # worker sets that setting itself.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     # Celery also logs warnings about a lost broker; `SteadyConsumer` logs the loss instead.
     logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)

@@ -1,6 +1,6 @@
-"""The span of an attempt at an upload, and the fields of the attempt's log lines.
+"""The trace span of an attempt at an upload, and the fields of the attempt's log lines.
 
-The span is below the span that caused it: a wake-up's, or the row's.
+The span's parent is the span that sent the wake-up, or the one whose context the row contains.
 """
 
 from contextlib import AbstractContextManager
@@ -13,9 +13,9 @@ from worker.slots import UNKNOWN
 
 
 def attempt_span(found: WakeUp | Claim) -> AbstractContextManager[Any]:
-    """Begin the span of an attempt; NOTHING if traces are off.
+    """Begin the span of an attempt; return NOTHING if traces are off.
 
-    A claim of the sweep has no message, so its parent is the context in the row.
+    The sweep claims without a message, so the parent of such a span is the context in the row.
     """
     recorder = traces.recorder
     if recorder is None:

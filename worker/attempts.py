@@ -1,7 +1,7 @@
 """One attempt at one upload: claim it, process it, and write the result.
 
-`worker.pipeline` writes an outcome that it has found. Everything else is written here: a missing
-object, a failure that is retried, a claim that is released.
+`worker.pipeline` writes the outcome of an upload that it could examine. This module writes all
+other results: a missing object, a failure that is retried, a claim that is released.
 """
 
 import asyncio
@@ -38,14 +38,13 @@ from worker.thumbnails import drop_thumbnail
 from worker.tools import Tools
 
 DATABASE_RETRY_S = 1.0
-"""Pause between two attempts to claim or release an upload while the database is unavailable. Work
-continues within seconds after the database answers again."""
+"""Pause, in seconds, between two tries to claim or release an upload while the database is away."""
 
 log = get_logger(__name__)
 
 
 class Attempts:
-    """Makes attempts at uploads. `given_back` is set when the sweep should look again at once."""
+    """Makes attempts at uploads. Sets `given_back` to wake the sweep at once."""
 
     def __init__(
         self,
@@ -104,7 +103,8 @@ class Attempts:
         for publishing. After that time the row is due, and the sweep takes it.
         """
         if self._tools.bucket.foreign is not None:
-            return None  # the row stays due, and is processed if the bucket becomes ours
+            # the row stays due; it is processed if the bucket belongs to this deployment later
+            return None
         attachment_id = wake_up.attachment_id
         give_up_at: float | None = None
         while True:
@@ -129,10 +129,10 @@ class Attempts:
 
     @asynccontextmanager
     async def _holding(self, claim: Claim) -> AsyncIterator[None]:
-        """Keep the lease renewed during the block; release the claim if the block is cut short.
+        """Keep the lease renewed during the block; release the claim if the block does not
+        complete.
 
-        Two exceptions cut the block short: DatabaseAway, which is caught here, and CancelledError,
-        which is raised again.
+        That is after DatabaseAway, which is caught here, or CancelledError, which is raised again.
         """
         self._leases.hold(claim)
         try:
@@ -159,7 +159,7 @@ class Attempts:
                 return
             except DatabaseAway:
                 raise
-            except Exception as failure:  # the store may fail here as well
+            except Exception as failure:  # the store may fail in `_record_no_object` as well
                 error = failure
         match error:
             case ClaimLost():
@@ -177,7 +177,7 @@ class Attempts:
     async def _record_no_object(
         self, claim: Claim, attempt: Measured, error: ObjectMissing | ObjectOlder
     ) -> None:
-        """Record that the row has no object, or only an older row's, and remove its thumbnail."""
+        """Record that the row's object is missing or too old, and remove the row's thumbnail."""
         row = claim.attachment
         missing = isinstance(error, ObjectMissing)
         await drop_thumbnail(self._tools.storage, row)
@@ -192,9 +192,9 @@ class Attempts:
         log.info(event, attachment=row.id, state=state)
 
     async def _end(self, claim: Claim, attempt: Measured, state: State | None) -> None:
-        """Count the state that was written because no object was found.
+        """Count the attempt by the state that was written because no object was found.
 
-        If `state` is None, let a newer upload be processed at once.
+        `state` is None after a newer upload, which is then processed at once.
         """
         if state == "failed":
             missing = Outcome(state=state, reason="missing")
@@ -206,7 +206,7 @@ class Attempts:
             attempt.result = "ended"
 
     async def _process_again(self, claim: Claim) -> None:
-        """Let an upload be processed again now: a newer upload was recorded during the attempt."""
+        """Have an upload processed again now, because the attempt has missed a newer one."""
         if await self._database.run(lifecycle.release, claim, delay_s=0.0) is None:
             await self._database.run(lifecycle.process_again, claim.attachment.id)
 
@@ -216,10 +216,10 @@ class Attempts:
         """Release the claim until the next attempt is due; after the last one, write `failed`."""
         row = claim.attachment
         last = row.attempt >= self._settings.attempts
-        # All are given here, because a line that is counted is written outside of the attempt.
+        # `report` may write the line later, outside of this attempt. So it needs all fields here.
         fields = {**fields_of(claim), "reason": reason, "final": last}
         if isinstance(error, StoreRefused | StoreUnavailable | ScannerUnavailable):
-            # this affects all uploads
+            # such a fault affects all uploads, so `report` throttles the line
             report(self._throttle, "attempt failed", error, **fields)
         else:
             log.warning("attempt failed", **fields, error=f"{type(error).__name__}: {error}")
@@ -239,7 +239,8 @@ class Attempts:
         )
 
     async def _give_back(self, claim: Claim) -> None:
-        """Release the claim without counting the attempt, which did not end because of the upload.
+        """Release the claim without counting the attempt: it was stopped for a reason outside the
+        upload.
 
         If the claim is already lost, let the upload be processed again: this worker may have
         overwritten the thumbnail of the worker that claimed it next.
@@ -269,9 +270,9 @@ class Attempts:
 
 
 def _record(attempt: Measured, outcome: Outcome, *, declared: int | None = None) -> None:
-    """Count, trace and log an outcome that was written.
+    """Count, trace and log an outcome that was written to the row.
 
-    The size is the measured one, else the store's, else the client's (`declared`).
+    The logged size is the measured one, else the store's, else the client's (`declared`).
     """
     attempt.end(outcome.state, outcome.reason)
     note_outcome(outcome)

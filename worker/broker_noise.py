@@ -1,4 +1,4 @@
-"""Turn the lines that Celery and kombu log about a lost broker into one report of the outage."""
+"""Report an outage of the broker once, instead of every line of Celery and kombu about it."""
 
 import logging
 
@@ -10,15 +10,17 @@ from shared.outages import BROKER
 
 _LIBRARIES = ("celery", "kombu", "redis")
 SILENT = "Redis BRPOP got no reply"
-"""The beginning of kombu's warning about a broker that holds the connection but answers nothing."""
+"""How kombu's warning begins if the broker keeps the connection open but answers nothing."""
 _FAULTS = (RedisError, OperationalError, OSError)
 
 
 class BrokerNoise(logging.Filter):
-    """Drops a record of these libraries that has an error of the broker, and reports the error.
+    """Drops log records of Celery, kombu and redis that contain a broker error, and reports the
+    error.
 
-    Celery logs a traceback at level critical for each message that it cannot acknowledge. The
-    broker delivers such a message again, and a row that is done changes nothing.
+    Celery logs a traceback at level critical for each message that it cannot acknowledge. Such a
+    message does no harm: the broker delivers it again, and it changes nothing in a row that is
+    done.
     """
 
     def __init__(self, server: str) -> None:
@@ -27,7 +29,7 @@ class BrokerNoise(logging.Filter):
         self._server = server
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the record is to be written."""
+        """Return True if the record is to be written."""
         if record.name.partition(".")[0] not in _LIBRARIES:
             return True
         if str(record.msg).startswith(SILENT):
@@ -38,6 +40,6 @@ class BrokerNoise(logging.Filter):
         error = record.exc_info[1]
         if not isinstance(error, _FAULTS):
             return True
-        # Such errors come also after a reconnect, from messages of the connection that was lost.
+        # After a reconnect, messages of the lost connection still cause such errors.
         BROKER.late_fault(describe(error, self._server))
         return False

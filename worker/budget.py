@@ -14,13 +14,16 @@ from typing import Final
 from worker.stages import measured
 
 SHARE_KEPT: Final = 8
-"""1/8 of the budget is reserved: one organization holds at most 7/8 of the budget. Files that
-overtake a larger one hold at most 1/8 together, so that the larger one gets its turn."""
+"""1/8 of the budget is reserved for small files that overtake a larger file. Together they hold at
+most this 1/8, so that the larger file gets its turn. One organization holds at most 7/8."""
 
 
 @dataclass(slots=True, eq=False)
 class Hold:
-    """The bytes that a file holds or waits for. `passed` is true once it overtook a larger file."""
+    """The bytes that a file holds or waits for.
+
+    `passed` is true if it has overtaken a larger file.
+    """
 
     organization: int
     cost: int
@@ -29,9 +32,9 @@ class Hold:
 
 
 class Budget:
-    """At most `total` bytes are held at one time; organizations that wait take turns.
+    """Lets files hold at most `total` bytes at one time. Organizations that wait take turns.
 
-    A file larger than the share of one organization counts as the whole share, so it is held alone.
+    If a file is larger than the maximum of one organization, that maximum is counted for it.
     """
 
     def __init__(self, total: int) -> None:
@@ -40,7 +43,7 @@ class Budget:
         self._used = 0
         self._passing = 0
         self._held: Counter[int] = Counter()
-        # Holds that wait, by organization, in the order of turns.
+        # The holds that wait, by organization. The organization whose turn is next comes first.
         self._waiting: dict[int, deque[Hold]] = {}
 
     @asynccontextmanager
@@ -82,15 +85,18 @@ class Budget:
             waiting = self._waiting.pop(hold.organization)
             waiting.popleft()
             if waiting:
-                self._waiting[hold.organization] = waiting  # at the end of the turns
+                self._waiting[hold.organization] = waiting  # to the end of the order of turns
             self._used += hold.cost
             self._passing += hold.cost * hold.passed
             self._held[hold.organization] += hold.cost
-            if not hold.granted.done():  # a task that was cancelled frees its bytes itself
+            if not hold.granted.done():  # a cancelled task frees its bytes itself
                 hold.granted.set_result(None)
 
     def _next(self) -> tuple[Hold, bool] | None:
-        """Return the next hold for which there is room, and whether it overtakes a larger one."""
+        """Return the next hold for which there is room, and whether it overtakes a larger one.
+
+        Returns None if no waiting hold can be granted now.
+        """
         passes = False
         for organization, waiting in self._waiting.items():
             hold = waiting[0]

@@ -1,4 +1,4 @@
-"""Read the bytes of an original: its head, or the whole object into a buffer; and its checksum."""
+"""Read the bytes of an original and its checksum: its head, or the whole object into a buffer."""
 
 import asyncio
 import hashlib
@@ -14,11 +14,12 @@ from worker.stages import measured
 from worker.temporary import anonymous_file
 
 HEAD_BYTES = 64 * 1024
-"""Bytes that are read before it is decided whether to read on: enough to identify the type."""
+"""Bytes that are read first. They usually suffice to identify the type, which decides whether to
+read on."""
 
 MEMORY_BYTES = 4 * 1024 * 1024
-"""A file up to this size is buffered in memory, a larger one in an unlinked file, for which the
-budget must have room: see `worker.budget`."""
+"""Largest size of a file, in bytes, that is buffered in memory. A larger one is buffered in an
+unlinked file, which needs room in the budget: see `worker.budget`."""
 
 
 async def read_head(chunks: AsyncIterator[bytes]) -> bytes:
@@ -65,8 +66,8 @@ async def buffered(
 async def read_checksum(storage: Storage, key: str, found: StoredObject, head: bytes) -> str | None:
     """Return an object's hex SHA-256 without a download; None if the store does not know it.
 
-    The checksum is computed if `head` is the whole object, else taken from the store. Raises
-    ObjectChanged.
+    If `head` is the whole object, the checksum is computed; otherwise the store is asked for it.
+    Raises ObjectChanged if the store now has another object than `found`.
     """
     if len(head) == found.size:
         return hashlib.sha256(head).hexdigest()

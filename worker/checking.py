@@ -1,4 +1,4 @@
-"""Ask the store about the object of a due row, because possibly no event has described it."""
+"""Ask the store about the object of a due row, in case its event was lost."""
 
 from shared import lifecycle, older_objects
 from shared.attachments import Attachment
@@ -20,7 +20,7 @@ async def check_object(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp |
     """Ask the store for the object of an attachment, and record the answer.
 
     Returns a wake-up if there is an object that the row does not describe: that object must be
-    processed now. `gate` notes whether the store answers. May be repeated. Raises StoreError.
+    processed now. `gate` records whether the call succeeded. May be repeated. Raises StoreError.
     """
     if row.bucket != tools.storage.bucket:
         await _leave_elsewhere(tools, row)
@@ -35,7 +35,8 @@ async def check_object(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp |
             lifecycle.settle_missing, row, next_check_s=tools.settings.pending_check
         )
         if state is None and row.thumbnail_name is not None:
-            # An upload was recorded meanwhile. The removed thumbnail may have been that upload's.
+            # An upload was recorded meanwhile. The thumbnail that was removed above may belong to
+            # it.
             await tools.database.run(lifecycle.process_again, row.id)
         if state is not None and state != row.state:
             log.info("no object", attachment=row.id, state=state)
@@ -60,7 +61,7 @@ async def check_object(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp |
 
 
 async def _leave_elsewhere(tools: Tools, row: Attachment) -> None:
-    """Settle a row that names another bucket: an object in this bucket is not the row's own."""
+    """Settle a row that names another bucket: no object in this bucket belongs to it."""
     if row.state in END_STATES:
         await tools.database.run(lifecycle.settle_unchanged, row)
     else:
@@ -74,10 +75,10 @@ async def _leave_alone(tools: Tools, row: Attachment, found: StoredObject) -> No
     """Set aside an object that is older than its row, and remove the row's own thumbnail."""
     older_objects.note_older(row, found, seen_by="sweep")
     await drop_thumbnail(tools.storage, row)
-    # If the row describes another object than the older one, the described object is gone.
+    # If the row describes a different object than this older one, the described object is gone.
     lost = row.state in END_STATES and row.etag not in (None, found.etag)
     settle = lifecycle.settle_missing if lost else older_objects.settle_older
     state = await tools.database.run(settle, row, next_check_s=tools.settings.pending_check)
     if state is None and row.thumbnail_name is not None:
-        # An upload was recorded meanwhile. The removed thumbnail may have been that upload's.
+        # An upload was recorded meanwhile. The thumbnail that was removed above may belong to it.
         await tools.database.run(lifecycle.process_again, row.id)

@@ -1,7 +1,7 @@
-"""Copy the objects that a `temp_url` named: large ones, and small ones that the API did not finish.
+"""Copy the objects that a `temp_url` names: large ones, and small ones that the API did not finish.
 
 A worker makes a few copies at a time, in turns by organization. A copy needs no slot and no
-decoder, because it only waits for the store, possibly for minutes.
+decoder: it only waits for the store, possibly for minutes.
 """
 
 import asyncio
@@ -30,23 +30,23 @@ from worker.patience import backoff_s, report
 from worker.tools import Tools
 
 COPIES, COPIES_EACH, COPIES_OF_NEWCOMERS = 8, 2, 4
-"""Maximum number of copies at one time: of one worker, and of one organization in one worker. The
-last four are for organizations that have no copy in progress. So the copies of an organization
-begin at once even if the copies of five others hang in the store."""
+"""Maximum number of copies at one time: in one worker; of one organization in one worker. The third
+number is how many of the first are for organizations that have no copy in progress. So their copies
+begin at once even if all other copies hang in the store."""
 
 WAITING, ALL_WAITING = 100, 10_000
-"""Maximum number of copies that wait in this process: of one organization, and of all. The tasks of
+"""Maximum number of copies that wait in this process: of one organization; of all. The tasks of
 10,000 copies take about 30 MB of memory."""
 
 POSTPONED_S = 300.0
-"""Average time, in seconds, after which the sweep finds again a copy that could not wait here. A
-backlog of 100,000 copies then costs the database about 700 statements a second."""
+"""Average delay, in seconds, before the sweep takes a copy again for which this process had no
+room. A backlog of 100,000 copies then costs the database about 700 statements a second."""
 
 COPY_TIMEOUT_S = 900.0
-"""Timeout of a copy, in seconds: 5 GiB at 6 MB/s."""
+"""Timeout of one copy, in seconds: enough for 5 GiB at 6 MB/s."""
 
 LATE = f"a copy did not end within {COPY_TIMEOUT_S:.0f} s"
-"""The store's fault if a copy takes longer."""
+"""The text of the store's error if a copy takes longer than COPY_TIMEOUT_S."""
 
 log = get_logger(__name__)
 
@@ -77,21 +77,21 @@ class Copying:
     def begin(
         self, attachment_id: int, organization_id: int | None, copy_attempt: int | None
     ) -> None:
-        """Start the copy that an attachment's row requests, as a task. May be repeated.
+        """Start a task that makes the copy that an attachment's row requests. May be repeated.
 
-        Does nothing if the row requests no copy. `copy_attempt` is the value that the sweep has
-        read, None after a wake-up.
+        Does nothing if the row requests no copy. `copy_attempt` is the row's number as the sweep
+        has read it, or None after a wake-up.
         """
         if attachment_id in self._jobs:
             return
         if len(self._jobs) >= ALL_WAITING and copy_attempt is None:
-            return  # the sweep finds it later
+            return  # the sweep takes the copy later
         job = asyncio.create_task(self._run(attachment_id, organization_id, copy_attempt))
         self._jobs[attachment_id] = job
         job.add_done_callback(lambda _: self._jobs.pop(attachment_id, None))
 
     async def close(self) -> None:
-        """Cancel all copies. A claimed copy is due again at once."""
+        """Cancel all copies. The row of a claimed copy becomes due at once."""
         jobs = list(self._jobs.values())
         for job in jobs:
             job.cancel()
@@ -119,7 +119,10 @@ class Copying:
     async def _take_turn(
         self, attachment_id: int, organization_id: int, copy_attempt: int | None
     ) -> None:
-        """Claim a copy when its turn comes, and make it. Raises Busy and DatabaseAway."""
+        """Wait for a turn, claim a copy, and make it.
+
+        Raises Busy if too many copies wait already, and DatabaseAway.
+        """
         if len(self._jobs) > ALL_WAITING:
             raise Busy(own=False)
         run, lease_s = self._tools.database.run, self._tools.settings.lease
@@ -134,7 +137,7 @@ class Copying:
     async def _postpone(self, attachment_id: int, copy_attempt: int) -> None:
         """Make this copy due again later, so that a later sweep finds it."""
         delay_s = spread(POSTPONED_S, share=0.5)
-        with suppress(DatabaseAway):  # the copy is due after its lease in that case
+        with suppress(DatabaseAway):  # without it, the copy is due after its lease
             await self._tools.database.run(
                 copy_claims.wait, attachment_id, copy_attempt, delay_s=delay_s
             )
@@ -142,7 +145,8 @@ class Copying:
     async def _hold(self, row: Attachment) -> None:
         """Make a claimed copy, and renew its lease until the copy ends.
 
-        Cancels the copy if the claim is lost. If this task is cancelled, releases the claim.
+        If the claim is lost, the copy is cancelled. If this task is cancelled, the claim is
+        released.
         """
         copy = asyncio.ensure_future(self._copy(row))
         lease_s = self._tools.settings.lease
@@ -201,7 +205,8 @@ class Copying:
         found = await self._tools.storage.head(row.copy_key, bucket=row.copy_bucket)
         if found.etag != row.copy_etag:
             raise ObjectChanged("the source changed after the copy was requested")
-        # A copy keeps the content type of its source, which the source's owner could choose freely.
+        # By default, a copy gets the content type of its source, and the source's owner could
+        # choose any.
         content_type = None
         if settings.files_public:
             content_type = content_types.public_type(row.content_type, row.file_name)
@@ -215,7 +220,7 @@ class Copying:
         )
 
     async def _record(self, row: Attachment, etag: str, *, seconds: float) -> None:
-        """Record a copy as an event would. If that fails, the sweep retries after the lease."""
+        """Record a finished copy as an upload. If that fails, the sweep retries after the lease."""
         copied = await self._tools.database.run(
             copy_claims.record, row, etag, publish_grace_s=self._tools.settings.publish_grace
         )
@@ -223,7 +228,8 @@ class Copying:
             log.info("copy lost its claim")
             return
         log.info("copied", size=row.copy_bytes, seconds={"copy": round(seconds, 3)})
-        # The attempt runs in a context of its own, so the wake-up has to carry the id.
+        # The attempt at the upload runs in another context, so the wake-up must carry the request's
+        # id.
         own_id = field("request_id") or ""
         for wake_up in copied.woken:
             self._on_copied(replace(wake_up, request_id=own_id))
@@ -257,7 +263,7 @@ async def open_copying(
 ) -> AsyncIterator[Copying]:
     """Open the `Copying` of a worker, with a store client whose read timeout is COPY_TIMEOUT_S.
 
-    Calls `on_copied` with each wake-up after a copy. Cancels all copies at the end.
+    Calls `on_copied` with the wake-up of each copied object. Cancels all copies at the end.
     """
     async with open_storage(
         tools.settings, connections=COPIES, read_timeout_s=COPY_TIMEOUT_S

@@ -28,7 +28,7 @@ log = get_logger(__name__)
 
 
 class Duties:
-    """Does what due rows need. Postpones the rows that cannot be settled because of the store."""
+    """Does the work of due rows. If the store refuses or is unavailable, the row is postponed."""
 
     def __init__(
         self, tools: Tools, attempts: Attempts, copying: Copying, throttle: Throttle
@@ -43,8 +43,8 @@ class Duties:
     async def fulfil(self, due: Due, slot: Slot) -> None:
         """Do the work of a row that the sweep has taken. The caller frees the slot.
 
-        Raises nothing but CancelledError. The sweep has postponed the row by one lease; after that
-        the row is due again.
+        Raises only CancelledError. If the work fails, the row is due again after one lease, because
+        the sweep has already set that time.
         """
         row = due.attachment
         with Fields(organization=row.organization_id, attachment=row.id):
@@ -71,7 +71,7 @@ class Duties:
             log.exception("unexpected error", attachment=row.id, duty=due.duty)
 
     async def _process_found(self, wake_up: WakeUp, slot: Slot) -> None:
-        """Process an upload whose object a check has found, unless a worker holds it already."""
+        """Claim and process an upload that a check has found, unless a worker holds it already."""
         claim = await self._tools.database.run(
             lifecycle.claim,
             wake_up.attachment_id,
@@ -86,8 +86,8 @@ class Duties:
         """Check or purge a row; return the wake-up of an upload that a check has found.
 
         May be repeated. If the store refuses or is unavailable, the row is postponed, each time for
-        longer. While the gate of its duty is closed, the row is postponed without a call to the
-        store. Raises DatabaseAway.
+        longer. The checks and the purges each have a gate. While that gate is closed, the row is
+        postponed without a call to the store. Raises DatabaseAway.
         """
         gate = self._gates[due.duty]
         if (failure := gate.closed()) is not None:
@@ -97,8 +97,8 @@ class Duties:
             if due.duty is Duty.CHECK:
                 return await check_object(self._tools, due.attachment, gate=gate)
             if due.attachment.bucket != self._tools.storage.bucket:
-                # This is raised outside the gate, because it is not an answer of the store: the
-                # gate stays open for purges of other rows.
+                # Raised outside the gate: the store did not answer this, so purges of other rows
+                # may go on.
                 raise StoreRefused(f"the row names bucket {due.attachment.bucket}")
             with gate.watch():
                 await purge(self._tools, self._eraser, due.attachment)
@@ -110,7 +110,7 @@ class Duties:
         row = due.attachment
         longest_s = LONGEST_PURGE_PAUSE_S if due.duty is Duty.PURGE else LONGEST_CHECK_PAUSE_S
         delay_s = pause_s(row.attempt, first_s=self._tools.settings.lease, longest_s=longest_s)
-        # Given here, because a line that is counted is written outside of this block of fields.
+        # `report` may write the line later, outside of `fulfil`. So it needs these fields here.
         fields = {"organization": row.organization_id, "attachment": row.id}
         report(self._throttle, f"{due.duty} postponed", error, **fields)
         await self._tools.database.run(lifecycle.postpone, row, delay_s=delay_s)

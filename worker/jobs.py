@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 class Jobs:
-    """The tasks in flight, and whether the worker is stopping.
+    """The tasks that still run, and the flag `stopping`: true once the worker stops.
 
-    `stopping` may be set from any thread. All else may be used only inside the event loop.
+    `stopping` may be set from any thread. Everything else may be used only inside the event loop.
     """
 
     def __init__(self) -> None:
@@ -21,8 +21,8 @@ class Jobs:
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run `work` as a task that `end` waits for.
 
-        The task gets an empty context. Otherwise it would inherit the log fields of the attempt
-        that frees a slot and so starts this one.
+        The task gets an empty context. Otherwise it would inherit the log fields of another
+        attempt: the one that frees a slot also starts the next task.
         """
         job = asyncio.create_task(work, context=Context())
         self._running.add(job)
@@ -33,7 +33,7 @@ class Jobs:
         """Wait up to `within_s` seconds until all jobs have ended, then cancel the rest."""
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + within_s
-        # A sweep that has just taken rows starts more jobs meanwhile.
+        # More jobs may start meanwhile: those of rows that a sweep has just taken.
         while self._running and loop.time() < give_up_at:
             await asyncio.wait(self._running, timeout=give_up_at - loop.time())
         rest = set(self._running)

@@ -1,4 +1,4 @@
-"""Decide whether a file may be kept. A file is rejected only for the reasons in this module."""
+"""Decide whether a file may be kept, and if not, why. A scanner's verdict is judged elsewhere."""
 
 from shared.attachments import Attachment
 from shared.errors import Rejected

@@ -14,7 +14,7 @@ log = get_logger(__name__)
 
 
 class Leases:
-    """The claims of one worker, each with the task that works under it."""
+    """The claims that one worker holds, each with the task that processes its upload."""
 
     def __init__(self, database: Database, *, lease_s: float) -> None:
         self._database = database
@@ -22,29 +22,30 @@ class Leases:
         self._held: dict[int, tuple[Claim, asyncio.Task[Any]]] = {}
 
     def hold(self, claim: Claim) -> None:
-        """Renew a claim's lease until `drop`.
+        """Renew a claim's lease until `drop` is called.
 
-        If the claim is lost, the current task is cancelled.
+        If the claim is lost, the task that called this is cancelled.
         """
         task = asyncio.current_task()
         assert task is not None
         self._held[claim.attachment.id] = (claim, task)
 
     def holds(self, claim: Claim) -> bool:
-        """True if this very claim is held. A later claim of the same upload does not count."""
+        """Return True if exactly this claim is held, and not a later one of the same upload."""
         held = self._held.get(claim.attachment.id)
         return held is not None and held[0] is claim
 
     def drop(self, claim: Claim) -> None:
         """Stop renewing a claim; does nothing if it is not held."""
-        # This worker's own sweep may hold the upload under a later claim by now.
+        # Meanwhile, the sweep of this worker may have claimed the same upload again.
         if self.holds(claim):
             del self._held[claim.attachment.id]
 
     async def renew(self) -> None:
-        """Renew all leases every third of a lease, in one statement. Runs until it is cancelled.
+        """Renew all leases in one statement, three times in the time of a lease. Runs until
+        cancelled.
 
-        The task of a claim that is lost is cancelled.
+        If a claim is lost, its task is cancelled.
         """
         while True:
             await asyncio.sleep(self._lease_s / 3)

@@ -1,6 +1,6 @@
 """The metrics of a worker: its uploads, attempts, decoders and sweep.
 
-`deploy/docs/metrics.md` lists all metrics. Series of labels are made once and kept, because
+`deploy/docs/metrics.md` lists all metrics. The result of each call of `labels` is cached, because
 `labels` costs more than counting.
 """
 
@@ -81,21 +81,23 @@ SWEEP_RAN = Gauge(
 )
 
 AttemptResult = Literal["ended", "retried", "given_back", "lost"]
-"""`ended`: the upload has its end state. `retried`: it will be tried again. `given_back`: the
-attempt was cut short and does not count. `lost`: another worker took over."""
+"""How an attempt ended. `ended`: the upload has its end state. `retried`: there will be another
+attempt. `given_back`: the attempt was stopped and does not count. `lost`: another worker took
+over."""
 
 KillCause = Literal["cpu_time", "wall_clock", "memory", "died", "idle", "cancelled"]
-"""`cpu_time` and `memory`: the file needed too much. `wall_clock`: no end in time, with little CPU
-time. `died`: ended by itself. `idle`: did something without a job. `cancelled`: the attempt was cut
-short."""
+"""Why a decoder ended. `cpu_time`, `memory`: the file needed more than the limit. `wall_clock`: the
+time was over, but little CPU time was used. `died`: ended by itself. `idle`: did something without
+a job. `cancelled`: the attempt was stopped."""
 
 Recovered = Literal["no_event", "no_wake_up", "dead_worker"]
-"""`no_event`: the store had an object of which no event came. `no_wake_up`: the wake-up did not
-arrive in time. `dead_worker`: the lease of another claim ended."""
+"""Why the sweep had to start an upload. `no_event`: the store had an object, but no event about it
+came. `no_wake_up`: the wake-up did not arrive in time. `dead_worker`: the lease of an earlier claim
+ended."""
 
 
 class Measured:
-    """One attempt while it is made: its stages, and how it ended."""
+    """The measurements of one attempt: its stages, and its result."""
 
     __slots__ = ("result", "stages")
 
@@ -104,7 +106,7 @@ class Measured:
         self.result: AttemptResult = "given_back"
 
     def end(self, state: State, reason: ReasonCode | None) -> None:
-        """Record the end state that was written."""
+        """Record that the attempt wrote this end state, and how long the upload took in all."""
         self.result = "ended"
         count_upload(state, reason)
         if self.stages.modified_at is not None:
@@ -130,7 +132,7 @@ def measured_attempt(row: Attachment) -> Iterator[Measured]:
 
 
 def count_upload(state: State, reason: ReasonCode | None) -> None:
-    """Count an end state with its reason; a reason of another release counts as `other`."""
+    """Count an end state with its reason; a reason that this release does not know is `other`."""
     known = "" if reason is None else reason if reason in REASONS else "other"
     _upload(state, known).inc()
 
@@ -149,7 +151,7 @@ def note_peak(kind: Box, peak_bytes: int) -> None:
 
 
 def count_due(due: Due) -> None:
-    """Count a due row that the sweep took."""
+    """Count a due row that the sweep took, and what the sweep replaced: a wake-up or a worker."""
     _taken(due.duty.value).inc()
     if due.duty is Duty.PROCESS and due.attachment.attempt == 1 and due.was == "uploaded":
         SWEEP_RECOVERED.labels("no_wake_up").inc()
@@ -174,7 +176,7 @@ _cpu = cache(DECODER_CPU_SECONDS.labels)
 
 
 def prepare() -> None:
-    """Make the series whose labels are known, so that a counter shows 0 before its first event."""
+    """Create the series of known labels, so that a counter shows 0 before its first event."""
     for result in get_args(AttemptResult):
         _attempts(result)
     for stage in STAGES:

@@ -1,4 +1,4 @@
-"""Retry what failed: why, and after which pause. A gate stops all calls to a store that refuses."""
+"""When to retry what failed. A gate stops all calls to a store that refuses or is unavailable."""
 
 import time
 from collections.abc import Iterator
@@ -20,23 +20,24 @@ from shared.throttle import Clock, Throttle
 
 LONGEST_PURGE_PAUSE_S = 6 * 3600.0
 LONGEST_CHECK_PAUSE_S = 900.0
-"""Longest pauses between two attempts at a row, in seconds. Someone may wait for the result of a
-check; nobody waits for a purge."""
+"""Longest pauses between two attempts to purge a row, and to check one, in seconds. A check has the
+shorter pause, because a client may wait for its result."""
 
 FAILURES = 3
 """Consecutive failed calls after which the gate closes."""
 
 TRIAL_EVERY_S = 30.0
-"""Interval, in seconds, at which a closed gate allows one call as a trial."""
+"""Interval, in seconds, at which a closed gate allows one trial call."""
 
 log = get_logger(__name__)
 
 
 def pause_s(attempt: int, *, first_s: float, longest_s: float) -> float:
-    """Return the pause, in seconds, before the next attempt at a row delayed `attempt` times.
+    """Return the pause, in seconds, before the next try at a row that was postponed `attempt`
+    times.
 
-    The pause is `first_s` doubled with each attempt, at most `longest_s`. Up to a fifth is added or
-    subtracted at random, so that rows that were delayed together are not due together.
+    The pause is `first_s`, doubled with each attempt, and at most `longest_s`. Up to a fifth is
+    added or subtracted at random, so that rows that were postponed together are not due together.
     """
     return spread(min(first_s * 2.0 ** min(max(attempt, 0), 30), longest_s))
 
@@ -57,10 +58,10 @@ def report(
     error: StoreError | ScannerUnavailable | TimeoutError,
     **fields: Any,
 ) -> None:
-    """Log what a failure of the store or the scanner has postponed.
+    """Log that work was postponed because the store or the scanner failed.
 
-    A failure that `shared.outages` logs is not logged again. Otherwise the line is throttled by the
-    cause, because a store that refuses may refuse everything.
+    If `shared.outages` logs the failure, this line has only level debug. Any other line is
+    throttled by its cause, because a store that refuses one call may refuse all.
     """
     cause = f"{type(error).__name__}: {error}"
     if isinstance(error, StoreUnavailable | TimeoutError):
@@ -70,7 +71,7 @@ def report(
 
 
 def reason_of(error: Exception) -> ReasonCode:
-    """Return the reason for which an attempt is retried; `internal_error` for a bug."""
+    """Return the reason code with which an attempt is retried; `internal_error` for a bug."""
     match error:
         case StoreRefused():
             return "store_refused"
@@ -100,7 +101,7 @@ class Gate:
         self._last: StoreRefused | StoreUnavailable | None = None
 
     def closed(self) -> StoreError | None:
-        """Return the last failure, or None if a call is allowed now.
+        """Return the last failure if the gate is closed, or None if a call is allowed now.
 
         If a trial is due, returns None once and schedules the next trial.
         """
@@ -113,7 +114,7 @@ class Gate:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Record how the call inside the `with` block ends; passes its exceptions on.
+        """Record how the call inside the `with` block ends, and pass its exceptions on.
 
         StoreRefused and StoreUnavailable count as failures. Any other StoreError is an answer about
         the object, so it counts as a success.

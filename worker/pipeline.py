@@ -1,5 +1,5 @@
-"""The steps of one upload: scan it where there is a scanner, read a little, identify the type,
-decode an image, store the thumbnail, write the outcome."""
+"""The steps of one upload: scan it if there is a scanner, read its head, identify the type, decode
+an image, store the thumbnail, write the outcome."""
 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import replace
@@ -30,11 +30,11 @@ from worker.thumbnails import drop_thumbnail, store_thumbnail
 from worker.tools import Tools
 
 LONG_READ_BYTES = 16 * 1024 * 1024
-"""Size of the first read if the file name looks like an image. If the name is wrong, we drop the
-connection after the head; the name decides nothing else."""
+"""Size of the first read, in bytes, if the file name looks like an image. If the content turns out
+to be something else, the connection is closed after the head."""
 
 MAX_CHANGES = 3
-"""An object that was replaced this many times during one examination is left to a later attempt."""
+"""How often an object may be replaced during one attempt; after that, a later attempt reads it."""
 
 UNKNOWN = "application/octet-stream"
 """The content type of a file that could not be identified."""
@@ -48,7 +48,8 @@ async def process(tools: Tools, claim: Claim) -> Outcome:
     retried, also ObjectMissing, ObjectOlder and ClaimLost.
     """
     await tools.bucket.require_known_ours()
-    if claim.attachment.bucket != tools.storage.bucket:  # an object here belongs to another row
+    # an object with this key in the worker's bucket belongs to another row
+    if claim.attachment.bucket != tools.storage.bucket:
         raise ObjectMissing("the row names another bucket")
     seen, revision, changes = claim, claim.attachment.claimed_revision, 0
     while True:
@@ -68,15 +69,16 @@ async def process(tools: Tools, claim: Claim) -> Outcome:
         if newer is None:
             return outcome
         revision = newer
-        # The object was replaced, or its thumbnail was spoiled by a worker that had lost its claim.
+        # The object was replaced, or a worker that had lost its claim has overwritten the
+        # thumbnail.
         row = replace(claim.attachment, thumbnail_name=outcome.thumbnail_name)
         seen = replace(claim, attachment=row)
 
 
 async def _finish(tools: Tools, claim: Claim, outcome: Outcome, revision: int) -> int | None:
-    """Write the outcome; return None, or the revision to examine if the outcome no longer holds.
+    """Write the outcome; return None, or the revision to examine if the outcome is out of date.
 
-    Raises ClaimLost, StoreError.
+    Raises ClaimLost if another worker holds the upload, and StoreError.
     """
     attachment_id = claim.attachment.id
     while not await tools.database.run(
@@ -91,8 +93,8 @@ async def _finish(tools: Tools, claim: Claim, outcome: Outcome, revision: int) -
             raise ClaimLost(str(attachment_id))
         if held[attachment_id] <= revision:
             return revision
-        # Events were recorded meanwhile. Each is about an object that was stored before we ask the
-        # store now. If the object is still the one that we read, the outcome holds.
+        # Events were recorded meanwhile, about objects that were stored before this question to the
+        # store. If the store still has the object that was read, the outcome is right.
         revision = held[attachment_id]
         current = await tools.storage.head(claim.attachment.key)
         if (current.etag, current.version_id) != (outcome.etag, outcome.version_id):
@@ -101,7 +103,10 @@ async def _finish(tools: Tools, claim: Claim, outcome: Outcome, revision: int) -
 
 
 async def _examine_scanned(tools: Tools, scanner: Scanner, claim: Claim) -> Outcome:
-    """Scan the object, and examine it unless it is refused. Raises as `examine`."""
+    """Scan the object, and examine it unless the verdict rejects it.
+
+    Raises the same as `examine`.
+    """
     scanned = await _scan(tools, scanner, claim.attachment)
     if scanned.refused is not None:
         await drop_thumbnail(tools.storage, claim.attachment)
@@ -120,7 +125,7 @@ async def _examine_scanned(tools: Tools, scanner: Scanner, claim: Claim) -> Outc
 
 
 async def _scan(tools: Tools, scanner: Scanner, row: Attachment) -> Scanned:
-    """Scan the object of a row before anything of it is opened. Raises as `examine`."""
+    """Scan the object of a row before it is parsed. Raises the same as `examine`."""
     try:
         async with scanner.reading(tools.storage, row) as (found, chunks):
             _check_age(tools, found, row)
@@ -130,14 +135,14 @@ async def _scan(tools: Tools, scanner: Scanner, row: Attachment) -> Scanned:
         _check_age(tools, found, row)
         if found.size:
             raise ObjectChanged(row.key) from None
-        return Scanned(found=found, scan=Scan(verdict="clean"))  # no byte, so nothing to find
+        return Scanned(found=found, scan=Scan(verdict="clean"))  # an empty file has nothing to scan
 
 
 async def examine(tools: Tools, claim: Claim, scanned: Scanned | None = None) -> Outcome:
-    """Find out what the object is, and store its thumbnail if its type gets one.
+    """Identify the object and return its outcome; store its thumbnail if its type gets one.
 
-    If the object was scanned, only the scanned bytes are opened. May be repeated. Raises
-    ObjectChanged if the object is replaced meanwhile, else as `process`.
+    If the object was scanned, only the scanned bytes are parsed. May be repeated. Raises
+    ObjectChanged if the object is replaced meanwhile, and the other errors of `process`.
     """
     row, storage, more = claim.attachment, tools.storage, tools.settings.more_formats
     try:
@@ -185,7 +190,8 @@ async def examine(tools: Tools, claim: Claim, scanned: Scanned | None = None) ->
         note_object(found)
         _check_age(tools, found, row)
         if found.size:
-            raise ObjectChanged(row.key) from None  # replaced since it was found to be empty
+            # the first read found it empty, so it was replaced
+            raise ObjectChanged(row.key) from None
         require_scanned(scanned, found)
         content_type = await _identify(tools, row, found, head)
         outcome = Outcome(
@@ -212,7 +218,8 @@ async def examine(tools: Tools, claim: Claim, scanned: Scanned | None = None) ->
 async def _identify_if_possible(
     tools: Tools, row: Attachment, found: StoredObject, head: bytes
 ) -> tuple[str, bool]:
-    """Identify the content type; also return whether the identifying child died in every attempt.
+    """Identify the content type; also return True if the child that identifies died in every
+    attempt.
 
     If the child died each time, the type is UNKNOWN. Raises DecoderFault for other faults, which
     should be retried.
@@ -226,8 +233,9 @@ async def _identify_if_possible(
 
 
 async def _decode(tools: Tools, row: Attachment, box: Box, descriptor: int) -> Thumbnail:
-    """Decode a file. Raises Undecodable, also if the decoder died in every attempt.
+    """Make the thumbnail of a file in a decoder.
 
+    Raises Undecodable if the file cannot be decoded, or if the decoder died in every attempt.
     Raises DecoderFault for other faults, which should be retried.
     """
     try:
@@ -245,7 +253,7 @@ def _is_last_death(tools: Tools, row: Attachment, fault: DecoderFault) -> bool:
 
 
 def _check_age(tools: Tools, found: StoredObject, row: Attachment) -> None:
-    """Raise ObjectOlder if the object belongs to a lost row; no part of that object may be used."""
+    """Raise ObjectOlder if the object is older than the row, so belongs to another, lost row."""
     if tools.bucket.is_anothers(found, row):
         older_objects.note_older(row, found, seen_by="worker")
         raise ObjectOlder(str(row.id))
@@ -270,10 +278,10 @@ async def _identify(tools: Tools, row: Attachment, found: StoredObject, head: by
 def _room(
     tools: Tools, row: Attachment, found: StoredObject, reading: AsyncExitStack
 ) -> AbstractAsyncContextManager[None]:
-    """Hold room for a file on disk. If there is no room yet, end the first read before waiting.
+    """Return a context that holds room in the budget for a file on disk.
 
-    So no connection is kept open while the file waits. The bytes that were not read are requested
-    later.
+    If there is no room yet, the first read is ended before the wait, so that no connection stays
+    open meanwhile. The remaining bytes are requested later.
     """
     if found.size <= MEMORY_BYTES:
         return nullcontext()

@@ -13,10 +13,11 @@ log = get_logger(__name__)
 
 
 async def purge(tools: Tools, eraser: Eraser, row: Attachment) -> None:
-    """Remove all versions of a deleted attachment's objects, for at most 80 % of the lease.
+    """Remove all versions of a deleted attachment's objects, within 80 % of the lease.
 
-    May be repeated. If that time is too short, the row is due again later and the rest is removed
-    then. The row must name the bucket of the settings. Raises StoreError and DatabaseAway.
+    May be repeated. If the time is too short, the row is due again later, and the next purge
+    removes the rest. The row must name the bucket of the settings. Raises StoreError and
+    DatabaseAway.
     """
     await tools.bucket.require_known_ours()
     database, lease_s = tools.database, tools.settings.lease

@@ -1,9 +1,9 @@
-"""Wake-ups that a worker has received: started at once if a slot is free, else kept in memory.
+"""The wake-ups that a worker has received: started at once if a slot is free, else kept in memory.
 
-Wake-ups are taken off the broker as fast as they come, because wake-ups of one organization may be
-queued after thousands of another's. The broker forgets the wake-ups that wait here. No
-upload is lost if a wake-up is dropped or this process dies: the row of the upload states what has
-to be done. That row is due within the grace time for publishing, and the sweep takes it then.
+Wake-ups are taken off the broker as fast as they come, because thousands of one organization may be
+queued before those of another. The broker then forgets the wake-ups that wait here. No upload is
+lost if a wake-up is dropped or this process dies: the upload's row says what to do, and it is due
+within the grace time for publishing. The sweep takes it then.
 """
 
 import asyncio
@@ -22,24 +22,24 @@ from worker.measuring import WAKE_UPS_WAITING
 from worker.slots import Slot, Slots
 
 WAITING_EACH: Final = 5000
-"""The most wake-ups of one organization that wait: about a minute of work for two decoders. The
-sweep takes further uploads when they become due."""
+"""Maximum number of waiting wake-ups of one organization: about a minute of work for two decoders.
+If more come, the sweep takes their uploads when they are due."""
 
 WAITING: Final = 20_000
-"""The most wake-ups of all organizations that wait: about 5 MB. A further one replaces the
-newest wake-up of the organization that has the most wake-ups here."""
+"""Maximum number of waiting wake-ups of all organizations: about 5 MB. If one more comes, the
+organization with the most waiting wake-ups loses its newest one."""
 
 ROWS_PER_STATEMENT = 1000
-"""Maximum number of rows that one statement releases for other workers when this worker stops."""
+"""Maximum number of rows that one statement makes due for other workers when this worker stops."""
 
 Attempt = Callable[[Slot, WakeUp], Coroutine[Any, Any, None]]
-"""Makes an attempt at the upload of a wake-up, in a slot."""
+"""A function that makes an attempt at the upload of a wake-up, in a slot."""
 
 log = get_logger(__name__)
 
 
 class Reception:
-    """Wake-ups that wait for a slot of this worker, in turns by organization.
+    """Keeps wake-ups until this worker has a slot for them, in turns by organization.
 
     A free slot goes to the organization that holds the fewest slots.
     """
@@ -62,8 +62,8 @@ class Reception:
         self._all = waiting
         self._count = 0
         self._open = True
-        # Wake-ups that wait, by organization, in the order of turns. A wake-up that arrives twice
-        # is stored once.
+        # The waiting wake-ups, by organization. The organization whose turn is next comes first. A
+        # wake-up that arrives twice is stored once.
         self._waiting: dict[int, dict[tuple[int, int], WakeUp]] = {}
         slots.on_free = self._serve
 
@@ -103,7 +103,7 @@ class Reception:
             self._count -= 1
             WAKE_UPS_WAITING.set(self._count)
             if waiting:
-                self._waiting[chosen] = waiting  # at the end of the turns
+                self._waiting[chosen] = waiting  # to the end of the order of turns
             job = self._jobs.start(self._attempt(slot, wake_up))
             job.add_done_callback(partial(self._end, slot, lambda: None))
 
@@ -140,7 +140,7 @@ class Reception:
 
 
 async def leave_to_others(database: Database, wake_ups: list[WakeUp]) -> None:
-    """Make the uploads of wake-ups due now: the next sweep of any worker takes them."""
+    """Make the uploads of wake-ups due now, so that the next sweep of any worker takes them."""
     changed = 0
     try:
         for first in range(0, len(wake_ups), ROWS_PER_STATEMENT):

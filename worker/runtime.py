@@ -1,6 +1,8 @@
-"""The lifetime of a worker's event loop: its parts are opened, run, and stopped in reverse order.
+"""The lifetime of a worker's event loop: opens the parts of the worker, runs them, and closes them
+in reverse order.
 
-The loop runs in a thread of its own beside Celery's. The package's docstring follows one upload.
+The loop runs in its own thread; Celery has the main thread. The docstring of the package `worker`
+follows one upload.
 """
 
 import asyncio
@@ -40,25 +42,25 @@ from worker.webhooks.courier import Courier, open_courier
 from worker.webhooks.housekeeping import keep_house
 
 DRAIN_S = 6.0
-"""Seconds for which uploads in flight may continue after the request to stop. Uploads that have not
-ended by then are released, so that another worker takes them at once."""
+"""Time, in seconds, for which uploads in flight may continue after the request to stop. After that,
+the rest is released, so that another worker takes those uploads at once."""
 
 GIVE_BACK_S = 4.0
-"""Seconds after DRAIN_S in which uploads are released and parts are closed. If the database does
-not answer in this time, the uploads are taken again after their leases."""
+"""Time, in seconds, after DRAIN_S in which uploads are released and parts are closed. If the
+database does not answer in this time, other workers take the uploads after their leases."""
 
 SWEEP_SILENT_S = 20.0
-"""Seconds that a sweep may take, in addition to the interval, before the worker counts as stuck. A
-statement is cancelled after 5 s, and is tried twice."""
+"""Time, in seconds, that a sweep may take in addition to the interval. After that, the worker
+counts as stuck. A statement is cancelled after 5 s and is tried twice, which takes 10 s."""
 
 log = get_logger(__name__)
 
 
 class Runtime:
-    """The loop of one worker process, in a thread of its own.
+    """The event loop of one worker process, in its own thread.
 
-    Its methods are called from other threads. `reception` is set once `start` has returned. It
-    belongs to the loop, so call its methods through `call_soon`.
+    Other threads call the methods of this class. `reception` exists once `start` has returned. Only
+    the loop may use it, so call its methods through `call_soon`.
     """
 
     reception: Reception
@@ -76,14 +78,17 @@ class Runtime:
         self._thread = threading.Thread(target=self._run, name="runtime", daemon=True)
 
     def start(self) -> None:
-        """Start the loop and wait until its parts are open. Raises what opening them raised."""
+        """Start the loop and wait until its parts are open.
+
+        Raises the exception with which a part could not be opened.
+        """
         self._thread.start()
         self._ready.wait()
         if self._failure is not None:
             raise self._failure
 
     def call_soon(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Make the loop call a function. Does nothing after the worker has begun to stop."""
+        """Have the loop call a function soon. Does nothing after the worker has begun to stop."""
         if self._loop is None or self._jobs.stopping:
             return
         with suppress(RuntimeError):  # the loop has just ended
@@ -95,13 +100,15 @@ class Runtime:
             self.call_soon(self.courier.wake)
 
     def learn_prefix(self) -> str:
-        """Return the prefix of our keys at the broker; waits while the database is unavailable."""
+        """Return the prefix of the service's keys at the broker; wait while the database is
+        away.
+        """
         assert self._loop is not None
         asked = learn_prefix(self._tools.database, self._settings)
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
 
     def takes_wake_ups(self) -> None:
-        """Note that the broker delivers wake-ups, which completes the start of the worker."""
+        """Record that the broker delivers wake-ups: this completes the start of the worker."""
         self._health.step = None
 
     def drain(self) -> None:
@@ -112,12 +119,15 @@ class Runtime:
             self._loop.call_soon_threadsafe(self._stop.set)
 
     def join(self) -> bool:
-        """Wait until the loop has ended and all is closed; return whether no error ended it."""
+        """Wait until the loop and its parts have ended. Returns False if an error ended it."""
         self._thread.join()
         return self._failure is None
 
     def ends_in_time(self) -> bool:
-        """Wait for the request to stop, then for the end; return whether the end came in time."""
+        """Wait for the request to stop, then for the end.
+
+        Returns False if the end takes too long.
+        """
         self._stopping.wait()
         self._thread.join(DRAIN_S + GIVE_BACK_S)
         return not self._thread.is_alive()
@@ -126,7 +136,7 @@ class Runtime:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._main())
-        except SettingsError as error:  # the caller of `start` shows it in one line
+        except SettingsError as error:  # the caller of `start` writes it in one line
             self._failure = error
         except BaseException as error:
             self._failure = error
@@ -195,5 +205,6 @@ class Runtime:
                 task.cancel()
             jobs.start(leave_to_others(tools.database, self.reception.close()))
             await jobs.end(within_s=DRAIN_S)
-            renewing.cancel()  # only now: uploads that were in flight needed their leases
+            # not before: until now, uploads in flight needed their leases renewed
+            renewing.cancel()
             await asyncio.gather(renewing, *periodic, return_exceptions=True)

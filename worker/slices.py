@@ -1,7 +1,8 @@
-"""Share a few places fairly between organizations: each gets a slice of jobs in its turn.
-
-`Slices` decides who is next, and uses no clock, task or process. `Gate` lets tasks wait for their
+"""Share a few decoders fairly between organizations: each organization gets a slice of jobs in
 turn.
+
+The same is used for other scarce places, such as scans. `Slices` decides who is next; it uses no
+clock, task or process. `Gate` lets tasks wait for their turn.
 """
 
 import asyncio
@@ -14,23 +15,23 @@ from typing import Final, Generic, TypeVar
 from worker.stages import Stage, measured
 
 SLICE_JOBS: Final = 8
-"""Jobs that one organization gets in a row while another waits. A fresh decoder costs as much CPU
-time as a small JPEG; shared by eight jobs, that cost stays below 15 %."""
+"""Number of jobs that one organization gets in a row while another waits. A fresh decoder costs as
+much CPU time as a small JPEG. Shared by eight jobs, that cost stays below 15 %."""
 
 SLICE_S: Final = 0.25
-"""Seconds after which a slice gets no further job while another organization waits. The last job
-may take longer, because a file is never interrupted for another."""
+"""Time, in seconds, after which a slice gets no further job while another organization waits. The
+last job may take longer, because a job is never interrupted for another."""
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
 class Slice:
-    """Consecutive jobs of one organization in one place.
+    """Consecutive jobs of one organization in one place, for example in one decoder.
 
-    `began` is the value of `now` at the first job, `jobs` the number of jobs that have begun. The
-    slice of a newcomer is one job, and goes `ahead` of the others; `paused` is the slice that
-    continues after that job.
+    `began` is the time of the first job, `jobs` the number of jobs so far. If `ahead` is true, this
+    is the single job of a newcomer, which goes ahead of the other slices. `paused` is the slice
+    that continues after that job.
     """
 
     organization: int
@@ -41,17 +42,17 @@ class Slice:
 
 
 class Slices(Generic[T]):
-    """Waiters by organization, and the places that they wait for.
+    """A fixed number of places, and the waiters of each organization for them.
 
-    While several organizations wait, they get slices in turn. A slice is `slice_jobs` jobs, or
-    the jobs that begin within `slice_s` seconds. An organization that holds all places but one does
-    not get the last one while another waits. An organization that waits alone may take every place,
-    unless `keeps_one` is true: then an organization never holds the last one of several places.
+    While several organizations wait, they get slices in turn. A slice is `slice_jobs` jobs, or the
+    jobs that begin within `slice_s` seconds. An organization that holds all places but one does not
+    get the last one while another waits. An organization that waits alone may take every place. If
+    `keeps_one` is true, it may not: then no organization ever holds all of several places.
 
-    A newcomer is an organization that had no job here when its first waiter came. It goes ahead of
-    all slices with that one job, so its wait does not grow with the number of other organizations.
-    Between the beginnings of two slices, each newcomer may go ahead only once, so newcomers cannot
-    prevent the next slice.
+    A newcomer is an organization that had no job here when its first waiter came. That one job goes
+    ahead of all slices, so its wait does not grow with the number of other organizations. Between
+    the beginnings of two slices, each newcomer may go ahead only once, so newcomers cannot prevent
+    the next slice.
 
     `now` is in seconds, of any monotonic clock.
     """
@@ -71,7 +72,8 @@ class Slices(Generic[T]):
         # waiters by organization; the first organization has the next turn
         self._waiting: dict[int, deque[T]] = {}
         self._busy: Counter[int] = Counter()
-        # slices between two jobs, at most one for each free place, the oldest first
+        # slices that have no job at the moment but may continue, at most one for each free place;
+        # the oldest comes first
         self._open: list[Slice] = []
         # newcomers, in the order in which they came
         self._newcomers: dict[int, None] = {}
@@ -86,7 +88,7 @@ class Slices(Generic[T]):
         self._waiting.setdefault(organization, deque()).append(waiter)
 
     def withdraw(self, organization: int, waiter: T) -> bool:
-        """Remove a waiter. Returns False if it was not waiting any more."""
+        """Remove a waiter. Returns False if it no longer waits."""
         waiters = self._waiting.get(organization)
         if waiters is None or waiter not in waiters:
             return False
@@ -97,9 +99,9 @@ class Slices(Generic[T]):
         return True
 
     def serve(self, now: float) -> tuple[T, Slice] | None:
-        """Give a free place to the next waiter; return None without a waiter or a free place.
+        """Give a free place to the next waiter; return None if there is no waiter or no free place.
 
-        When the job has ended, call `end` with the slice to free the place.
+        After the job, call `end` with the returned slice to free the place.
         """
         if not self._waiting or self._busy.total() >= self._places:
             return None
@@ -115,7 +117,7 @@ class Slices(Generic[T]):
                 self._open.remove(given)
                 return self._take(given)
         organization = next((each for each in self._waiting if self._may_take(each)), None)
-        if organization is None:  # only with `keeps_one`
+        if organization is None:  # this happens only with `keeps_one`
             return None
         if self._is_full_of_open():
             del self._open[0]
@@ -125,13 +127,14 @@ class Slices(Generic[T]):
         return taken
 
     def end(self, given: Slice, now: float) -> None:
-        """Free the place of an ended job; the job's slice stays open unless it is used up."""
+        """Free the place of an ended job. Its slice stays open until its jobs or time are used."""
         self._busy[given.organization] -= 1
         if not self._busy[given.organization]:
             del self._busy[given.organization]
         if given.ahead:
             if given.paused is not None:
-                given.paused.began += now - given.began  # the paused slice's clock did not run
+                # the time of the paused slice does not include this job
+                given.paused.began += now - given.began
                 self._open.append(given.paused)
         elif self._is_over(given, now):
             self._put_last(given.organization)
@@ -139,13 +142,13 @@ class Slices(Generic[T]):
             self._open.append(given)
 
     def _take_ahead(self, newcomer: int, now: float) -> tuple[T, Slice]:
-        """Give a free place to a newcomer for one job; the order of turns stays the same."""
+        """Give a free place to a newcomer for one job. The order of turns stays the same."""
         paused = self._open.pop(0) if self._is_full_of_open() else None
         self._went_ahead.add(newcomer)
         return self._take(Slice(newcomer, now, ahead=True, paused=paused))
 
     def _is_full_of_open(self) -> bool:
-        """Return whether every free place has a slice that may continue there."""
+        """Return True if each free place has an open slice that may continue in it."""
         return len(self._open) >= self._places - self._busy.total()
 
     def _is_over(self, given: Slice, now: float) -> bool:
@@ -173,9 +176,9 @@ class Slices(Generic[T]):
 
 
 class Gate:
-    """A fixed number of places. Each is held by one task at a time, in turns by organization.
+    """A fixed number of places. One task at a time holds a place, in turns by organization.
 
-    The time that a task waits counts for `stage`. `keeps_one` is as in `Slices`.
+    The time that a task waits is recorded for `stage`. `keeps_one` is explained in `Slices`.
     """
 
     def __init__(
@@ -196,7 +199,8 @@ class Gate:
                 given = await waiter
         except asyncio.CancelledError:
             if not self._turns.withdraw(organization, waiter) and not waiter.cancelled():
-                self._turns.end(waiter.result(), loop.time())  # got its place before the cancel
+                # got its place before it was cancelled
+                self._turns.end(waiter.result(), loop.time())
             self._serve(loop)
             raise
         try:
@@ -208,7 +212,7 @@ class Gate:
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         while (served := self._turns.serve(loop.time())) is not None:
             waiter, given = served
-            if waiter.done():  # cancelled, but its task has not run yet to withdraw it
+            if waiter.done():  # cancelled, but its task has not yet run and called `withdraw`
                 self._turns.end(given, loop.time())
             else:
                 waiter.set_result(given)

@@ -1,12 +1,11 @@
 """The slots of a worker: how many uploads are in flight, and of which organizations.
 
-A quarter of the slots is kept for the sweep. So uploads of dead workers, uploads without an event
-and retries are processed in time, no matter how many wake-ups wait.
+A quarter of the slots is kept for the sweep. So the sweep can process uploads of dead workers,
+uploads without an event and retries in time, even if many wake-ups wait.
 
-An eighth of the slots, half of that quarter, is reserved for newcomers: organizations that have
-nothing in flight. Each newcomer gets one of these slots. So it need not wait for an upload or a
-purge of an organization that has all other slots, whether wake-ups or the sweep took them. The
-sweep never takes the reserved slots.
+Half of that quarter is reserved for newcomers: organizations that have nothing in flight. Each
+newcomer gets one of these slots. So it need not wait for an organization whose uploads or purges
+hold all other slots. The sweep never takes the reserved slots.
 """
 
 import asyncio
@@ -16,15 +15,15 @@ from dataclasses import dataclass
 from typing import Final
 
 UNKNOWN: Final = 0
-"""The organization of a wake-up that names none, until the row is claimed. Real ids
-begin with 1."""
+"""The organization's id for a wake-up without one, until the row is claimed. Real ids begin with
+1."""
 
 
 @dataclass(slots=True, eq=False)
 class Slot:
     """The right of one upload to be in flight.
 
-    `swept` is true if the sweep has taken it, `reserved` if it is one of the reserved slots.
+    `swept` is true if the sweep has taken the slot, `reserved` if it is one of the reserved slots.
     """
 
     organization: int
@@ -34,10 +33,10 @@ class Slot:
 
 
 class Slots:
-    """At most `total` uploads in flight; `total` is 3 or more: one is for wake-ups of any
+    """Allows at most `total` uploads in flight. `total` is 3 or more: one slot for wake-ups of any
     organization, one for newcomers, one for the sweep.
 
-    `on_free` is called whenever a slot may have become free for a wake-up.
+    `on_free` is called after a slot may have become free for a wake-up.
     """
 
     def __init__(self, total: int) -> None:
@@ -64,11 +63,11 @@ class Slots:
         return slot
 
     def next_of(self, waiting: Iterable[int]) -> int | None:
-        """Return the organization that gets the next free slot; None if no organization gets one.
+        """Return the organization that gets the next free slot; None if none of them may get one.
 
-        The next slot goes to the organization that holds the fewest slots. If several organizations
-        hold equally few, it goes to the first of them in `waiting`, which is in the order of turns.
-        At most `total` + 1 organizations are looked at.
+        The slot goes to the organization that holds the fewest slots. Among equals, it goes to the
+        first of them in `waiting`, which is in the order of turns. At most `total` + 1
+        organizations are looked at.
         """
         best: int | None = None
         for organization in waiting:
@@ -85,19 +84,20 @@ class Slots:
         return is_newcomer and self._reserved_taken < self._reserved
 
     def _has_general(self) -> bool:
-        """Return whether a slot is free for a wake-up of any organization."""
+        """Return True if a slot is free for a wake-up of any organization."""
         return self._free() > 0 and self._woken - self._reserved_taken < self._for_woken
 
     def _free(self) -> int:
-        """Return how many slots are free, without the reserved ones."""
+        """Return the number of free slots, without the reserved ones."""
         left = self._reserved - self._reserved_taken
         return self._total - self._woken - self._swept - left
 
     def assign(self, slot: Slot, organization: int) -> None:
         """Correct the organization of a slot, once the row of its upload has been read.
 
-        A slot that was taken for UNKNOWN counts for UNKNOWN and for the row's organization.
-        Otherwise UNKNOWN would always seem to hold the fewest slots.
+        A slot that was taken for UNKNOWN then counts twice: for UNKNOWN and for the row's
+        organization. Otherwise UNKNOWN would always seem to hold the fewest slots and get each free
+        one.
         """
         if organization != slot.organization:
             if slot.organization == UNKNOWN:
@@ -120,23 +120,23 @@ class Slots:
         self._notify()
 
     def take_for_sweep(self) -> int:
-        """Take all free slots but the reserved ones for the sweep; return how many."""
+        """Take all free slots for the sweep, except the reserved ones; return their number."""
         free = self._free()
         self._swept += free
         return free
 
     def use_swept(self, organization: int) -> Slot:
-        """Use one of the slots that the sweep has taken, for an upload of an organization."""
+        """Use a slot that the sweep has taken for an upload of an organization."""
         self._held[organization] += 1
         return Slot(organization, swept=True)
 
     def give_back(self, count: int) -> None:
-        """Free slots that the sweep has taken and does not use."""
+        """Free `count` slots that the sweep has taken but does not use."""
         self._swept -= count
         self._notify()
 
     async def wait_for_sweep(self) -> None:
-        """Wait until enough slots are free to make another sweep worth its statement."""
+        """Wait until so many slots are free that another sweep is worth its statement."""
         while self._free() < self._batch:
             self._freed.clear()
             await self._freed.wait()

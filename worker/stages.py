@@ -1,7 +1,7 @@
 """The seconds that one attempt at an upload spends in each stage, for metrics, logs and traces.
 
-`begin` opens the record of an attempt, `measured` adds to the record of the attempt whose task runs
-it. Code that belongs to no attempt may use `measured` too, which then records nothing.
+`begin` opens the record of an attempt. `measured` adds to the record of the attempt that runs it.
+Outside of an attempt, `measured` records nothing.
 """
 
 import time
@@ -28,19 +28,19 @@ Stage = Literal[
     "commit",
 ]
 """`queued`: from the record of the upload to its first claim, by the database's clock. `scan_wait`:
-waiting for a place at the scanner. `scan`: the bytes from the store to the scanner, until its
-verdict. `read`:
-bytes of the original from the store, without the ranges that identify the type. `room_wait`:
-waiting for room on disk for a large file (`worker.budget`). `sniff`: naming the type, with the
-further ranges that this needs. `decoder_wait`: waiting for a decoder that is free. `decode`: the
-decoder at work. `write`: the thumbnail into the store. `commit`: the outcome into the row."""
+waiting for a place at the scanner. `scan`: from the first byte that is sent to the scanner to its
+verdict. `read`: reading the original from the store, without the ranges that identify the type.
+`room_wait`: waiting for room on disk for a large file (`worker.budget`). `sniff`: naming the type,
+with the further ranges that this needs. `decoder_wait`: waiting for a free decoder. `decode`: the
+work of the decoder. `write`: writing the thumbnail to the store. `commit`: writing the outcome to
+the row."""
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Time spent in one stage. `began` is in seconds of `time.monotonic`."""
+    """A period that an attempt spent in one stage. `began` is in seconds of `time.monotonic`."""
 
     stage: Stage
     began: float
@@ -48,10 +48,10 @@ class Interval:
 
 
 class Stages:
-    """The intervals of one attempt, in the order of their ends; they never overlap.
+    """The intervals of one attempt, in the order of their ends. They never overlap.
 
-    `modified_at` is the object's LastModified in seconds of `time.monotonic`, `size` its bytes,
-    `content_type` the type that was identified, and `cpu_s` the CPU time of decoders.
+    `modified_at` is the object's LastModified, in seconds of `time.monotonic`. `size` is in bytes,
+    `content_type` is the identified type, and `cpu_s` is the CPU time of decoders.
     """
 
     __slots__ = ("began", "content_type", "cpu_s", "intervals", "modified_at", "size")
@@ -69,7 +69,7 @@ class Stages:
         self.intervals.append(Interval(stage, time.monotonic() - seconds, seconds))
 
     def seconds(self) -> dict[Stage, float]:
-        """Return the seconds by stage; a stage that the attempt did not reach is missing."""
+        """Return the seconds by stage, without the stages that the attempt did not reach."""
         sums: dict[Stage, float] = {}
         for each in self.intervals:
             sums[each.stage] = sums.get(each.stage, 0.0) + each.seconds
@@ -90,7 +90,7 @@ def current() -> Stages | None:
 
 
 def note_object(found: StoredObject) -> None:
-    """Record the size and the age of the object that the attempt reads."""
+    """Record the size and age of the object that the attempt reads."""
     stages = _current.get()
     if stages is None:
         return
@@ -100,14 +100,14 @@ def note_object(found: StoredObject) -> None:
 
 
 def note_type(content_type: str) -> None:
-    """Record the type of the object."""
+    """Record the identified content type of the object."""
     stages = _current.get()
     if stages is not None:
         stages.content_type = content_type
 
 
 def note_cpu(seconds: float) -> None:
-    """Add CPU time of a decoder."""
+    """Add CPU time that a decoder used for this attempt."""
     stages = _current.get()
     if stages is not None:
         stages.cpu_s += seconds
@@ -115,9 +115,10 @@ def note_cpu(seconds: float) -> None:
 
 @contextmanager
 def begin(row: Attachment) -> Iterator[Stages]:
-    """Open the record of an attempt at a claimed upload for the block, with the time it queued."""
+    """Open the record of an attempt for the block, and add the time that the upload queued."""
     stages = Stages()
-    if row.attempt == 1 and row.uploaded_at is not None:  # later attempts wait on purpose
+    # later attempts wait on purpose, so their wait is not recorded
+    if row.attempt == 1 and row.uploaded_at is not None:
         recorded_s = (row.uploaded_at - row.created_at).total_seconds()
         queued_s = max(0.0, row.age_s - recorded_s)
         stages.add("queued", queued_s)
@@ -132,7 +133,7 @@ def begin(row: Attachment) -> Iterator[Stages]:
 
 @contextmanager
 def measured(stage: Stage) -> Iterator[None]:
-    """Record the seconds of a block, also if it raises. Such blocks must not be nested."""
+    """Record how long the block takes, even if it raises. Such blocks must not be nested."""
     stages = _current.get()
     if stages is None:
         yield

@@ -1,7 +1,7 @@
-"""Celery's consumer with steady reconnects: if the broker is unavailable or refuses us, one line is
-logged.
+"""Celery's consumer with reconnects at a steady pace.
 
-Celery itself would retry in a tight loop.
+If the broker is unavailable or refuses the worker, one line is logged. Celery itself would retry in
+a tight loop.
 """
 
 import time
@@ -20,21 +20,21 @@ from shared.metrics import BROKER_UP
 from shared.outages import BROKER
 
 RECONNECT_S: Final = 2.0
-"""Pause between two attempts to reconnect, in seconds, so that work continues within seconds after
-an outage of the broker. Celery's own pauses grow to half a minute, and no setting changes that."""
+"""Pause, in seconds, between two tries to reconnect. It is short, so that work continues soon after
+an outage. Celery's own pauses grow to half a minute, and no setting changes that."""
 
 _LOOK_S: Final = 0.1
 
 
 class SteadyConsumer(Consumer):
-    """A consumer that reconnects at a steady pace. `shared.outages` logs when the broker is lost.
+    """A consumer that reconnects at a steady pace. `shared.outages` logs the loss of the broker.
 
     If the broker refuses a command, Celery's own consumer retries at once: hundreds of times a
     second, with a traceback at every fifth retry.
     """
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Connect; retry every RECONNECT_S seconds without limit."""
+        """Connect to the broker; retry every RECONNECT_S seconds without limit."""
         ensure: Callable[..., Any] = conn.ensure_connection
 
         def connect(_errback: Any, *args: Any, **kwargs: Any) -> Any:
@@ -44,7 +44,7 @@ class SteadyConsumer(Consumer):
         return super().ensure_connected(conn)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        """Log why a connection could not be used, and wait before the next one."""
+        """Log why a connection could not be used, and wait before the next try."""
         self._log_loss(exc)
         self._rest()
 
@@ -52,13 +52,13 @@ class SteadyConsumer(Consumer):
         """Log why the connection was lost. If the broker refused a command, wait as well."""
         self._log_loss(exc)
         with warnings.catch_warnings(), suppress(ReferenceError):
-            warnings.simplefilter("ignore")  # Celery warns of a default
+            warnings.simplefilter("ignore")  # Celery warns about the default of a setting
             super().on_connection_error_after_connected(exc)
         if isinstance(exc, exceptions.ResponseError):
             self._rest()
 
     def on_ready(self) -> None:
-        """Note that the broker is back."""
+        """Record that the broker is back."""
         BROKER_UP.set(1)
         BROKER.success()
         super().on_ready()

@@ -1,8 +1,7 @@
-"""The sweep decides when a worker takes due rows, and how many.
+"""The sweep: decides when a worker takes due rows, and how many.
 
-It finds all work that has no message: lost wake-ups, retries, uploads of dead workers, deletions.
-If the broker is down, the sweep alone keeps the worker busy. `worker.duties` does the work that the
-rows need.
+It finds all work without a message: lost wake-ups, retries, uploads of dead workers, deletions. If
+the broker is down, all work comes from the sweep. `worker.duties` does what the rows need.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ from worker.slots import Slots
 from worker.tools import Tools
 
 DATABASE_AWAY_PAUSE_S = 2.0
-"""The longest pause, in seconds, after a sweep that could not reach the database."""
+"""Longest pause, in seconds, after a sweep that could not reach the database."""
 
 log = get_logger(__name__)
 
@@ -49,8 +48,8 @@ class Sweep:
     async def run(self) -> None:
         """Take due rows every sweep interval, as many as there are free slots, until cancelled.
 
-        The next sweep follows at once while more rows are due than slots are free, and within
-        seconds after an outage of the database.
+        If more rows are due than slots are free, the next sweep runs as soon as slots are free
+        again. After an outage of the database it runs within seconds.
         """
         interval = self._tools.settings.sweep_interval
         await asyncio.sleep(within(min(interval, 2)))
@@ -60,7 +59,7 @@ class Sweep:
             self._beat.beat()
             try:
                 if free and self._tools.bucket.foreign is None:
-                    # Shielded: cancelling the sweep must not cancel claims that are in flight.
+                    # Shielded, because cancelling the sweep must not cancel a claim in flight.
                     taken = await asyncio.shield(self._jobs.start(self._take(free)))
             except DatabaseAway:  # `shared.outages` logs it
                 pause_s = min(interval, DATABASE_AWAY_PAUSE_S)
@@ -69,7 +68,7 @@ class Sweep:
             finally:
                 self._slots.give_back(free - taken)
             if taken and taken == free:
-                with self._beat.resting():  # all slots are busy, for an unlimited time
+                with self._beat.resting():  # all slots are busy, possibly for long
                     await self._slots.wait_for_sweep()
             else:
                 with suppress(TimeoutError):
@@ -77,7 +76,7 @@ class Sweep:
                         await self._given_back.wait()
 
     async def _take(self, limit: int) -> int:
-        """Take up to `limit` due rows and start a job for each; return how many."""
+        """Take up to `limit` due rows and start a job for each; return their number."""
         settings = self._tools.settings
         found = await self._tools.database.run(
             take_due,

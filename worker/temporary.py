@@ -1,4 +1,4 @@
-"""Anonymous files that hold uploads during processing, on disk or in memory."""
+"""Files without a name that hold uploads during processing, on disk or in memory."""
 
 import os
 import sys
@@ -28,8 +28,8 @@ def has_folder() -> bool:
 def check_folder() -> None:
     """Check at the start that there is a folder for large uploads during processing.
 
-    Without one, they are kept in memory on Linux, which is logged. Raises SettingsError on other
-    systems.
+    Without a folder, uploads are kept in memory on Linux, and a warning is logged. On other
+    systems, raises SettingsError.
     """
     if has_folder():
         return
@@ -39,9 +39,9 @@ def check_folder() -> None:
 
 
 def anonymous_file(*, in_memory: bool) -> BinaryIO:
-    """Open an anonymous file, so that the system frees it even if the process is killed.
+    """Open a file that has no name, so that the system frees it even if the process is killed.
 
-    With `in_memory`, or without a folder for temporary files, it is in memory (Linux only).
+    It is in memory with `in_memory`, or if there is no folder for temporary files (Linux only).
     """
     if sys.platform == "linux" and (in_memory or not has_folder()):
         return os.fdopen(os.memfd_create("upload", os.MFD_CLOEXEC), "w+b", buffering=0)

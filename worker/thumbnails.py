@@ -1,6 +1,6 @@
 """Write thumbnails to the store and remove outdated ones.
 
-Each thumbnail in the store has a row that names it, even after a crash.
+For each thumbnail in the store, a row contains its name, even after a crash.
 """
 
 from dataclasses import replace
@@ -21,8 +21,8 @@ async def store_thumbnail(
 ) -> Outcome:
     """Write a thumbnail; return the outcome with the thumbnail's name and facts.
 
-    The name is written in the row first, so that the object has a row even if this worker dies. May
-    be repeated. Raises ClaimLost, StoreError.
+    The name is written to the row first. So the row can find the object even if this worker dies.
+    May be repeated. Raises ClaimLost if another worker holds the upload, and StoreError.
     """
     row, lease_s = claim.attachment, tools.settings.lease
     key = keys.thumbnail_key(row.key, thumbnail.extension)
@@ -32,8 +32,8 @@ async def store_thumbnail(
     if not await tools.database.run(lifecycle.announce_thumbnail, claim, name, lease_s=lease_s):
         raise ClaimLost(str(row.id))
     try:
-        # The write must end before the lease does. A write after the lease could overwrite the
-        # thumbnail of the worker that claims the upload next.
+        # The write must end before the lease. A write after the lease could overwrite the thumbnail
+        # of the worker that claims the upload next.
         async with store_limit(lease_s * 0.8):
             await tools.storage.write(
                 key,
@@ -47,10 +47,10 @@ async def store_thumbnail(
 
 
 async def drop_thumbnail(storage: Storage, row: Attachment) -> None:
-    """Remove the thumbnail that an earlier revision may have left. May be repeated.
+    """Remove the thumbnail of an earlier revision, if there is one. May be repeated.
 
-    A thumbnail that is older than the row, or in another bucket than the row names, is not the
-    row's own and stays.
+    A thumbnail that is older than the row, or in a bucket that is not the row's, belongs to another
+    row and stays.
     """
     if row.thumbnail_key is not None and row.bucket == storage.bucket:
         await older_objects.delete_own(storage, row.thumbnail_key, row)

@@ -1,5 +1,5 @@
-"""Remove old dead letters and idempotency keys, and count the usage of organizations for the first
-time, every ten minutes."""
+"""Do three things every ten minutes: remove old dead letters, remove old idempotency keys, and
+count the usage of organizations that have no count yet."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ log = get_logger(__name__)
 
 
 async def tidy(database: Database, settings: Settings) -> None:
-    """Remove old letters and keys, and count uncounted usage, every TIDY_EVERY_S seconds.
+    """Remove old letters and keys, and count usage for the first time, every TIDY_EVERY_S seconds.
 
     Runs until it is cancelled. A failure is logged, and the next round tries again. If the database
     is unavailable, `shared.outages` logs that.

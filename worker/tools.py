@@ -1,4 +1,4 @@
-"""The parts that a worker opens once and all its uploads use."""
+"""The parts that a worker opens once for all its uploads, such as the database and the decoders."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,12 +17,13 @@ from worker.scanning.scanner import Scanner
 from worker.sniffing.sniffer import Sniffers
 
 FIRST_LOOK_S = 2.0
-"""Seconds that the start of a worker waits to find out which deployment owns the bucket."""
+"""Time, in seconds, in which the start of a worker tries to find the deployment that owns the
+bucket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """The open parts that processing an upload needs; without a scanner nothing is scanned."""
+    """The open parts that processing an upload needs. If `scanner` is None, nothing is scanned."""
 
     settings: Settings
     database: Database
@@ -68,6 +69,6 @@ async def open_tools(settings: Settings) -> AsyncIterator[Tools]:
 
 
 async def _look_at(bucket: BucketGuard) -> None:
-    """Find the bucket's owner if that takes less than FIRST_LOOK_S; else `watch` finds it later."""
+    """Find the bucket's owner if that takes less than FIRST_LOOK_S; else `watch` finds it."""
     with suppress(BucketForeign):
         await bucket.at_start(within_s=FIRST_LOOK_S)

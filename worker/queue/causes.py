@@ -1,4 +1,4 @@
-"""The cause of a wake-up that a message of a queue leads to: the message's request id and span."""
+"""The request ids and the trace span of the wake-ups that a batch of SQS messages causes."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -16,7 +16,7 @@ def request_ids(batch: Sequence[Received], messages: Sequence[Message]) -> dict[
     """Return the request id of each attachment that a batch names.
 
     The request id is the id that SQS gave to the message, which is the same at each delivery. If
-    several messages name an attachment, the id of the first message is used.
+    several messages name an attachment, the first message gives the id.
     """
     found: dict[int, str] = {}
     for item, message in zip(batch, messages, strict=True):
@@ -28,10 +28,10 @@ def request_ids(batch: Sequence[Received], messages: Sequence[Message]) -> dict[
 
 
 def batch_span(queue_url: str | None, count: int) -> AbstractContextManager[Any]:
-    """Begin the span of a batch of messages; NOTHING if traces are off.
+    """Begin the span of a batch of messages; return NOTHING if traces are off.
 
-    The span begins a trace, because messages of stores carry no context. An upload that already has
-    a trace keeps that trace.
+    The span begins a new trace, because messages of stores carry no trace context. An upload that
+    already has a trace keeps it.
     """
     if traces.recorder is None:
         return traces.NOTHING

@@ -2,7 +2,7 @@
 
 A message is deleted only after its events are committed. While the database is unavailable,
 messages are kept invisible and retried, so an outage does not use up their receive counts. A
-message that can never be stored is left to the queue's own redrive policy.
+message that can never be stored stays in the queue, and the queue's redrive policy applies to it.
 """
 
 import asyncio
@@ -29,15 +29,15 @@ from worker.queue.sqs import Queue, Received
 from worker.queue.tally import LOGGED_EVERY_S, Tally
 
 WAIT_S = 20
-"""Seconds that a request waits for a message: the maximum of SQS."""
+"""Time, in seconds, that a request waits for a message: the maximum of SQS."""
 
 HOLD_S = 10
-"""Visibility timeout of a batch, in seconds. The timeout is renewed every third of that time. If a
-consumer is killed, another consumer gets the messages after this time."""
+"""Visibility timeout of a batch, in seconds; it is renewed three times in that time. If a consumer
+is killed, another consumer gets the messages after this time."""
 
 TRY_S = 4.0
-"""Timeout of the database for a batch, in seconds, so that a stop does not wait for a database that
-is unavailable."""
+"""Timeout of the database for a batch, in seconds. It is short, so that a stop need not wait long
+for a database that is unavailable."""
 
 LONGEST_WAIT_S = 5.0
 """Longest pause before a retry, in seconds, so that work continues soon after an outage."""
@@ -85,17 +85,17 @@ class Consumer:
         return batch or []
 
     async def queue_fault(self) -> str | None:
-        """Return why the queue is not used; None if it answered the last request."""
+        """Return why the queue cannot be used; None if it answered the last request."""
         return None if self._answered else "the queue did not answer the last request"
 
     async def poll(self) -> None:
-        """Take batch after batch until the stop. A batch that was received is still processed."""
+        """Process batch after batch until the stop, and then still the batch in hand."""
         failures = 0
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
-                # After a fault, ask for an answer at once: a long poll of a queue without messages
-                # would show only after WAIT_S that the queue is back.
+                # After a fault, do not use a long poll: if the queue is back but empty, it would
+                # answer only after WAIT_S.
                 batch = await self._receive(wait_s=WAIT_S if self._answered else 0)
                 if batch is None:
                     return
@@ -129,7 +129,8 @@ class Consumer:
     async def take(self, batch: Sequence[Received]) -> None:
         """Record a batch, retrying as long as necessary, and delete its messages. Never raises.
 
-        Messages that are not stored at a stop become visible to other consumers at once.
+        If the consumer stops, the messages that are not stored become visible to other consumers at
+        once.
         """
         if not batch:
             return
@@ -147,9 +148,9 @@ class Consumer:
     async def _store(self, held: list[Received]) -> None:
         """Record the messages in `held`, and remove the recorded ones from `held`.
 
-        After a stop, some messages may be left. Retries while the database is unavailable. Every
-        second retry records each message separately, because possibly only one of them waits for a
-        lock of another transaction.
+        Retries while the database is unavailable. After a stop, some messages may be left in
+        `held`. Every second retry records each message separately, because perhaps only one of them
+        waits for a lock.
         """
         failures = 0
         while held:
@@ -166,16 +167,16 @@ class Consumer:
                     self._throttle(
                         "some messages are not stored yet", cause=str(error), messages=len(held)
                     )
-            except Exception:  # one message is the cause: record the others
+            except Exception:  # probably one message is the cause: record the others
                 await self._store_each(held)
             else:
                 await self._done(held, list(held))
 
     async def _store_each(self, held: list[Received]) -> bool:
-        """Record each message separately, without retries; return whether any was recorded.
+        """Record each message separately, without retries; return True if any was recorded.
 
-        A message that can never be stored is no longer held. The queue delivers that message again
-        and counts how often it is received.
+        A message that can never be stored is removed from `held`. The queue delivers it again and
+        counts the deliveries.
         """
         stored = []
         for item in list(held):
@@ -200,7 +201,7 @@ class Consumer:
     async def _commit(self, batch: Sequence[Received]) -> None:
         """Record the events of a batch, publish wake-ups, and count effects. Raises DatabaseAway.
 
-        May be repeated: events that were recorded before have no effect.
+        May be repeated: events that are already recorded have no effect.
         """
         messages = [
             read_message(item.body, source="sqs", bucket=self._settings.s3_bucket) for item in batch
@@ -229,7 +230,7 @@ class Consumer:
             await end_all(ticking)
 
     def log_rest(self) -> None:
-        """Log all counts and all throttled lines that are not logged yet."""
+        """Log the counts and the throttled lines that are not logged yet."""
         self._throttle.close()
         self._tally.log()
 
@@ -255,15 +256,15 @@ class Consumer:
             self._report("messages not released: the queue delivers them again later", error)
 
     async def _done(self, held: list[Received], stored: Sequence[Received]) -> None:
-        """Delete messages that are stored, and remove them from `held`."""
+        """Delete stored messages from the queue, and remove them from `held`."""
         held[:] = [item for item in held if item not in stored]
         try:
             await self._queue.delete(stored)
-        except QueueAway as error:  # the queue delivers them again, which changes nothing
+        except QueueAway as error:  # the queue delivers them again, which is harmless
             self._report("messages not deleted: the queue delivers them again", error)
 
     def _report(self, event: str, error: QueueAway) -> None:
-        """Log what a fault of the queue has caused, unless the queue is unavailable."""
+        """Log `event` if the queue refused the call or some messages; else note that it is away."""
         if error.refused or error.of_messages:
             self._throttle(event, cause=str(error))
         else:

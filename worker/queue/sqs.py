@@ -1,4 +1,7 @@
-"""An SQS queue with three methods. Errors of the AWS client are mapped to QueueAway here."""
+"""The three calls to an SQS queue: receive, hide, delete.
+
+The AWS client's errors become QueueAway.
+"""
 
 import asyncio
 import re
@@ -31,9 +34,9 @@ BATCH = 10
 """Maximum number of messages in one request (limit of SQS)."""
 
 REQUEST_S = 5.0
-"""Timeout of a request in seconds, in addition to the time that it waits for messages."""
+"""Timeout of a request in seconds, not counting the time that it waits for messages."""
 
-# The host names of SQS contain the region, as do its legacy names and its VPC endpoints.
+# The region is part of the host names of SQS, also of the legacy names and the VPC endpoints.
 _NAME = "([a-z]{2,4}(?:-[a-z]+)+-[0-9]+)"
 _REGION = re.compile(rf"(?:^|\.)sqs(?:-fips)?\.{_NAME}\.|^{_NAME}\.queue\.amazonaws\.")
 _USUAL = re.compile(rf"https://sqs\.{_NAME}\.amazonaws\.com(?:\.cn)?")
@@ -50,7 +53,7 @@ _PASSING = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A message as the queue delivered it. `receipt` identifies this delivery."""
+    """A message as the queue delivered it. `receipt` is SQS's handle of this delivery."""
 
     id: str
     receipt: str
@@ -87,9 +90,10 @@ class Queue:
         ]
 
     async def hide(self, batch: Sequence[Received], seconds: int) -> None:
-        """Hide messages from other consumers for `seconds` from now; 0 shows them at once.
+        """Hide messages from other consumers for `seconds` from now. With 0, they can be received
+        at once.
 
-        Also raises QueueAway if this failed for any of the messages.
+        Raises QueueAway also if this failed for only some of the messages.
         """
         if not batch:
             return
@@ -110,7 +114,7 @@ class Queue:
             raise QueueAway(f"{len(failed)} not changed: {failed[0]['Code']}", of_messages=True)
 
     async def delete(self, batch: Sequence[Received]) -> None:
-        """Delete messages. Also raises QueueAway if any of them could not be deleted."""
+        """Delete messages. Raises QueueAway also if only some of them could not be deleted."""
         if not batch:
             return
         with _mapped(self._url):
@@ -133,10 +137,10 @@ def region_of(host: str) -> str | None:
 
 
 def _endpoint(queue_url: str) -> str | None:
-    """Return the endpoint of a queue's URL; None if botocore should choose it.
+    """Return the endpoint of a queue's URL; None if botocore should choose the endpoint.
 
-    botocore chooses it for the standard address of a region, so that AWS_USE_FIPS_ENDPOINT and
-    AWS_USE_DUALSTACK_ENDPOINT have an effect, as they do for S3.
+    botocore chooses it if the URL has the standard host of a region. Then AWS_USE_FIPS_ENDPOINT and
+    AWS_USE_DUALSTACK_ENDPOINT have an effect, as for S3.
     """
     address = urlsplit(queue_url)
     endpoint = f"{address.scheme}://{address.netloc}"
@@ -169,16 +173,16 @@ async def open_queue(settings: Settings, *, connections: int) -> AsyncIterator[Q
     """Open a client for the queue's URL, which gives the endpoint and usually the region.
 
     Makes no request to the queue. Raises SettingsError if the sources of AWS credentials are
-    misconfigured, or if the URL is not one of a queue.
+    misconfigured, or if the URL is not that of a queue.
     """
     assert settings.sqs_queue_url is not None
     host = urlsplit(settings.sqs_queue_url).hostname or ""
     region = region_of(host) or settings.store.client_region
-    trusted()  # check the CA files now, which botocore would read only at the first request
+    trusted()  # check the CA files now: botocore would read them only at the first request
     config = AioConfig(
         proxies=client_proxies(settings.sqs_queue_url),
         connect_timeout=3,
-        ignore_configured_endpoint_urls=True,  # the setting names the queue's address
+        ignore_configured_endpoint_urls=True,  # only the setting gives the queue's address
         max_pool_connections=connections,
         retries={"total_max_attempts": 2, "mode": "standard"},
     )
@@ -192,10 +196,11 @@ async def open_queue(settings: Settings, *, connections: int) -> AsyncIterator[Q
                     config=config,
                 )
             )
-        except (ProfileNotFound, PartialCredentialsError) as error:  # their texts hold only names
+        # their texts contain only names
+        except (ProfileNotFound, PartialCredentialsError) as error:
             raise SettingsError(f"AWS credentials: {type(error).__name__}: {error}") from None
         except (BotoCoreError, ClientError, OSError, KeyError) as error:
-            # These errors may come from a configured program or file, so their text may hold
+            # These errors may come from a configured program or file, so their text may contain
             # secrets.
             raise SettingsError(f"AWS credentials: {type(error).__name__}") from None
         except ValueError:

@@ -1,4 +1,4 @@
-"""Run `attachments consume`: open the parts of the consumer, consume, stop on a signal."""
+"""Run `attachments consume`: open what the consumer needs, consume, stop on a signal."""
 
 import asyncio
 import signal
@@ -22,11 +22,12 @@ from worker.queue.consumer import Consumer, end_all
 from worker.queue.sqs import open_queue
 
 POLLERS = 4
-"""Batches of ten that are processed concurrently: some hundreds of messages a second."""
+"""Number of batches that are processed concurrently, each of up to ten messages. This gives some
+hundreds of messages a second."""
 
 SILENT_S = 60.0
-"""Seconds without a poll or a retry after which a consumer counts as stuck. A poll takes up to 25
-seconds, and two statements of the database up to 4 s each."""
+"""Time, in seconds, without a poll or a retry after which a consumer counts as stuck. A poll takes
+up to 25 s, and two statements of the database up to 4 s each."""
 
 log = get_logger(__name__)
 
@@ -83,9 +84,10 @@ async def _main(settings: Settings) -> None:
 async def open_consumer(
     settings: Settings, stopping: asyncio.Event, health: Health, backlog: BacklogWatch
 ) -> AsyncIterator[Consumer]:
-    """Open the database, the queue and the publisher of a consumer, and close them at the end.
+    """Open the consumer with its database, queue and publisher; close them at the end.
 
-    The consumer starts even if they cannot be reached. Raises SettingsError.
+    Opens them even if the servers cannot be reached yet. Raises SettingsError if a setting is
+    wrong.
     """
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings))

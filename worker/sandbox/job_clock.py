@@ -1,4 +1,4 @@
-"""Measure how long a job in the sandbox has taken, without the time it waited for a processor."""
+"""Measure how long a sandboxed job has run, without the time in which it waited for a processor."""
 
 import asyncio
 import sys
@@ -9,12 +9,12 @@ from typing import Any, Final, TypeVar
 from worker.sandbox.cpu_time import cpu_s
 
 LONGEST: Final = 30
-"""A job ends after this many times its timeout on the wall clock, even if its process hardly ran in
+"""A job ends at the latest after this many times its timeout, even if its process hardly ran in
 that time."""
 
 LOOKS: Final = 4
-"""Checks of a job per timeout, on systems where only the CPU clock of the process shows whether it
-waited."""
+"""Number of checks of a job in the time of its timeout. This matters only on systems where the CPU
+clock alone shows whether the process waited."""
 
 T = TypeVar("T")
 
@@ -22,7 +22,8 @@ T = TypeVar("T")
 def waited_s(pid: int) -> float | None:
     """Return for how many seconds a process was ready to run but waited for a processor.
 
-    None if that cannot be read: outside Linux, and with some kernels (proc_pid_schedstat(5)).
+    Returns None if that cannot be read: outside Linux, and with some kernels
+    (proc_pid_schedstat(5)).
     """
     if sys.platform == "linux":
         with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/schedstat") as found:
@@ -31,12 +32,11 @@ def waited_s(pid: int) -> float | None:
 
 
 class JobClock:
-    """The timeout of one job, which starts when this object is created.
+    """The timeout of one job. It starts when this object is created.
 
     `now` is in seconds, of any monotonic clock. Time in which the process waits for a processor
-    does not count, because the machine causes it and not the file. If the kernel does not report
-    that time, an interval between two checks does not count if the process used any CPU time in
-    that interval.
+    does not count, because the machine causes it and not the file. Some kernels do not report that
+    time. Then an interval between two checks does not count if the process used any CPU time in it.
     """
 
     def __init__(self, pid: int, timeout_s: float, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Drop root and capabilities of this process, irrevocably (Linux)."""
+"""Drop root and the capabilities of this process, so that it cannot get them back (Linux)."""
 
 import ctypes
 import os
@@ -7,11 +7,11 @@ import sys
 from typing import Final
 
 BOX_USER: Final = 61_000
-"""User and group id of decoders. No user has it: systemd's table of ids (UIDS-GIDS) leaves 60706 to
-61183 unused. 65534 is not used, because other processes that run as nobody could send signals to
-decoders."""
+"""User and group id of decoders. It belongs to no user: systemd's table of ids (UIDS-GIDS) leaves
+60706 to 61183 unused. The id of nobody, 65534, is not used, because other processes with that id
+could send signals to decoders."""
 
-# <linux/prctl.h>
+# constants of <linux/prctl.h>
 _SET_PDEATHSIG: Final = 1
 _SET_DUMPABLE: Final = 4
 _CAPBSET_READ: Final = 23
@@ -20,7 +20,7 @@ _SET_NO_NEW_PRIVS: Final = 38
 _CAP_AMBIENT: Final = 47
 _CAP_AMBIENT_CLEAR_ALL: Final = 4
 
-# <linux/capability.h>
+# constants of <linux/capability.h>
 _VERSION_3: Final = 0x20080522
 _CAP_KILL: Final = 5
 _CAP_SETGID: Final = 6
@@ -33,7 +33,7 @@ class _Header(ctypes.Structure):
 
 
 class _Half(ctypes.Structure):
-    """32 of the 64 capabilities, in each of the three sets of a process."""
+    """The kernel's `__user_cap_data_struct`: 32 of the 64 capabilities, in three sets."""
 
     _fields_ = (
         ("effective", ctypes.c_uint32),
@@ -48,7 +48,7 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else
 def forbid_gain() -> None:
     """Prevent this process and its children from gaining a privilege by exec.
 
-    `drop` includes this. A fork server calls it before it forks, so that its children need not drop
+    `drop` calls this. A fork server calls it before it forks, so that its children need not drop
     each capability of the bounding set, which takes over a millisecond. Never raises. Cannot be
     undone, and may be repeated.
     """
@@ -56,23 +56,25 @@ def forbid_gain() -> None:
         return
     _prctl(_SET_NO_NEW_PRIVS, 1)
     capability = 0
-    while (held := _prctl(_CAPBSET_READ, capability)) >= 0:  # EINVAL after the kernel's last one
+    # fails with EINVAL after the kernel's last capability
+    while (held := _prctl(_CAPBSET_READ, capability)) >= 0:
         if held:
-            _prctl(_CAPBSET_DROP, capability)  # EPERM without CAP_SETPCAP
+            _prctl(_CAPBSET_DROP, capability)  # fails with EPERM without CAP_SETPCAP
         capability += 1
 
 
 def drop() -> None:
     """Become BOX_USER, without groups and capabilities, if this process is root.
 
-    A process that is not root only loses its capabilities. In both cases it cannot gain
-    capabilities by exec, and leaves no core dump, which would contain a client's file. Steps that
-    the system does not permit are skipped. Never raises. Cannot be undone, and may be repeated.
+    A process that is not root only loses its capabilities. In both cases, the process cannot gain
+    capabilities by exec, and it writes no core dump, which would contain a client's file. Steps
+    that the system does not permit are skipped. Never raises. Cannot be undone, and may be
+    repeated.
 
-    The user changes only if the worker can still kill this process afterwards (CAP_KILL). Worker
-    and decoder have the same capabilities, so this process checks its own. Call it while there is
-    only one thread: glibc changes the user of all threads, but prctl and capset change only the
-    calling thread.
+    The user changes only if the worker can still kill this process afterwards (CAP_KILL). The
+    worker and the decoder have the same capabilities, so this process checks its own. Call this
+    while there is only one thread: glibc changes the user of all threads, but prctl and capset
+    change only the calling thread.
     """
     if _LIBC is None:
         return
@@ -87,7 +89,7 @@ def drop() -> None:
 def end_with_parent() -> None:
     """Have the kernel kill this process when its parent ends (Linux).
 
-    Call it after `drop`: the kernel clears this setting when a process changes its user.
+    Call this after `drop`, because the kernel clears the setting when a process changes its user.
     """
     if _LIBC is not None:
         _prctl(_SET_PDEATHSIG, signal.SIGKILL)
@@ -112,9 +114,9 @@ def _effective() -> int:
 
 def _become_box_user() -> None:
     try:
-        # The user comes last: groups cannot be changed without root.
+        # The user comes last, because only root can change groups.
         os.setgroups([])
         os.setresgid(BOX_USER, BOX_USER, BOX_USER)
         os.setresuid(BOX_USER, BOX_USER, BOX_USER)
-    except OSError:  # for example a user namespace that does not map this id
+    except OSError:  # for example in a user namespace that does not map this id
         return

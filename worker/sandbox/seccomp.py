@@ -54,13 +54,14 @@ Neither list has a call that takes a path, because the errors of stat, access or
 which files exist. getcwd, which Pillow calls at each save, always returns "/". No call opens a
 file, connects, starts a process or sends a signal: open, socket, exec, fork, clone, kill and ptrace
 are missing. fcntl is missing because it can make a socket send signals, ioctl because it can
-allocate disk space for a file. Every other call fails with EPERM, so that a library that only
-tests for a feature still works. In glibc 2.33 to 2.38, fstat() calls newfstatat and therefore
-fails; Python's file objects accept that.
+allocate disk space for a file. Every other call fails with EPERM, so that a library that only tests
+for a feature still works. In glibc 2.33 to 2.38, fstat() calls newfstatat and therefore fails;
+Python's file objects accept that.
 """
 
 THREADS: Final = ("rseq", "set_robust_list")
-"""System calls that a new thread of this process needs, in addition to clone."""
+"""System calls that a new thread of this process makes at its start. clone is handled
+separately."""
 
 NO_LIBRARY: Final = 3
 NO_FILTER: Final = 4
@@ -72,7 +73,7 @@ _REFUSE: Final = 0x00050000 | errno.EPERM  # SCMP_ACT_ERRNO
 _ABSENT: Final = 0x00050000 | errno.ENOSYS
 _SET_NO_NEW_PRIVS: Final = 38
 _SET_MODE_FILTER: Final = 1
-_SYNC_THREADS: Final = 1  # SECCOMP_FILTER_FLAG_TSYNC
+_SYNC_THREADS: Final = 1  # SECCOMP_FILTER_FLAG_TSYNC: apply the filter to all threads
 _INSTRUCTION_BYTES: Final = 8
 _MASKED_EQUAL: Final = 7  # SCMP_CMP_MASKED_EQ
 _CLONE_THREAD: Final = 0x00010000
@@ -102,22 +103,22 @@ RESTRICTED: Final = (
     ("mmap", _masked(2, _PROT_EXEC, 0)),
     ("mmap2", _masked(2, _PROT_EXEC, 0)),
     ("mprotect", _masked(2, _PROT_EXEC, 0)),
-    # MADV_DONTNEED and MADV_FREE, which allocators need. MADV_MERGEABLE would share pages with
+    # Only MADV_DONTNEED and MADV_FREE, which allocators need. MADV_MERGEABLE would share pages with
     # other processes; the duration of a write would then show that a page has the same bytes.
     ("madvise", _masked(2, _INT, 4)),
     ("madvise", _masked(2, _INT, 8)),
-    # sendto works on the connected socket only, because no address and no flags are allowed.
+    # Only on a connected socket: no address and no flags are allowed.
     ("sendto", _masked(3, _INT, 0), _masked(4, _POINTER, 0)),
-    # The system's clocks only: negative ids are the CPU clocks of other processes.
+    # Only the system's clocks: negative ids are the CPU clocks of other processes.
     ("clock_gettime", _masked(0, _INT & ~15, 0)),
     ("clock_gettime64", _masked(0, _INT & ~15, 0)),
-    # The process's own limit on CPU time (RLIMIT_CPU).
+    # Only this process's own limit on CPU time (RLIMIT_CPU).
     ("prlimit64", _masked(0, _INT, 0), _masked(1, _INT, 0)),
-    # The process's own processors only: for another id, the result would show whether that process
+    # Only this process's own processors: for another id, the result would show whether that process
     # exists.
     ("sched_getaffinity", _masked(0, _INT, 0)),
 )
-"""System calls that a decoder may make with certain arguments only, as (name, comparison, …).
+"""System calls that a decoder may make only with certain arguments, as (name, comparison, …).
 
 All comparisons of an entry must be true. If a name has several entries, one matching entry is
 enough.
@@ -127,7 +128,7 @@ enough.
 def _library() -> ctypes.CDLL | None:
     if sys.platform != "linux":
         return None
-    # Every distribution uses this name. ctypes.util.find_library would start a program.
+    # Every distribution uses this file name. ctypes.util.find_library would start a program.
     try:
         return ctypes.CDLL("libseccomp.so.2")
     except OSError:
@@ -135,8 +136,8 @@ def _library() -> ctypes.CDLL | None:
 
 
 _LIBRARY: Final = _library()
-"""libseccomp, loaded at import: after a decoder has changed its user, it may not be able to read
-the library."""
+"""libseccomp, loaded at import. Later it may not be possible: a decoder's user may not be able to
+read the library."""
 
 
 class _Program(ctypes.Structure):
@@ -147,7 +148,7 @@ class _Program(ctypes.Structure):
 
 @cache
 def compile_filter(*, threads: bool = False) -> bytes | None:
-    """Compile the filter that `seal` loads; None if libseccomp is missing or fails.
+    """Compile the filter that `seal` loads; return None if libseccomp is missing or fails.
 
     Takes about a millisecond. The result is cached: a fork server calls this before it forks, so
     that its children do not compile again.
@@ -175,7 +176,7 @@ def compile_filter(*, threads: bool = False) -> bytes | None:
         def add(name: str, action: int, *comparisons: _Comparison) -> bool:
             number: int = library.seccomp_syscall_resolve_name(name.encode())
             given = (_Comparison * len(comparisons))(*comparisons)
-            # negative if this architecture has no such call
+            # negative if this architecture has no such system call
             if number < 0:
                 return True
             count = len(comparisons)
@@ -195,8 +196,9 @@ def compile_filter(*, threads: bool = False) -> bytes | None:
 
 
 def _export(library: ctypes.CDLL, rules: int) -> bytes | None:
-    """Read the compiled filter through a pipe, because a decoder may not write to files."""
-    reading, writing = os.pipe()  # buffers 64 KiB, so the write cannot block: a filter has < 2 KiB
+    """Return the compiled filter, read through a pipe: a decoder may not write to files."""
+    # a pipe takes 64 KiB, so the write cannot block: a filter has < 2 KiB
+    reading, writing = os.pipe()
     with open(reading, "rb") as source:
         with open(writing, "wb"):
             exported = library.seccomp_export_bpf(rules, writing) == 0
@@ -206,8 +208,8 @@ def _export(library: ctypes.CDLL, rules: int) -> bytes | None:
 def seal(*, threads: bool = False) -> bool:
     """Limit this process to the system calls in ALLOWED and RESTRICTED. This cannot be undone.
 
-    With `threads`, the process may also start threads, but no processes. Returns False if there is
-    no libseccomp or the kernel refuses the filter; every system call then stays allowed.
+    With `threads`, the process may also start threads, but no processes. Returns False if
+    libseccomp is missing or the kernel rejects the filter; every system call then stays allowed.
     """
     if _LIBRARY is None or (compiled := compile_filter(threads=threads)) is None:
         return False
@@ -218,7 +220,8 @@ def seal(*, threads: bool = False) -> bool:
         return False
     number = _LIBRARY.seccomp_syscall_resolve_name(b"seccomp")
     program = _Program(len(compiled) // _INSTRUCTION_BYTES, compiled)
-    # 0 if all threads have the filter, else an error or the id of a thread that cannot take it
+    # The result is 0 if all threads have the filter. Otherwise it is an error, or the id of a
+    # thread that cannot take the filter.
     return bool(
         libc.syscall(
             ctypes.c_long(number),

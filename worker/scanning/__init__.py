@@ -1,1 +1,1 @@
-"""The scan of uploads for malware, before anything of them is opened."""
+"""The scan of uploads for malware, before any of their bytes are parsed."""

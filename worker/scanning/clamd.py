@@ -1,7 +1,7 @@
 """The client of ClamAV's daemon clamd: its commands INSTREAM and PING (manual page clamd(8)).
 
-It uses bare sockets. clamd answers and closes the connection if a stream is too long. A transport
-of asyncio whose write then fails would drop that answer.
+It uses plain sockets instead of asyncio's streams. If a stream is too long, clamd answers and
+closes the connection. Then a write fails, and an asyncio transport would drop the answer.
 """
 
 import asyncio
@@ -17,19 +17,21 @@ from shared.scan_settings import ClamdAddress
 from shared.verdicts import MAX_SIGNATURE, Scan
 
 CONNECT_S: Final = 5.0
-"""Seconds in which a connection must be established, name resolution included."""
+"""Time, in seconds, in which a connection must be established, including name resolution."""
 
 CHUNK_BYTES: Final = 256 * 1024
-"""Longest chunk of a stream. A longer piece is sent as several chunks."""
+"""Largest chunk of a stream, in bytes. A larger piece is sent as several chunks."""
 
 ANSWER_BYTES: Final = 4096
-"""Longest answer that is read. Its longest part is the name of a signature."""
+"""Maximum number of bytes of an answer that are read. The longest part of an answer is the name of
+a signature."""
 
 TOO_LONG: Final = "INSTREAM size limit exceeded. ERROR"
 """The answer for a stream of more than StreamMaxLength bytes, which clamd does not scan."""
 
 EXCEEDED: Final = "Heuristics.Limits.Exceeded"
-"""If AlertExceedsMax is on, clamd finds this signature where it reached one of its limits."""
+"""The name of the signature that clamd reports if a file exceeds one of its limits. It does so only
+if AlertExceedsMax is on."""
 
 _SIZE = struct.Struct("!L")
 
@@ -39,7 +41,7 @@ class _ClosedEarly(Exception):
 
 
 class Clamd:
-    """A clamd at an address. Each command has a connection of its own.
+    """A clamd at an address. Each command uses a new connection.
 
     clamd may take `timeout_s` seconds to accept a chunk, and as long to answer. Every method raises
     ScannerUnavailable if clamd cannot be reached, is slower than that, or reports an error.
@@ -50,7 +52,7 @@ class Clamd:
         self._timeout_s = timeout_s
 
     async def ping(self) -> None:
-        """Check that clamd answers."""
+        """Check that clamd answers with PONG."""
         async with self._connected() as connection:
             try:
                 await self._send(connection, b"zPING\0")
@@ -62,8 +64,9 @@ class Clamd:
     async def scan(self, pieces: AsyncIterator[bytes]) -> Scan:
         """Scan a stream. At most one of its pieces is in memory.
 
-        Returns `clean`, `infected` or `unscannable`. clamd also calls `clean` what it did not scan
-        because of its own limits, unless AlertExceedsMax is on. Raises what `pieces` raises.
+        Returns the verdict `clean`, `infected` or `unscannable`. Unless AlertExceedsMax is on, the
+        verdict is `clean` also if clamd did not scan everything because of its limits. Passes on
+        what `pieces` raises.
         """
         async with self._connected() as connection:
             try:
@@ -74,7 +77,7 @@ class Clamd:
                         await self._send(connection, _SIZE.pack(len(chunk)) + chunk)
                 await self._send(connection, _SIZE.pack(0))
             except _ClosedEarly:
-                pass  # the answer says why
+                pass  # the answer contains the reason
             return read_answer(await self._receive(connection))
 
     @asynccontextmanager
@@ -104,7 +107,7 @@ class Clamd:
             raise _ClosedEarly from None
 
     async def _receive(self, connection: socket.socket) -> str:
-        """Read an answer up to its zero byte."""
+        """Read an answer up to its zero byte; return its text."""
         loop, answer = asyncio.get_running_loop(), b""
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -124,7 +127,7 @@ class Clamd:
 
 
 def read_answer(answer: str) -> Scan:
-    """Read the answer to a stream. Raises ScannerUnavailable for an error of clamd."""
+    """Return the verdict in an answer of clamd. Raises ScannerUnavailable if it is an error."""
     found = answer.removeprefix("stream: ")
     if found != answer and found == "OK":
         return Scan(verdict="clean")
@@ -142,7 +145,7 @@ def _shown(answer: str) -> str:
 
 
 async def _connect_to_host(host: str, port: int) -> socket.socket:
-    """Connect to the first address of a host that accepts."""
+    """Connect to the first address of a host that accepts the connection."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     fault: OSError = OSError("the name has no address")

@@ -1,4 +1,4 @@
-"""Scan an upload before anything of it is opened, and decide what the verdict means for it."""
+"""Scan an upload before any of its bytes are parsed, and decide what the verdict means for it."""
 
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -20,11 +20,13 @@ from worker.slices import Gate
 from worker.stages import measured, note_object
 
 KEPT_BYTES: Final = 1024 * 1024
-"""An object up to this size stays in memory after its scan and is not requested again."""
+"""An object of up to this many bytes stays in memory after its scan, so it is not downloaded
+again."""
 
 
 ScanResult = Literal[Verdict, "unavailable"]
-"""A verdict; `unavailable`: the scanner did not scan the object, which will be tried again."""
+"""A verdict, or `unavailable`: the scanner did not scan the object, and there will be another
+try."""
 
 SCANS = Counter("attachments_scans_total", "Scans of objects by their verdict", ["verdict"])
 _results = {result: SCANS.labels(result) for result in get_args(ScanResult)}
@@ -34,9 +36,9 @@ _results = {result: SCANS.labels(result) for result in get_args(ScanResult)}
 class Scanned:
     """The object that was scanned, and the verdict.
 
-    All later reads are pinned to `found`. If `refused` is set, nothing of the object may be opened.
-    `noted` is the reason of an attachment that is `ready` although it was not scanned. `content`
-    has all bytes of a small object. `checksum_sha256` is None if not all bytes were read.
+    All later reads are pinned to `found`. If `refused` is set, no byte of the object may be parsed.
+    `noted` is the reason to record if the attachment becomes `ready` although it was not scanned.
+    `content` has all bytes of a small object. `checksum_sha256` is None if not all bytes were read.
     """
 
     found: StoredObject
@@ -47,15 +49,15 @@ class Scanned:
     content: bytes | None = None
 
     def is_of(self, found: StoredObject) -> bool:
-        """Return True if the store describes the object that was scanned."""
+        """Return True if `found` is the object that was scanned."""
         return (self.found.etag, self.found.version_id) == (found.etag, found.version_id)
 
 
 class Scanner:
-    """The scanner of a worker, `scan_concurrency` scans at one time.
+    """The scanner of a worker. It makes up to `scan_concurrency` scans at one time.
 
     Organizations take turns. One organization never holds the last place, so its slow scans do not
-    delay the first scan of another one. A single place is shared by all.
+    delay the first scan of another. If there is only one place, all take turns in it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -73,7 +75,7 @@ class Scanner:
     async def reading(
         self, storage: Storage, row: Attachment
     ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
-        """Wait for a place, then read an original up to the limit of the scanner."""
+        """Wait for a place at the scanner, then read as much of an original as may be scanned."""
         async with self._gate.turn(row.organization_id):
             with measured("scan"):
                 async with storage.read(row.key, end=self._settings.scan_max_size) as opened:
@@ -83,14 +85,14 @@ class Scanner:
     async def scan(
         self, row: Attachment, found: StoredObject, chunks: AsyncIterator[bytes]
     ) -> Scanned:
-        """Scan an object that `reading` has opened.
+        """Scan an object that `reading` has opened; return what the verdict means for it.
 
-        Raises ScannerUnavailable if the scanner did not scan it and this is not the last attempt,
-        or scanning is not optional.
+        If the scanner did not scan it, raises ScannerUnavailable. But if this is the last attempt
+        and scanning is optional, returns without a scan.
         """
         settings = self._settings
         if found.size > row.max_bytes(settings.max_size):
-            scan = Scan(verdict=None)  # it is not downloaded
+            scan = Scan(verdict=None)  # too large, so it is not downloaded
             return Scanned(found=found, scan=scan, refused="too_large")
         if found.size > settings.scan_max_size:
             return self._judged(found, Scan(verdict="unscannable"))
@@ -143,7 +145,7 @@ async def reopened(
 ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
     """Read the first bytes of a scanned object, up to `end`.
 
-    More bytes may be given if the object is small. Raises ObjectChanged and ObjectEmpty.
+    If the object is small, all its bytes may be yielded. Raises ObjectChanged and ObjectEmpty.
     """
     if not scanned.found.size:
         raise ObjectEmpty(key)
@@ -151,13 +153,13 @@ async def reopened(
         yield scanned.found, _pieces_of(scanned.content)
     else:
         async with storage.read(key, end=end, pin=scanned.found) as opened:
-            # A store may ignore the pin.
+            # A store may ignore the pinned etag and version.
             require_scanned(scanned, opened[0])
             yield opened
 
 
 def require_scanned(scanned: Scanned | None, found: StoredObject) -> None:
-    """Raise ObjectChanged if there is a scanned object and the store has another one now."""
+    """Raise ObjectChanged if another object than `found` was scanned."""
     if scanned is not None and not scanned.is_of(found):
         raise ObjectChanged("it is not the object that was scanned")
 
@@ -167,6 +169,6 @@ async def _pieces_of(content: bytes) -> AsyncIterator[bytes]:
 
 
 def scan_fields(scan: Scan) -> dict[str, str]:
-    """Return the fields of a log line about a verdict; empty without a scan."""
+    """Return the log fields that describe a verdict; empty without a scan."""
     fields = {"scan": scan.verdict, "signature": scan.signature}
     return {name: value for name, value in fields.items() if value is not None}

@@ -1,1 +1,1 @@
-"""Sends the deliveries of webhooks: the couriers of a worker."""
+"""The couriers of a worker, which send webhook deliveries."""

@@ -1,7 +1,8 @@
-"""The courier of a worker: takes deliveries that are due, sends them, and records the results.
+"""The courier of a worker: takes due deliveries, sends them, and records the results.
 
-It looks for deliveries when it is woken, when slots become free, when a retry is due, and at every
-sweep interval. So a delivery whose wake-up is lost is sent at the next sweep of any worker.
+It searches for deliveries when it is woken, when slots become free, when a retry is due, and at
+every sweep interval. So a delivery whose wake-up is lost is sent after the next sweep interval of
+any worker.
 """
 
 import asyncio
@@ -25,16 +26,16 @@ from worker.webhooks.sending import Sender, open_sender
 from worker.webhooks.windows import Windows
 
 GATHER_S = 0.02
-"""Seconds for which results are collected. Then one statement records them, and a search
-follows."""
+"""Time, in seconds, for which results are collected. Then one statement records them, and the next
+search follows."""
 
 AWAY_S = 1.0
-"""The pause, in seconds, after a search that could not reach the database."""
+"""Pause, in seconds, after a search that could not reach the database."""
 
 DELIVERIES = Counter(
     "attachments_webhook_deliveries_total", "Attempts at deliveries of webhooks", ["result"]
 )
-"""The result is `delivered` or the fault."""
+"""The label `result` is `delivered` or the code of the fault."""
 
 DEACTIVATED = Counter(
     "attachments_webhooks_deactivated_total", "Webhooks that the service deactivated", ["reason"]
@@ -69,7 +70,7 @@ class Courier:
         self._more_is_due = False
 
     def wake(self) -> None:
-        """Look for deliveries now, because deliveries were queued or have become due."""
+        """Search for deliveries now, because deliveries were queued or have become due."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -90,10 +91,10 @@ class Courier:
             with suppress(TimeoutError):
                 async with asyncio.timeout(spread(pause_s)):
                     await self._wake.wait()
-                await asyncio.sleep(0)  # one search covers all results of this moment
+                await asyncio.sleep(0)  # let results that arrive now share one search
 
     async def _take(self) -> bool:
-        """Take a batch and start to send it; return whether more may be due and slots are free."""
+        """Take a batch and start to send it; return True if more may be due and slots are free."""
         batch, rooms = self._windows.batch, self._windows.rooms()
         usual = self._windows.usual_room
         taken = await self._database.run(
@@ -101,7 +102,7 @@ class Courier:
         )
         self._walked_to = taken.walked_to
         counts = collections.Counter(delivery.webhook_id for delivery in taken.deliveries)
-        # A webhook without room may have more deliveries that are due.
+        # More deliveries may be due of a webhook that got as many as it has room for.
         self._more_is_due = taken.count == batch or any(
             counts[each] >= (rooms[each].more if each in rooms else usual)
             for each in {*rooms, *counts}
@@ -152,7 +153,7 @@ class Courier:
         )
 
     async def _settle(self) -> None:
-        """Record the results of GATHER_S, then search again if more may be due.
+        """Record the results of the last GATHER_S seconds, then search again if more may be due.
 
         If the database is unavailable, the results are kept and recorded later. If the leases have
         ended by then, the deliveries are sent once more.
@@ -172,7 +173,7 @@ class Courier:
             except DatabaseAway:  # `shared.outages` logs it
                 self._ended = ended + self._ended
                 await asyncio.sleep(AWAY_S)
-            except Exception:  # The leases end, and these deliveries are sent again.
+            except Exception:  # After their leases, these deliveries are sent again.
                 log.exception("results of deliveries not recorded")
         self._settling = None
         if self._more_is_due:
@@ -188,9 +189,9 @@ async def open_courier(
     *,
     resolver: AbstractResolver | None = None,
 ) -> AsyncIterator[Courier | None]:
-    """Open the courier of a worker; None if the settings that webhooks need are missing.
+    """Open the courier of a worker; yield None if the settings that webhooks need are missing.
 
-    While it is open, it is woken by each commit of this process that queues deliveries.
+    While it is open, each commit of this process that queues deliveries wakes it.
     """
     vault, refused = settings.vault, settings.webhooks_refused
     if vault is None or refused is not None:

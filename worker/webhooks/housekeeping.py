@@ -1,4 +1,4 @@
-"""Every ten minutes: remove old deliveries, and encrypt secrets of a former key again."""
+"""Every ten minutes, remove old deliveries, and encrypt secrets again if their key is old."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,13 +13,17 @@ from shared.webhooks.vault import SecretUnreadable, Vault
 EVERY_S = 600.0
 
 ROUNDS = 200
-"""The most statements of one kind in one run, so that a run ends; the next run continues."""
+"""Maximum number of statements of one kind in one run, so that a run ends. The next run
+continues."""
 
 log = get_logger(__name__)
 
 
 async def keep_house(database: Database, settings: Settings) -> None:
-    """Do the work every EVERY_S seconds until cancelled. A failure is logged and tried again."""
+    """Call `tidy_once` every EVERY_S seconds until cancelled.
+
+    A failure is logged, and the next round tries again.
+    """
     while True:
         await asyncio.sleep(spread(EVERY_S))
         try:
@@ -33,16 +37,18 @@ async def keep_house(database: Database, settings: Settings) -> None:
 
 
 async def tidy_once(database: Database, vault: Vault | None) -> None:
-    """Remove deliveries that are too old, orphaned or too many; encrypt secrets again.
+    """Remove deliveries that are too old, orphaned or too many; encrypt old secrets with the new
+    key.
 
-    May be repeated, also by several workers at once. Raises DatabaseAway and SecretUnreadable.
+    May be repeated, also by several workers at once. Raises DatabaseAway, and SecretUnreadable if
+    no key in the settings can decrypt a secret.
     """
     await _repeat(database, deliveries.prune_old)
     await _repeat(database, deliveries.prune_orphans)
     try:
         if vault is not None and (changed := await database.run(registry.reencrypt, vault)):
             log.info("secrets of webhooks encrypted by the new key", webhooks=changed)
-    finally:  # a secret that cannot be read must not let the table grow
+    finally:  # even if a secret cannot be read, the table must not grow
         await _remove_surplus(database)
 
 

@@ -1,7 +1,7 @@
-"""Connect to receivers only at allowed addresses, against server-side request forgery.
+"""Connect to webhook receivers only at allowed addresses, against server-side request forgery.
 
 A receiver's name is resolved once for each connection. Each address is checked before a socket is
-made for it, and the connection goes to that very address. The name stays in use for TLS.
+made for it, and the connection goes to exactly that address. TLS still checks the name.
 """
 
 import socket
@@ -16,29 +16,33 @@ from shared.proxies import Network
 from shared.webhooks.destinations import is_allowed
 
 RECEIVE_BUFFER: Final = 8192
-"""The size of the system's receive buffer of a connection, in bytes.
+"""Size of the system's receive buffer of a connection, in bytes.
 
-One read of the event loop takes all that is there, so without a limit the sender takes about 100 kB
-of a long answer although it needs 4 KiB. Linux doubles the value, for its own bookkeeping.
+One read of the event loop takes everything that has arrived. Without this limit, the sender would
+read about 100 kB of a long answer although it needs only 4 KiB. Linux doubles the value for its own
+bookkeeping.
 """
 
 
 class AddressRefused(AttachmentsError):
-    """The receiver's URL is not https or its address is not public, and no setting allows it."""
+    """The receiver's URL is not https, or its address is not public, and no setting allows that."""
 
 
 class Resolver(AbstractResolver):
     """Resolves the names of receivers by the system, and returns only allowed addresses."""
 
     def __init__(self, networks: Sequence[Network], inner: AbstractResolver | None = None) -> None:
-        """`inner` resolves names; the default is the system's resolver, in a thread."""
+        """`inner` resolves names. The default is the system's resolver, in a thread."""
         self._networks = networks
         self._inner = inner or aiohttp.ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Resolve a name. Raises AddressRefused if it has addresses but no allowed one."""
+        """Resolve a name.
+
+        Raises AddressRefused if it has addresses, but none of them is allowed.
+        """
         found = await self._inner.resolve(host, port, family)
         allowed = [each for each in found if is_allowed(each["host"], self._networks)]
         if found and not allowed:
@@ -53,10 +57,11 @@ class Resolver(AbstractResolver):
 def make_connector(
     networks: Sequence[Network], *, limit: int, inner: AbstractResolver | None = None
 ) -> aiohttp.TCPConnector:
-    """Make the connector of a courier, for up to `limit` connections at one time."""
+    """Make the HTTP connector of a courier, for up to `limit` connections at one time."""
 
     def make_socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
-        # Addresses that are written in the URL pass no resolver, so each one is checked here.
+        # An address that is written in the URL does not pass the resolver, so check each address
+        # here.
         family, kind, protocol, _, sockaddr = address
         if not is_allowed(str(sockaddr[0]), networks):
             raise AddressRefused("the receiver's address is not public")

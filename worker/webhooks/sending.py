@@ -25,17 +25,18 @@ from shared.webhooks.vault import SecretUnreadable, Vault
 from worker.webhooks.receivers import AddressRefused, make_connector
 
 MAX_ANSWER: Final = 4096
-"""The most bytes of an answer that are read; the rest would only keep the connection open."""
+"""Maximum number of bytes of an answer that are read. The rest is not needed and would only keep
+the connection open."""
 
 MAX_SECRETS = 10_000
-"""The most decrypted secrets that are remembered."""
+"""Maximum number of decrypted secrets that are kept in memory."""
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The receiver's status, and the fault for which it did not accept the delivery, if any."""
+    """The receiver's status code, and the fault if it did not accept the delivery."""
 
     status: int | None = None
     fault: DeliveryFault | None = None
@@ -63,7 +64,7 @@ class Sender:
         self._secrets: dict[bytes, str] = {}
 
     async def send(self, delivery: Delivery) -> Reply:
-        """Send a delivery once; return the receiver's reply. Raises nothing but CancelledError."""
+        """Send a delivery once; return the receiver's reply. Raises only CancelledError."""
         if traces.recorder is None:
             return await self._send(delivery, {})
         with _span(delivery) as span:
@@ -95,7 +96,7 @@ class Sender:
             answer = await self._session.post(
                 url, data=body, headers=headers, allow_redirects=False
             )
-        # The body is read after the timeout has ended: a status that arrived in time counts.
+        # The body may be read after the timeout, because only the status has to arrive in time.
         try:
             await _read_some(answer)
         finally:
@@ -119,7 +120,7 @@ class Sender:
         return self._secrets[stored]
 
     def _document(self, delivery: Delivery) -> dict[str, Any]:
-        """Make the body: the attachment as it was at the commit, its addresses signed now."""
+        """Return the body: the attachment as it was at the commit, with links signed now."""
         row = delivery.attachment
         if row is None:
             data: dict[str, Any] = {"id": str(delivery.webhook_id), "type": "webhooks"}
@@ -138,7 +139,7 @@ class Sender:
 def _span(delivery: Delivery) -> traces.Span:
     """Begin the span of a delivery, in the trace of its upload.
 
-    It records only the host and the port of the URL, because the rest may hold a secret.
+    The span has only the host and the port of the URL, because the rest may contain a secret.
     """
     assert traces.recorder is not None
     row, url = delivery.attachment, URL(delivery.target_url)
@@ -171,8 +172,8 @@ def _judge(status: int) -> DeliveryFault | None:
 async def _read_some(answer: aiohttp.ClientResponse) -> None:
     """Read an answer of up to MAX_ANSWER bytes, so that its connection can be used again.
 
-    The status has arrived already, so an error here does not make the delivery fail. The connection
-    of a longer, slower or broken answer is closed.
+    The status has already arrived, so an error here does not make the delivery fail. If the answer
+    is longer, slower or broken, its connection is closed.
     """
     left = MAX_ANSWER
     try:
@@ -211,7 +212,7 @@ async def open_sender(
     resolver: AbstractResolver | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> AsyncIterator[Sender]:
-    """Open the pool of connections to receivers. `resolver` replaces the system's."""
+    """Open the pool of connections to receivers. `resolver` replaces the system's resolver."""
     connector = make_connector(
         settings.allowed_networks, limit=settings.webhook_concurrency, inner=resolver
     )
@@ -220,7 +221,7 @@ async def open_sender(
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         read_bufsize=MAX_ANSWER,
-        timeout=aiohttp.ClientTimeout(total=None),  # `Sender` limits it
+        timeout=aiohttp.ClientTimeout(total=None),  # `Sender` has its own timeout
         headers={
             "Content-Type": "application/json",
             "User-Agent": f"attachments/{VERSION}",

@@ -1,8 +1,9 @@
-"""Limit the deliveries of one webhook that a worker has in flight at one time.
+"""Limit how many deliveries of one webhook a worker has in flight at one time.
 
-Each webhook has a window: it begins at WIDEST, is halved by each failure down to 1, and grows by 1
-with each success. A webhook also takes no more slots than are left free for others. So many slow
-receivers share the slots evenly, and some slots are always free for the next webhook.
+Each webhook has a window: the limit for its deliveries in flight. The window begins at WIDEST. A
+failure halves it, down to 1, and a success adds 1. In addition, a webhook never takes more slots
+than it leaves free. So many slow receivers share the slots evenly, and some slots stay free for the
+next webhook.
 """
 
 from collections.abc import Iterator
@@ -14,19 +15,19 @@ from shared.webhooks.dispatch import Room
 WIDEST: Final = 64
 
 MAX_IDLE = 10_000
-"""The most webhooks without deliveries in flight whose windows are remembered."""
+"""Maximum number of webhooks without deliveries in flight whose windows are remembered."""
 
 
 @dataclass(slots=True)
 class Window:
-    """One webhook's limit, and its deliveries in flight."""
+    """The limit of one webhook, and the number of its deliveries in flight."""
 
     limit: int = WIDEST
     in_flight: int = 0
 
 
 class Windows:
-    """The slots of one worker for deliveries; `total` is 1 or more."""
+    """The slots of one worker for deliveries. `total` is 1 or more."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -40,16 +41,17 @@ class Windows:
 
     @property
     def batch(self) -> int:
-        """The number of deliveries to take next: a part of the free slots, for even shares."""
+        """How many deliveries to take next: a quarter of the free slots, for even shares."""
         return -(-self.free // 4)
 
     @property
     def usual_room(self) -> int:
-        """The deliveries that a webhook may take if it has none in flight and has not failed."""
+        """How many deliveries a webhook may take if it has none in flight and has not failed."""
         return min(WIDEST, self.free)
 
     def rooms(self) -> dict[int, Room]:
-        """Return the rooms of all webhooks whose room is not the usual one.
+        """Return the room of each webhook whose room may differ from the usual one, by the
+        webhook's id.
 
         Webhooks that only fail take at most half of the slots together.
         """
@@ -69,12 +71,12 @@ class Windows:
         return Room(in_flight=window.in_flight, more=max(0, allowed - window.in_flight))
 
     def enter(self, webhook_id: int) -> None:
-        """Count a delivery that begins."""
+        """Count a delivery that begins to be sent."""
         self._taken += 1
         self._windows.setdefault(webhook_id, Window()).in_flight += 1
 
     def leave(self, webhook_id: int, *, accepted: bool | None) -> None:
-        """Count an ended delivery; `accepted` is None if the receiver did not cause the end."""
+        """Count an ended delivery. `accepted` is None if the receiver did not cause the end."""
         self._taken -= 1
         window = self._windows[webhook_id]
         window.in_flight -= 1
