@@ -36,8 +36,7 @@ ATTACHABLE_TYPES = (
 (contract.md)."""
 
 CHECK_MARGIN = "60 seconds"
-"""The time from a policy's end to the last check whether the store has an object for that
-policy."""
+"""The time after a policy's end at which the store is asked for the last time for an object."""
 
 
 LATE_UPLOAD_S = 3600

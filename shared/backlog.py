@@ -133,8 +133,7 @@ class BacklogWatch:
 
     @property
     def latest(self) -> Backlog | None:
-        """The backlog, with the time since the sample added; None if the database is
-        unavailable."""
+        """The backlog, aged to this moment, or None if the database is unavailable."""
         if self._latest is None or not self._latest.waiting:
             return self._latest
         aged_s = time.monotonic() - self._read_at

@@ -10,8 +10,8 @@ from shared.part_settings import LogSettings, Words, none_if_blank, split_settin
 MAX_FILES_TTL_S = 10 * 365 * 86400  # limits the digits of the Unix time at which a link ends
 
 MAX_REDIRECT_TTL_S = 302_400
-"""S3 signs addresses for at most seven days, and the target of a redirect may be signed for twice
-the time of the setting."""
+"""A redirect's target is signed for up to twice `redirect_ttl`, and S3 signs for at most seven
+days."""
 
 
 class BrowserSettings(LogSettings):

@@ -62,7 +62,7 @@ class BucketGuard:
         )
 
     def has_nothing_of(self, row: Attachment) -> bool:
-        """Return whether the objects under a row's keys may be of the bucket's former owner.
+        """Return whether the objects under a row's keys may belong to the bucket's former owner.
 
         If so, they must not be removed.
         """

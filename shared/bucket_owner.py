@@ -46,8 +46,9 @@ class Owner:
     `ours` is the id of this deployment. `theirs` is the id in the marker; None without a marker.
 
     `has_strangers` is true if the bucket has no marker, but has originals that no row of this
-    database describes. A deployment of an old release, which wrote no marker, may own such a
-    bucket.
+    `has_strangers` is true if the bucket has originals but no marker, and no row of this database
+    describes any of these originals. A deployment of an old release, which wrote no marker, may own
+    such a bucket.
 
     `taken_at` is the greatest id of a row when the bucket was taken over from another deployment,
     or 0. Objects of that deployment may have the keys of rows up to that id.
@@ -124,11 +125,11 @@ async def find_other_bucket(connection: Connection, bucket: str) -> str | None:
 
 
 async def claim_bucket(database: Database, storage: Storage) -> Owner:
-    """Return the owner. Mark the bucket as this deployment's if it has no marker and no strangers.
+    """Return the owner. A bucket without a marker and without strangers is marked as this one's.
 
-    Several processes, also of several deployments, may call this at once: one deployment becomes
-    the owner. May be repeated. Raises as `find_owner`, and StoreUnavailable if the new marker has
-    disappeared.
+    `Owner` explains strangers. Several processes, also of several deployments, may call this at
+    once: one deployment becomes the owner. May be repeated. Raises the errors of `find_owner`, and
+    StoreUnavailable if the new marker has disappeared.
     """
     found = await find_owner(database, storage)
     if found.theirs is not None or found.has_strangers:

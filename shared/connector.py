@@ -165,7 +165,7 @@ class Connector:
             return True
         if error.sqlstate in UNKNOWN_SETTING and self._unsure and not self.pooled:
             named = [name for name in self._unsure if name in str(error)]
-            if not named and error.sqlstate == "42501":  # a right to the database is missing
+            if not named and error.sqlstate == "42501":  # the role lacks a right to the database
                 return False
             for name in named or list(self._unsure):
                 del self._unsure[name]

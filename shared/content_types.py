@@ -94,7 +94,7 @@ _BY_EXTENSION = {
 
 
 def public_type(content_type: str | None, file_name: str) -> str:
-    """Return the type to store an object with, if clients get the type that the store has.
+    """Return the content type with which to store an object that clients read from the store.
 
     The result is the declared type, or OCTETS if that type is application/octet-stream or a type
     that browsers run. Without a declared type, the extension of the file name gives one of INLINE,

@@ -52,7 +52,7 @@ async def create(
     """Insert attachments, and request the copies to their keys, in one transaction.
 
     `wanted` has one entry for each of `new`; None means no copy. `options` go to
-    `new_attachments.create`, which also raises the errors. `grace_s` is as in `ask`.
+    `new_attachments.create`, whose errors are raised. `grace_s` is as in `ask`.
     """
     async with connection.transaction():
         rows = await new_attachments.create(connection, new, **options)
@@ -137,8 +137,7 @@ def wake_up(row: Attachment) -> WakeUp:
 
 
 async def find(connection: Connection, attachment_id: int) -> Attachment | None:
-    """Find an attachment with a requested copy. Returns None without a copy, or if it is
-    deleted."""
+    """Find an attachment with a requested copy. Returns None if there is none, or it is deleted."""
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM attachments AS a"
         " WHERE a.id = $1 AND a.copy_key IS NOT NULL AND a.deleted_at IS NULL",

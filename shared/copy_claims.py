@@ -16,8 +16,8 @@ from shared.reasons import CopyCode
 _NONE = "copy_bucket = NULL, copy_key = NULL, copy_etag = NULL, copy_revision = NULL"
 
 _NOTHING = f"{_NONE}, copy_bytes = NULL"
-"""Clears a copy that was not made. For a copy that was made, _NONE leaves copy_bytes, because it
-counts for the quota until the object is measured."""
+"""SQL that clears a request whose copy was not made. If the copy was made, _NONE is used, because
+copy_bytes must count for the quota until the object is measured."""
 
 _AS_SEEN = """a.id = $1 AND a.copy_attempt = $2 AND a.copy_key IS NOT NULL
             AND a.copy_revision = a.revision AND a.deleted_at IS NULL"""
@@ -65,7 +65,7 @@ async def claim(
 
 
 async def renew(connection: Connection, row: Attachment, *, lease_s: float) -> bool:
-    """Extend the lease of a copy to `lease_s` seconds from now. Returns False if it was lost."""
+    """Extend a copy's lease to `lease_s` seconds from now. Returns False if the claim was lost."""
     status = await connection.execute(
         f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_held(4)}",
         row.id,

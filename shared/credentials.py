@@ -112,8 +112,7 @@ class RenewedCredentials(AioCredentials):
         self._note(before, fault)
 
     def _note(self, before: Credentials | None, fault: Exception | None) -> None:
-        """Log a renewal whose result differs from the last, and set the time of the next
-        renewal."""
+        """Log a renewal if its result differs from the last, and set the time of the next one."""
         if fault is not None and self._fault is None:
             log.warning(
                 "AWS credentials cannot be renewed",
@@ -162,7 +161,7 @@ def _left_s(credentials: Credentials) -> float:
 
 
 class _Chain:
-    """botocore's list of sources of credentials; the result is a RenewedCredentials."""
+    """botocore's list of sources; `load_credentials` returns them as RenewedCredentials."""
 
     def __init__(self, session: AioSession, region: str) -> None:
         self._chain = create_credential_resolver(session, region_name=region)

@@ -77,7 +77,8 @@ class DatabaseAway(AttachmentsError):
         self.refusal = why if isinstance(why, Refusal) else None
 
     def report(self) -> None:
-        """Record an outage of the database. If PostgreSQL refused only a text, record nothing."""
+        """Record an outage of the database, unless PostgreSQL refused only the statement's
+        values."""
         refusal = self.refusal
         if refusal is None or not refusal.of_content:
             DATABASE.fault(str(self), only_writes=refusal is not None and refusal.of_writes)
@@ -102,12 +103,12 @@ def _do_nothing() -> None:
 
 
 async def _keep_session(_connection: object) -> None:
-    """Replace asyncpg's reset of a released connection: no statement changes its session."""
+    """Replace asyncpg's reset of a released connection, as no statement changes its session."""
 
 
 @dataclass(slots=True)
 class Full:
-    """Whether a write failed because the disk of the server was full; a later write clears it.
+    """Records that a write failed because the server's disk was full, until a write succeeds.
 
     `asked_at` is the time of the last test write, in monotonic seconds.
     """
@@ -200,7 +201,7 @@ class Database:
         try:
             return await self._kept.take()
         except asyncpg.PostgresError as error:
-            if find_refusal(error) is None:  # no statement of ours ran yet, so it is not our bug
+            if find_refusal(error) is None:  # before any statement, so no bug is the cause
                 raise DatabaseAway(explain(error, self._place)) from error
             raise
 

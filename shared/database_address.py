@@ -146,7 +146,7 @@ class _Assembly:
         named = self._parts.netloc.rpartition("@")[2] or self._query.get("host", "")
         if self._words.hostaddr:
             if named and self._needs_name():
-                self._words.ignored.append("hostaddr")  # the certificate has the name, no address
+                self._words.ignored.append("hostaddr")  # the certificate must match the host name
             else:
                 user, at, _ = self._parts.netloc.rpartition("@")
                 self._parts = self._parts._replace(netloc=f"{user}{at}")

@@ -46,7 +46,7 @@ class Duty(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due(FromRow):
-    """A due row that the sweep took. It is claimed if `duty` is PROCESS, else due after the lease.
+    """A due row that the sweep took. It is claimed if `duty` is PROCESS, else due again later.
 
     `was` is the state of the row before.
     """

@@ -42,8 +42,7 @@ class Listing:
 
 
 def listings_of(row: Attachment) -> tuple[Listing, Listing]:
-    """Return two listings for an attachment: of its original, and of all its possible
-    thumbnails."""
+    """Return two listings for an attachment: of its original, and of its possible thumbnails."""
     thumbnails = keys.thumbnail_keys(row.key)
     current = () if row.thumbnail_key is None else (row.thumbnail_key,)
     folder = keys.thumbnail_key(row.key).rpartition("/")[0]

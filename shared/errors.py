@@ -15,7 +15,7 @@
     │   ├── ObjectMissing           there is no such object
     │   ├── ObjectEmpty             the object has no bytes, so no range of it can be read
     │   ├── ObjectChanged           the object is no longer the one that was pinned by its etag
-    │   ├── StoreRefused            the store refused the request
+    │   ├── ObjectChanged           the object has another etag than the one that was asked for
     │   └── StoreUnavailable        the store did not answer, or asked for a later retry
     │       └── BucketForeign       the bucket belongs to another deployment
     ├── ObjectOlder                 the object was uploaded for a lost row that had the same id
@@ -79,7 +79,7 @@ class ObjectEmpty(StoreError):
 
 
 class ObjectChanged(StoreError):
-    """The object is no longer the one that was pinned by its etag (412)."""
+    """The object has another etag than the one that was asked for (412)."""
 
 
 class StoreRefused(StoreError):

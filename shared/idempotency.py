@@ -31,7 +31,7 @@ class KeyInUse(AttachmentsError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestKey:
-    """The hash of an organization's key, and the hash of the request that has it; both SHA-256."""
+    """A client's Idempotency-Key. `digest` is its SHA-256, `fingerprint` that of its request."""
 
     organization_id: int
     digest: bytes

@@ -90,8 +90,7 @@ def allow(allowance: Allowance, messages: Sequence[Message]) -> list[bool]:
 
 
 def log_faults(throttle: Throttle, messages: Sequence[Message]) -> None:
-    """Log one line for each unusable message, because one message may have half a million
-    faults."""
+    """Log one line for each unusable message, although one message may have many faults."""
     for message in messages:
         reading = message.reading
         if reading.faults:

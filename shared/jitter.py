@@ -1,10 +1,10 @@
-"""Random waiting times, so that processes that begin to wait at the same moment end at others."""
+"""Random waiting times, so that processes that begin to wait together do not end together."""
 
 import random
 
 
 def spread(wait_s: float, share: float = 0.2) -> float:
-    """Return `wait_s`, randomly made longer or shorter by at most the fraction `share`; seconds."""
+    """Return `wait_s` seconds, randomly longer or shorter by up to the fraction `share`."""
     return wait_s * random.uniform(1 - share, 1 + share)  # noqa: S311 - no secret
 
 

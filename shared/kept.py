@@ -70,8 +70,7 @@ class Kept:
         return None
 
     async def take(self) -> Lease:
-        """Take a connection from the pool. Raises asyncpg's errors, TimeoutError after
-        TIMEOUT_S."""
+        """Take a connection from the pool. Raises asyncpg's errors, and TimeoutError after 2 s."""
         # No timer if a connection is idle: nobody waits then, and a timer costs more than taking
         # the connection.
         if self._pool.get_idle_size():
@@ -93,8 +92,7 @@ class Kept:
         return len(self._free)
 
     def keep(self, lease: Lease) -> bool:
-        """Keep a connection for the next statement. Returns False if it must be released
-        instead."""
+        """Keep a connection for the next statement. Returns False if it must be released."""
         lease.uses += 1
         if (
             self._waiting
@@ -126,7 +124,7 @@ class Kept:
             self._timer.cancel()
             self._timer = None
         free, self._free = self._free, []
-        # If one release fails, the other connections must still reach the pool.
+        # Exceptions are collected: if one release fails, the others must still reach the pool.
         returning = [self.give_back(lease) for lease in free]
         await asyncio.gather(*returning, *self._returning, return_exceptions=True)
 
@@ -159,7 +157,7 @@ class Kept:
     def _returned(self, task: "asyncio.Task[None]") -> None:
         self._returning.discard(task)
         if not task.cancelled():
-            task.exception()  # marks it as retrieved; the pool has closed the connection
+            task.exception()  # marks the exception as retrieved; the pool has closed the connection
 
 
 def _is_open(connection: Taken) -> bool:

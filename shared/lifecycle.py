@@ -441,7 +441,7 @@ async def process_again(connection: Connection, attachment_id: int) -> bool:
     return affected(status) == 1
 
 
-# An upload that begins just before the policy ends may end long after it.
+# An upload that begins just before the policy's end may itself end much later.
 _AFTER_MISSING = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
                           WHEN a.state = 'pending' THEN now() + $4 * interval '1 second' END"""
 

@@ -35,8 +35,7 @@ class Links:
         return self._base or origin
 
     def url(self, key: str, changed_at: datetime | None, now: datetime, origin: str) -> str:
-        """Return the address of a key. Without an upload (`changed_at` is None), it has no
-        query."""
+        """Return the address of a key; without a query if `changed_at` is None (no upload yet)."""
         if changed_at is None:
             return f"{self.base(origin)}/{key}"
         stamp = str(int(changed_at.timestamp()))
@@ -81,8 +80,7 @@ class Links:
         return f"{self.base(origin)} {self._ttl_s} {window} {self._mark}"
 
     def sign(self, key: str, stamp: str, ends: str) -> str:
-        """Sign a key, its stamp and its end (Unix times). Returns 144 bits of HMAC-SHA256,
-        URL-safe."""
+        """Sign a key, its stamp and its end (Unix times): 144 bits of HMAC-SHA256 in Base64."""
         return _signature(self._macs[0], key, stamp, ends).decode()
 
     def admits(self, key: str, stamp: str, ends: str, signature: str, now: datetime) -> bool:

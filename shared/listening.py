@@ -1,4 +1,4 @@
-"""Listen on an address, where `::` means IPv6 and IPv4; find the host name for local requests."""
+"""Listen on an address, where `::` means IPv6 and IPv4; find the host for local requests."""
 
 import os
 import socket
@@ -12,8 +12,7 @@ Python."""
 
 
 def is_everywhere(host: str) -> bool:
-    """Return whether an address to listen on means all addresses of this machine: `::`,
-    `0.0.0.0`."""
+    """Return whether an address to listen on means all of this machine's: `::` or `0.0.0.0`."""
     try:
         return ip_address(host).is_unspecified
     except ValueError:

@@ -1,5 +1,4 @@
-"""The Prometheus metrics of several kinds of process. `deploy/docs/metrics.md` lists all
-metrics."""
+"""The Prometheus metrics of several kinds of process; `deploy/docs/metrics.md` lists all."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal
@@ -23,7 +22,7 @@ NOT_KEPT = Counter(
     "attachments_dead_letters_not_kept_total",
     "Unreadable messages that were not kept, because one origin sent too many",
 )
-"""A message that is already stored may be counted here and in the count of its dead letter."""
+"""If such a message is already stored as a dead letter, the dead letter counts it too."""
 
 BACKLOG_OLDEST_SECONDS = Gauge(
     "attachments_backlog_oldest_seconds",

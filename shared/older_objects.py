@@ -23,7 +23,7 @@ from shared.stored_objects import StoredObject
 log = get_logger(__name__)
 _count = itertools.count(1)
 
-# An upload that begins just before the policy ends may end long after it.
+# An upload that begins just before the policy's end may itself end much later.
 _NEXT = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
                   WHEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' > now()
                   THEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' END"""

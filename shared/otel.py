@@ -84,7 +84,7 @@ class OpenSpan:
 
     @property
     def given(self) -> bool:
-        """True if the trace was begun by the caller of the API."""
+        """True if the caller of the API began the trace."""
         return self._given
 
     def set(self, attributes: Attributes) -> None:
@@ -171,14 +171,14 @@ class OtelRecorder:
         return OpenSpan(span)
 
     def inside(self, name: str) -> AbstractContextManager[Any]:
-        """Begin a span below the current span. Does nothing if there is no current span."""
+        """Begin a span below the current span. Return NOTHING if there is no current span."""
         if (above := _current.get()) is None:
             return NOTHING
         context = trace.set_span_in_context(above.inner, Context())
         return OpenSpan(self._tracer.start_span(name, context), given=above.given)
 
     def call(self, name: str, attributes: Attributes) -> AbstractContextManager[Any]:
-        """Begin the span of a call, below the current span. Does nothing without one."""
+        """Begin the span of a call below the current span. Return NOTHING if there is none."""
         if (above := _current.get()) is None:
             return NOTHING
         context = trace.set_span_in_context(above.inner, Context())
@@ -205,7 +205,7 @@ class OtelRecorder:
 
     @property
     def given(self) -> str | None:
-        """The context of the current span if its trace was begun by the caller of the API."""
+        """The context of the current span if the caller of the API began its trace, else None."""
         span = _current.get()
         return span.traceparent if span is not None and span.given else None
 

@@ -17,7 +17,7 @@ IN_ONE_BYTES = 512 * 1024 * 1024
 
 PART_BYTES = 256 * 1024 * 1024
 MAX_PARTS = 10_000
-"""S3's limit for the parts of one object. If PART_BYTES would give more parts, they are larger."""
+"""S3's limit for the parts of one object. To stay below it, parts may be larger than PART_BYTES."""
 
 UNKNOWN_CALL = "NotImplemented"
 

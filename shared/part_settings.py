@@ -50,7 +50,7 @@ def split_words(value: Any) -> Any:
 
 
 def split_setting(value: Any) -> Any:
-    """Split a setting as `split_words` does. Raises ValueError if it consists of commas."""
+    """Split a setting as `split_words` does. Raises ValueError if it has only commas."""
     words = split_words(value)
     if value and not words:
         raise ValueError("has commas, but no entry between them")
@@ -123,7 +123,7 @@ class LogSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read environment variables only: a search for unused files would take half the time."""
+        """Read only environment variables, because looking for files takes half of the time."""
         return init_settings, env_settings
 
     log_format: Literal["console", "json"] = "console"
@@ -246,8 +246,7 @@ class StoreSettings(BucketSettings):
 
 
 class WaitSettings(LogSettings):
-    """How long the sweep waits for the wake-up of a new upload, and for the event of a pending
-    one."""
+    """How long the sweep waits for a wake-up of a new upload, and for an event of a pending row."""
 
     publish_grace: float = Field(15, ge=0.1, le=300, description="seconds")
     pending_check: float = Field(75, ge=0.1, le=3600, description="seconds")
@@ -278,5 +277,4 @@ class ReconcileSettings(WaitSettings, StoreSettings, QueueSettings):
 
 
 class UsageSettings(QuotaSettings, DatabaseSettings):
-    """The settings to count usage, for `attachments usage` and `attachments organizations
-    limit`."""
+    """The settings to count usage: `attachments usage` and `attachments organizations limit`."""

@@ -65,8 +65,7 @@ async def find_arrivals(connection: Connection, attachment_id: int) -> list[Arri
 
 
 async def find_leftovers(connection: Connection, *, bucket: str) -> list[Attachment]:
-    """List up to 100 probes in a bucket that are older than an hour: a doctor did not remove
-    them."""
+    """List up to 100 probes of a bucket that were not removed within an hour."""
     rows = await connection.fetch(
         # Each side of the OR is the condition of an index.
         f"SELECT {COLUMNS} FROM attachments AS a"

@@ -15,8 +15,8 @@ ROOT: Final = Path("/")
 def usable(root: Path = ROOT) -> int:
     """Return the number of processors that this process may use, at least 1.
 
-    A quota of a part of a processor is rounded up. `root` is the folder that contains `proc` and
-    the mounted cgroups.
+    A fraction of a processor in a quota is rounded up. `root` is the folder that contains `proc`
+    and the mounted cgroups.
     """
     try:
         count = len(os.sched_getaffinity(0))
@@ -49,7 +49,7 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _own_cgroups(root: Path) -> dict[str, PurePosixPath]:
-    """Return this process's cgroup path of each controller; the one of version 2 has no name."""
+    """Return the path of this process's cgroup by controller. Version 2 has an empty name."""
     found = {}
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)

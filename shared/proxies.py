@@ -43,7 +43,7 @@ _USUAL_PORTS = {"http": "80", "https": "443"}
 
 
 class Headers(Protocol):
-    """The header fields of a request. Names are found in upper and lower case."""
+    """The header fields of a request. The case of names does not matter."""
 
     def getall(self, name: str, default: list[str], /) -> Sequence[str]:
         """Return the values of all lines of a field, in their order."""
@@ -71,7 +71,7 @@ def parse_network(word: str) -> Network:
             " and no bits beyond the length of the prefix"
         ) from None
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
-        # Peers' addresses are compared as IPv4, also if a socket for both families got them.
+        # Addresses of peers are compared as IPv4, also those of a socket for IPv6 and IPv4.
         mapped = int(network.network_address) & 0xFFFF_FFFF
         return IPv4Network((mapped, network.prefixlen - 96))
     return network
@@ -160,8 +160,7 @@ class Proxies:
 
 
 def plain_address(address: str) -> str | None:
-    """Return an address without zone, and mapped IPv4 as IPv4; None if the text is not an
-    address."""
+    """Return an address without zone, and mapped IPv4 as IPv4; None for any other text."""
     parsed = _parsed(address)
     return None if parsed is None else str(parsed)
 

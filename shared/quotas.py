@@ -102,7 +102,7 @@ COUNTERS = """
 async def find_usage(
     connection: Connection, organization_id: int, usual: Quotas
 ) -> tuple[Usage, bool] | None:
-    """Return an organization's usage, and whether it is counted. None without the organization.
+    """Return an organization's usage, and whether it is counted. None if it does not exist.
 
     `usual` are the quotas of the settings. The cost does not depend on the number of attachments.
     """

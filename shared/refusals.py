@@ -19,7 +19,7 @@ DISK_FULL = "53100"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """The cause why the database refuses a connection or statement, and the remedy `mend`.
+    """Why the database refuses a connection or a statement (`cause`), and the remedy (`mend`).
 
     `code` is the SQLSTATE, or empty if the server did not answer. In that case `server` is the
     server's address, without user and password. `detail` is a message for the client if the
@@ -34,7 +34,7 @@ class Refusal:
 
     @property
     def of_content(self) -> bool:
-        """True if only a text in this statement is refused, so that other rows are accepted."""
+        """True if only the values in this statement are refused, so that others are accepted."""
         return self.code in OF_CONTENT
 
     @property
@@ -158,7 +158,7 @@ UNKNOWN = ("PostgreSQL refuses the statement", "read its own log")
 
 ENCODING_CODES = ("22021", "22P05")
 OF_CONTENT = (*ENCODING_CODES, "P0001")
-"""The codes for a refused text. The server still accepts other rows."""
+"""The codes for refused values. The server still accepts other values."""
 
 OF_WRITES = ("25006", DISK_FULL)
 """The codes for refused writes. The server still answers queries."""
@@ -193,7 +193,8 @@ def find_refusal(error: BaseException, server: str = "") -> Refusal | None:
 
 
 def explain(error: BaseException, server: str = "") -> Refusal:
-    """Explain an error, or else one of its causes, as `find_refusal` does; or with UNKNOWN."""
+    """Explain an error or one of its causes as `find_refusal` does, or else with UNKNOWN's
+    words."""
     for each in _chain(error):
         if (found := find_refusal(each, server)) is not None:
             return found
@@ -234,7 +235,7 @@ def _of_the_way(error: OSError) -> Refusal:
         return Refusal(cause="there is no such socket or file", mend=f"correct {URL}, or start it")
     if isinstance(error, PermissionError):
         return Refusal(cause="a socket or a file may not be opened", mend=f"correct {URL}")
-    if "rejected SSL upgrade" in str(error):  # asyncpg raises a ConnectionError without a class
+    if "rejected SSL upgrade" in str(error):  # asyncpg has no class of its own for this error
         return Refusal(
             cause="PostgreSQL does not speak TLS, which the address asks for",
             mend=f"turn ssl on at the server, or change sslmode in {URL}",

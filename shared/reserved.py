@@ -3,7 +3,7 @@
 A file is rejected if its bytes have one of `TYPES` (`worker.sniffing.identify`). Clients may not
 declare these types either. A file with one of `EXTENSIONS` is rejected for its name alone, because
 desktops look only at the name. Source code that people share (`.js`, `.py`, `.sh`, `.ps1`) is not
-reserved, but always served as a download. A test compares deploy/docs/reserved-types.md with this.
+reserved, but always served as a download. A test compares this with deploy/docs/reserved-types.md.
 """
 
 import re

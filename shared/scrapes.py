@@ -78,7 +78,7 @@ class Connection(TidyConnection):
             super().log_exception(*args, **kwargs)
 
     def _note(self, error: BaseException | None) -> None:
-        # The error's text contains a part of the received data. The parser raises few classes.
+        # Only the class is logged, because the error's text contains a part of the received data.
         kind = type(error).__name__
         self._refusals.log(
             "unreadable request for metrics", kind, reason=kind, address=self._address

@@ -37,7 +37,7 @@ class Share(Database):
     ) -> T:
         """Do the same as `Database.run`, after waiting for a connection of the key's share.
 
-        Raises Busy if the key itself uses its whole share and the pool is `blamed`. Raises
+        Raises Busy if the key itself uses its whole share and `Shares.blamed` is true. Raises
         DatabaseAway otherwise, and also if no statement of any key was answered while this one
         waited.
         """

@@ -1,4 +1,4 @@
-"""The object store, in the few operations that the service needs. Errors are `StoreError`s."""
+"""The object store, in the few operations that the service needs; it raises only StoreErrors."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -72,7 +72,7 @@ class Storage:
             size=answer["ContentLength"],
             etag=answer["ETag"].strip('"'),
             version_id=version_of(answer.get("VersionId")),
-            # The checksum of a multipart upload is one of checksums; it contains "-" and a number.
+            # A multipart upload has a checksum of checksums, which contains "-" and a number.
             checksum_sha256=checksum if checksum and "-" not in checksum else None,
             age_s=age_of(answer),
         )

@@ -68,7 +68,7 @@ def _find_own(bucket: str, region: str, endpoint_url: str) -> StoreAddress:
         bucket,
         region,
         endpoint_url,
-        # With an endpoint of one's own, botocore takes `auto` for the path style.
+        # With an `endpoint_url`, botocore's `auto` means the path style.
         s3={"addressing_style": "auto", "use_accelerate_endpoint": False},
     )
 
@@ -83,7 +83,7 @@ def _find(
         text = signature.decode() if isinstance(signature, bytes) else signature
         seen.append((request.url, text))
         headers: Any = HeadersDict  # the stubs ask for a class of urllib3
-        return AWSResponse(request.url, 200, headers(), _NoBody())  # with it, nothing is sent
+        return AWSResponse(request.url, 200, headers(), _NoBody())  # so botocore sends nothing
 
     try:
         session = botocore.session.Session()

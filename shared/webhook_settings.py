@@ -71,8 +71,7 @@ class WebhookSettings(LogSettings):
 
     @property
     def webhooks_refused(self) -> str | None:
-        """Why webhooks can be neither created nor sent: a setting is missing. None if all are
-        set."""
+        """Why webhooks cannot be created or sent: a setting is missing. None if all are set."""
         if self.api_url is None and self.files_url is None:
             return f"{PREFIX}API_URL is not set, and the links in webhooks need it"
         if self.webhook_secret is None:

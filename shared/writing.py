@@ -46,8 +46,9 @@ async def ask(connection: Connection) -> None:
 async def require(database: Database, *others: Full) -> None:
     """Check that attachments may be written. Raises DatabaseAway if not.
 
-    If a write of this process met a full disk (noted in `database` or `others`), one statement does
-    not suffice. Then a test write is made, at most every TRY_EVERY_S seconds, until it succeeds.
+    If a write of this process met a full disk (noted in `database` or `others`), the usual check
+    would not notice that. Then a test write is made, at most every TRY_EVERY_S seconds, until it
+    succeeds.
     """
     noted = [each for each in (database.full, *others) if each.seen]
     if not noted:

@@ -1,4 +1,4 @@
-"""Parse messages of any dialect into events of this service's originals, faults, and a count."""
+"""Parse messages of any dialect: events of this service's originals, faults, and other records."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -111,6 +111,6 @@ def _supersedes(event: UploadEvent, known: UploadEvent) -> bool:
 
 
 def _plain(text: str | None) -> bool:
-    # S3's etags and versions are hexadecimal or URL-safe Base64. PostgreSQL can store all texts
-    # that pass.
+    # S3's etags and versions are hexadecimal or URL-safe Base64. PostgreSQL can store every text
+    # that passes this check.
     return text is None or (len(text) <= 1024 and text.isascii() and text.isprintable())

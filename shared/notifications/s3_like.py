@@ -27,6 +27,6 @@ S3_LIKE: Final = {
     "minio": S3Like(source="minio:s3"),  # the sequencer is the time of the object
     "rustfs": S3Like(source="rustfs:s3"),
     # Keys are not encoded. The sequencer is a dump of memory and has no order. Older builds write
-    # `etag`. The begin of a multipart upload is reported as `ObjectCreated:Post`.
+    # `etag` for `eTag`. The start of a multipart upload is reported as `ObjectCreated:Post`.
     "ceph": S3Like(source="ceph:s3", decode=str, ordered=False),
 }

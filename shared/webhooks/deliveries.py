@@ -249,8 +249,8 @@ async def prune_surplus(connection: Connection, *, most: int = MAX_KEPT) -> dict
     Removes up to REMOVED_AT_ONCE of each webhook. Returns the number of removed ones by webhook id.
     Call it again until that is empty. May be repeated.
     """
-    # The deliveries are not counted if the table is small. They are counted by an index whose first
-    # column is webhook_id. `prune_orphans` removes the deliveries of removed webhooks.
+    # A small table is not counted. A large table is counted with an index whose first column is
+    # webhook_id. `prune_orphans` removes the deliveries of removed webhooks.
     rows = await connection.fetch(
         f"""
         SELECT counted.webhook_id, w.organization_id, counted.count

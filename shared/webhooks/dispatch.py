@@ -59,7 +59,7 @@ class Delivery(FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """How many deliveries of one webhook a courier may still take: `more`, besides `in_flight`."""
+    """How many deliveries of one webhook are `in_flight` in a courier, and how many `more` fit."""
 
     in_flight: int
     more: int
@@ -182,7 +182,7 @@ async def take(
 
 
 def _delivery(row: asyncpg.Record) -> Delivery:
-    """Build the Delivery of a row. The attachment's columns have the names, others an alias."""
+    """Build the Delivery of a row, in which its columns have other names than the attachment's."""
     return Delivery.from_row(
         row,
         id=row["delivery_id"],

@@ -39,7 +39,7 @@ ReceiverFault = Literal[
 410."""
 
 OwnFault = Literal["secret_unreadable", "internal_error", "webhook_inactive"]
-"""Reasons why a delivery was not sent that have nothing to do with the receiver."""
+"""Reasons of the service itself for which a delivery was not sent."""
 
 DeliveryFault = Literal[ReceiverFault, OwnFault]
 

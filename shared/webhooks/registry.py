@@ -195,7 +195,7 @@ async def exists_any(connection: Connection) -> bool:
 
 
 async def reencrypt(connection: Connection, vault: Vault) -> int:
-    """Encrypt up to 1,000 webhooks' secrets again with the first key. Return how many were read.
+    """Encrypt up to 1,000 webhooks' secrets again with the first key. Return how many.
 
     Secrets that are encrypted with that key already are left out. If some secrets cannot be
     decrypted with any key, raises SecretUnreadable after the others are done. May be repeated.

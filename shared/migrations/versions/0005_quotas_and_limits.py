@@ -28,7 +28,7 @@ STATEMENTS: tuple[str, ...] = (
     CREATE INDEX organizations_uncounted ON organizations (id)
     WHERE usage_since IS NOT NULL AND usage_counted_at IS NULL
     """,
-    # The cache of tokens in API processes also holds whether the organization has own quotas.
+    # The cache of tokens in API processes also holds whether an organization has quotas of its own.
     """
     CREATE TRIGGER quotas_changed
     AFTER UPDATE OF quota_attachments, quota_bytes, quota_uploads_per_day ON organizations
