@@ -1,4 +1,4 @@
-"""Fixtures of acceptance tests."""
+"""Fixtures that several acceptance tests use."""
 
 import json
 import signal
@@ -18,7 +18,7 @@ STOP_TIMEOUT_S = 20
 
 @pytest.fixture(scope="package")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """A local stack that test modules share; its end must be as clean as after Ctrl-C."""
+    """Run a local stack that test modules share; assert that it ends as cleanly as after Ctrl-C."""
     folder = tmp_path_factory.mktemp("stack")
     data_dir, ready_file, log = folder / "data", folder / "ready.json", folder / "log"
     with log.open("w") as output:
@@ -59,5 +59,5 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 @pytest.fixture
 def closed_port() -> int:
-    """A port on which nothing listens."""
+    """Return a port on which no process listens."""
     return faults.closed_port()

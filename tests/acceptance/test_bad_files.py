@@ -1,6 +1,6 @@
-"""Tests of bad files where a row of limits.md (67 to 89) needs more than one upload.
+"""Bad files whose rows of limits.md (67 to 89) need more than one plain upload.
 
-The files are false, broken or malicious. `test_hostile_files.py` tests all other files of these
+The files are disguised, broken or malicious. `test_hostile_files.py` tests the other files of these
 rows.
 """
 
@@ -39,18 +39,18 @@ from worker.buffering import HEAD_BYTES
 
 MIB = 1024 * 1024
 TOLERANCE = 8
-"""The maximum difference of a colour after a lossy format or a conversion."""
+"""The maximum difference of a colour value after lossy compression or a conversion."""
 
 
 @pytest_asyncio.fixture(scope="module")
 async def storage(stack: Stack) -> AsyncIterator[Storage]:
-    """The service's bucket."""
+    """Open the bucket of the service."""
     async with opened_storage(stack) as opened:
         yield opened
 
 
 async def thumbnail_of(service: Service, resource: Any) -> Image.Image:
-    """Fetch a thumbnail and decode it."""
+    """Fetch the thumbnail of an attachment, and return it as an image."""
     assert outcome(resource) == ("ready", None)
     assert resource["attributes"]["resized"] is True
     body = (await follow(service.client, resource["attributes"]["thumb"])).body
@@ -60,7 +60,7 @@ async def thumbnail_of(service: Service, resource: Any) -> Image.Image:
 
 
 def are_close(found: list[tuple[int, ...]], wanted: list[tuple[int, ...]]) -> bool:
-    """Return True if two colours differ by no more than the tolerance."""
+    """Return True if all colour values differ by at most TOLERANCE."""
     return all(
         abs(one - other) <= TOLERANCE
         for pixel, other_pixel in zip(found, wanted, strict=True)
@@ -77,7 +77,7 @@ async def test_row68_an_object_beyond_the_policy_is_rejected_before_it_is_downlo
     attachment_id = created["data"]["id"]
     body = b"\x89PNG\r\n\x1a\n" + bytes(40 * MIB)
     status, _ = await service.client.post_file(created, body[:5000])
-    assert status != 201  # The policy refuses this file.
+    assert status != 201  # the policy forbids this file
     async with store_proxy(service.stack) as proxy:
         await start_worker(service, s3_endpoint_url=proxy.url)
         key = created["data"]["attributes"]["aws_policy"]["key"]
@@ -143,7 +143,7 @@ async def test_row74_bombs_are_refused_by_their_header_or_stopped_by_the_clock(
     worker = await start_worker(service, decoder_timeout="0.5", decoders="1")
     for name, bomb, size in (
         ("img.jpg", progressive_scans(100, 14_000, components=1), (14_000, 14_000)),
-        # No header of this file shows how expensive it is to decode.
+        # The header of this file does not show how costly it is to decode.
         ("form.pdf", multiplying(8), (None, None)),
     ):
         attachment_id = await service.client.upload(bomb, name)
@@ -252,9 +252,9 @@ async def test_row86_a_decoder_that_crashes_on_a_heic_costs_neither_worker_nor_f
 async def test_row87_an_object_deleted_before_it_is_fetched_is_missing(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
-    """Check an object that is deleted before its event is sent.
+    """Test an object that is deleted before its event is sent.
 
-    Deletion during processing is fault F16, see `tests/faults/test_store.py`.
+    An object that is deleted during processing is fault F16: `tests/faults/test_store.py`.
     """
     row, event = await posted(service)
     await storage.delete(row.key)
@@ -270,9 +270,9 @@ async def test_row87_an_object_deleted_before_it_is_fetched_is_missing(
 async def test_row88_an_object_replaced_while_it_is_fetched_is_processed_again(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
-    """Check a bad file that a good one replaces.
+    """Test a bad file that a good one replaces.
 
-    Replacing one good file by another is fault F16, see `tests/faults/test_store.py`.
+    A good file that another good one replaces is fault F16: `tests/faults/test_store.py`.
     """
     async with store_proxy(service.stack) as proxy:
         await start_worker(service, s3_endpoint_url=proxy.url, **SOON)

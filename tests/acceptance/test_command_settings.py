@@ -1,4 +1,4 @@
-"""Tests that a command needs only the settings that it uses; all others may be wrong."""
+"""A command needs only the settings that it uses; all other settings may be wrong."""
 
 import asyncio
 import os
@@ -21,10 +21,10 @@ from tests.support.commands import EVERY
 from tests.support.service import Service
 
 PROCESSES = {"api", "consume", "worker", "up", "doctor"}
-"""Commands that run the service or examine all of it, so they need all settings."""
+"""Commands that need all settings, because they run the whole service or examine it."""
 
 WITHOUT = {"health", "upload"}
-"""Commands that call an API and read no settings of the service."""
+"""Commands that call an API and need no settings of the service."""
 
 OWN = ("--organization", "1")
 
@@ -98,8 +98,8 @@ async def test_a_command_needs_no_other_settings_than_its_own(
                 ended[" ".join(arguments)] = (status, capsys.readouterr().err)
     assert {words: err for words, (status, err) in ended.items() if "settings" in err} == {}
     failed = {words for words, (status, _) in ended.items() if status != 0}
-    # These two commands rightly fail: the probe's row has no object, and an empty dead letter stays
-    # unreadable. The commands for webhooks fail too, except the list, because webhook 7 does not
+    # These two commands must fail here: the probe's row has no object, and an empty dead letter
+    # cannot be read. The webhook commands other than `list` fail too, because webhook 7 does not
     # exist.
     others = {words for words in failed if not words.startswith("webhooks ")}
     assert others <= {"reconcile", "events replay --all"}

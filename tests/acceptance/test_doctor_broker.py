@@ -1,4 +1,4 @@
-"""Tests that `attachments doctor` names the fault of a broker."""
+"""`attachments doctor` names what is wrong with a broker."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.support.service import Service
 
 @pytest_asyncio.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
-    """A broker of the test's own, which the test may break."""
+    """Start a broker that only this test uses and may break."""
     server = EmbeddedValkey(directory=tmp_path / "valkey")
     await server.start()
     yield server
@@ -46,7 +46,7 @@ async def test_a_broker_that_evicts_fails_once_its_memory_is_limited(
     assert examined.named("warning") == ["persistence", "eviction"]
     assert "noeviction" in examined["eviction"]["mend"]
     assert "appendonly yes" in examined["persistence"]["mend"]
-    # No worker consumes from this broker.
+    # No worker takes wake-ups from this broker.
     assert examined.named("failed") == ["worker"]
     assert "attachments worker" in examined["worker"]["mend"]
 

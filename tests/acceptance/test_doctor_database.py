@@ -1,4 +1,4 @@
-"""Tests of `attachments doctor` on PostgreSQL: addresses, poolers, encodings, privileges."""
+"""`attachments doctor` on PostgreSQL: addresses, poolers, encodings, privileges."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tests of `attachments doctor` on deletion: buckets with versions, and missing rights."""
+"""`attachments doctor` on deletion: buckets with versioning, and missing permissions."""
 
 import pytest
 
@@ -12,14 +12,14 @@ from tests.support.versioning import Versioning, make_bucket, versions
 
 
 async def in_bucket(stack: Stack, start_service: StartService, versioning: Versioning) -> Service:
-    """Start a service that has a bucket of its own."""
+    """Start a service with its own bucket."""
     async with open_bucket(stack) as client:
         bucket = await make_bucket(client, versioning)
     return await start_service(s3_bucket=bucket)
 
 
 async def left_in(service: Service) -> list[tuple[str, str]]:
-    """List the object versions that remain in a service's bucket."""
+    """Return the key and version id of each object version that is left in a service's bucket."""
     async with open_bucket(service.stack) as client:
         return await versions(client, service.settings.s3_bucket)
 

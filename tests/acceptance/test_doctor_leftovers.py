@@ -1,4 +1,4 @@
-"""Tests that `attachments doctor` leaves nothing in the service, and removes earlier leftovers."""
+"""`attachments doctor` leaves no data in the service, and removes what earlier runs have left."""
 
 import asyncio
 import json
@@ -135,8 +135,8 @@ async def test_leftovers_of_an_hour_ago_are_removed_and_younger_ones_are_not(
     rows = await working.database.fetch("SELECT id FROM attachments WHERE organization_id = 0")
     assert [row[0] for row in rows] == ids[2:]
     arrivals = await working.database.fetch("SELECT attachment_id FROM probe_arrivals")
-    # Writing the object of the youngest probe caused an event. This event made an arrival of the
-    # same row as the arrival that the test inserted.
+    # The store sent an event when the test wrote the object of the youngest probe. So this probe
+    # has one more arrival than the test inserted.
     assert {row[0] for row in arrivals} == set(ids[2:])
     await working.execute("DELETE FROM attachments WHERE organization_id = 0")
     await working.execute("DELETE FROM probe_arrivals")

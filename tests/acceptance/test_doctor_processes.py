@@ -1,4 +1,4 @@
-"""Tests that `attachments doctor` names the fault of an API, of events and of workers."""
+"""`attachments doctor` names what is wrong with an API, with events, or with workers."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Tests of `attachments doctor` on a healthy service: JSON, table, and a local stack."""
+"""`attachments doctor` on a healthy service and a local stack: its JSON and its table."""
 
 import json
 

@@ -1,4 +1,6 @@
-"""Tests that `attachments doctor` tries the scanner, and says what clamd does above its limits."""
+"""`attachments doctor` tries the scanner, and reports what clamd does with files above
+its limits.
+"""
 
 from pathlib import Path
 
@@ -17,7 +19,10 @@ LIMIT = "1000000"
 
 
 async def found_with(service: Service, clamd_url: str) -> tuple[str, str, str]:
-    """Run the doctor with a scanner; return the status, finding and remedy of that check."""
+    """Run the doctor with a scanner.
+
+    Return the status, the finding and the advice of the scanner's check.
+    """
     examined = await examine(
         {
             **environment(service),

@@ -1,4 +1,4 @@
-"""Tests that `attachments doctor` names the fault of an unusable database, and of its schema."""
+"""`attachments doctor` names what is wrong with an unusable database or its schema."""
 
 import asyncpg
 import pytest

@@ -1,4 +1,4 @@
-"""Tests that `attachments doctor` names the fault of a store, its bucket and its addresses."""
+"""`attachments doctor` names what is wrong with a store, its bucket and its addresses."""
 
 import json
 from collections.abc import AsyncIterator
@@ -80,7 +80,7 @@ async def test_a_store_that_does_not_answer_is_named_with_its_address(
 
 
 class SharedStore(EmbeddedSeaweedFS):
-    """A store whose second key allows only writing."""
+    """A store whose second access key may only write."""
 
     def _identities(self) -> str:
         document = json.loads(super()._identities())
@@ -96,7 +96,7 @@ class SharedStore(EmbeddedSeaweedFS):
 
 @pytest_asyncio.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SharedStore]:
-    """A store of the test's own, which the test may break; this store sends no events."""
+    """Start a store that only this test uses and may break. It sends no events."""
     server = SharedStore(directory=tmp_path / "seaweedfs")
     await server.start()
     yield server
@@ -147,7 +147,7 @@ async def test_a_bucket_without_cors_for_our_pages_fails_only_if_they_are_named(
 
     admitted = await examine(variables, origin="https://other.example", wait=1)
     assert admitted["cors"]["status"] == "ok"
-    # No worker processes the upload: this store sends no events, and the workers use another store.
+    # No worker processes the upload: this store sends no events, and all workers use another store.
     assert admitted["event"]["status"] == "failed"
 
 

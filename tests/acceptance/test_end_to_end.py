@@ -1,4 +1,4 @@
-"""Test of the main path, from a client's first request to a thumbnail that can be decoded."""
+"""The main path, from a client's first request to a thumbnail that can be decoded."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Tests of `attachments events`: list, show and replay messages that could not be used."""
+"""`attachments events`: list, show and replay messages that could not be used."""
 
 import json
 import os
@@ -25,7 +25,7 @@ COMMANDING = b'\x1b]0;owned\x07 \x9b31m \xc2\x9b31m \r\x08\x7f \xe2\x80\xae {"a"
 
 
 async def keep(service: Service, body: bytes, *, source: MessageSource = "webhook") -> int:
-    """Store a message as a dead letter; return its id."""
+    """Store a message as a dead letter, and return its id."""
     async with service.database.acquire() as connection:
         await dead_letters.keep(
             connection,
@@ -41,14 +41,14 @@ async def keep(service: Service, body: bytes, *, source: MessageSource = "webhoo
 
 
 async def kept(service: Service) -> list[int]:
-    """List the ids of all dead letters."""
+    """Return the ids of all dead letters."""
     return [
         row[0] for row in await service.database.fetch("SELECT id FROM dead_letters ORDER BY 1")
     ]
 
 
 async def everything(service: Service) -> list[str]:
-    """Return all rows that a replay could change."""
+    """Return every row that a replay could change, as text."""
     rows = await service.database.fetch(
         "SELECT a::text FROM attachments AS a UNION ALL SELECT d::text FROM dead_letters AS d"
     )
@@ -56,13 +56,13 @@ async def everything(service: Service) -> list[str]:
 
 
 async def waiting(service: Service) -> int:
-    """Count the wake-ups in the organization's queue."""
+    """Count the wake-ups in the queue of the client's organization."""
     async with redis.asyncio.from_url(service.environment["ATTACHMENTS_BROKER_URL"]) as broker:
         return int(await broker.llen(queue_key(service.client.organization_id)))
 
 
 async def event(service: Service, *ids: str) -> bytes:
-    """Make S3's message about the uploads of attachments."""
+    """Make the message with which S3 reports the uploads of attachments."""
     records = [
         {
             "eventSource": "aws:s3",
@@ -87,7 +87,7 @@ class TestList:
 
     async def test_shows_the_newest_first_up_to_the_limit(self, service: Service) -> None:
         ids = [await keep(service, b"%d" % number) for number in range(5)]
-        await keep(service, b"2")  # The same body is stored a second time.
+        await keep(service, b"2")  # the same body is stored again
         ended = await command(service, "events", "list", "--json", "--limit", "3")
         assert ended.status == 0
         letters = json.loads(ended.out)
@@ -187,7 +187,7 @@ class TestReplay:
     async def test_a_dry_run_prints_its_effects_and_changes_nothing(
         self, start_worker: StartWorker, service: Service
     ) -> None:
-        del start_worker  # This fixture empties the broker; the test starts no worker.
+        del start_worker  # the fixture has emptied the broker; no worker is needed
         one, other = await create(service), await create(service)
         good = await keep(service, await event(service, one, other))
         bad = await keep(service, UNREADABLE)

@@ -1,4 +1,4 @@
-"""Tests of the example backends: a page gets its ticket, and the webhook reports on the file."""
+"""The example backends: a page gets its ticket, and a webhook reports what becomes of the file."""
 
 import json
 import os
@@ -30,7 +30,7 @@ needs_node = pytest.mark.skipif(NODE is None, reason="node is missing: install N
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """A local stack that may send webhooks to this machine, as the documentation says."""
+    """Run a local stack that may send webhooks to this machine, with the documented settings."""
     port = choose_port()
     settings = {
         "ATTACHMENTS_API_URL": f"http://127.0.0.1:{port}",
@@ -43,7 +43,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 def secret_of(up: Up, target: str) -> str:
-    """Make a webhook by the command line, and return its secret."""
+    """Create a webhook by the command line, and return its secret."""
     environment = json.loads((up.data_dir / "environment.json").read_text())
     command = [sys.executable, "-m", "deploy.cli", "webhooks", "create", target]
     run = subprocess.run(

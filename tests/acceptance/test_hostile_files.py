@@ -1,4 +1,6 @@
-"""Tests that send each file of the hostile corpus through the service (limits.md, rows 67-89)."""
+"""Each file of the hostile corpus is sent through the running service (limits.md, rows 67
+to 89).
+"""
 
 import io
 from collections.abc import AsyncIterator, Sequence
@@ -34,7 +36,7 @@ MAX_EDGE = 320
 
 @pytest_asyncio.fixture(scope="module")
 async def storage(stack: Stack) -> AsyncIterator[Storage]:
-    """The service's bucket."""
+    """Open the bucket of the service."""
     async with opened_storage(stack) as opened:
         yield opened
 
@@ -43,7 +45,7 @@ async def storage(stack: Stack) -> AsyncIterator[Storage]:
 class Uploads:
     """The uploaded files of the corpus.
 
-    All files of a row are uploaded when a test needs the first of them.
+    If a test needs a file of a row, all files of this row are uploaded together.
     """
 
     samples: Sequence[Sample] = SAMPLES
@@ -52,7 +54,7 @@ class Uploads:
     async def id_of(self, service: Service, sample: Sample) -> str:
         """Return the id of a file's attachment, after all files of its row are settled.
 
-        Asserts that the same worker still runs afterwards and processes a good photo.
+        The method asserts that the same worker still runs and can process a good photo.
         """
         if sample.name not in self.ids:
             row = [other for other in self.samples if other.row == sample.row]
@@ -68,12 +70,14 @@ class Uploads:
 
 @pytest.fixture(scope="module")
 def uploads() -> Uploads:
-    """The files that this module has uploaded so far."""
+    """Return the files that this module has uploaded so far."""
     return Uploads()
 
 
 async def check(service: Service, storage: Storage, sample: Sample, attachment_id: str) -> None:
-    """Assert that a file has its expected state, description and content at its address."""
+    """Assert that an attachment has the state, the attributes and the content that its sample
+    describes.
+    """
     client = service.client
     resource = await client.show(attachment_id)
     attributes = resource["attributes"]

@@ -1,7 +1,7 @@
-"""Tests that no command prints hostile text of any field unescaped to the terminal.
+"""No command prints hostile text from any field unescaped to the terminal.
 
-The list of commands comes from the command line's parser, so a new command fails here until the
-test has runs for the command.
+The list of commands comes from the command line's parser. So a new command makes this test fail
+until the test knows how to run it.
 """
 
 import os

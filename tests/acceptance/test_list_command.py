@@ -1,4 +1,4 @@
-"""Tests of `attachments list`, `count` and `organizations list`."""
+"""`attachments list`, `attachments count` and `attachments organizations list`."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ NO_SUCH = "424242"
 
 
 async def listed(service: Service, *options: str) -> list[int]:
-    """Run the list command with options; return the ids."""
+    """Run the command `list` with these options, and return the ids."""
     ended = await command(service, "list", "--json", *options)
     assert ended.status == 0, ended.err
     return [row["id"] for row in json.loads(ended.out)]

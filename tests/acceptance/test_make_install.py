@@ -1,4 +1,4 @@
-"""Tests of `make install` and other targets that build `.venv`, with packages of a folder."""
+"""`make install` and the other targets that build `.venv`, with packages from a folder."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ Ended = subprocess.CompletedProcess[str]
 
 
 def make_wheel(folder: Path, name: str) -> str:
-    """Make a wheel that holds one empty module; return its line in a lock."""
+    """Make a wheel that holds one empty module, and return the line that pins it in a lock file."""
     module = name.replace("-", "_")
     record = f"{module}-1.0.dist-info"
     path = folder / f"{module}-1.0-py3-none-any.whl"
@@ -41,7 +41,10 @@ def make_wheel(folder: Path, name: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout in a folder with an unusual name. Its locks name packages of another folder."""
+    """Make a checkout in a folder with an unusual name.
+
+    Its lock files name packages of another folder.
+    """
     folder = tmp_path / NAME
     for name in TAKEN:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -56,13 +59,13 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def make(checkout: Path, *words: str, python: str = sys.executable) -> Ended:
-    """Run make as in a new shell; PYTHON comes from the environment, and no index is used."""
+    """Run make as in a new shell, without a package index. PYTHON comes from the environment."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(
             ("PIP_", "MAKE", "MFLAGS")
-        )  # A run of `make test` sets these variables for its child processes.
+        )  # `make test` sets these for its child processes
     }
     folder = str(checkout.parent / "wheels")
     own = {"PYTHON": python, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": folder}
@@ -79,14 +82,14 @@ def make(checkout: Path, *words: str, python: str = sys.executable) -> Ended:
 
 
 def made(checkout: Path, *words: str) -> str:
-    """Run make and assert that it succeeds; return its output."""
+    """Run make, assert that it succeeds, and return its output."""
     ended = make(checkout, *words)
     assert ended.returncode == 0, ended.stderr + ended.stdout
     return ended.stdout
 
 
 def installed(checkout: Path) -> set[str]:
-    """Return the names of the packages that a checkout's environment holds."""
+    """Return the names of the packages that are installed in a checkout's `.venv`."""
     return {name for name in LOCKS["dev"] if imports(checkout, name.replace("-", "_"))}
 
 
@@ -115,7 +118,7 @@ def test_running_and_developing_each_install_their_packages_once(
     assert installed(checkout) == set(LOCKS["dev"])
     assert made(checkout, "install", "EXTRAS=dev heic") == ""
 
-    # The command finds its checkout, also when it is called through a symbolic link elsewhere.
+    # The command also finds its checkout if it is called through a symbolic link elsewhere.
     (checkout / "deploy/__main__.py").write_text("import sys, deploy\nprint(sys.argv[1:])\n")
     (tmp_path / "command").symlink_to(checkout / ".venv/bin/attachments")
     for command in (checkout / ".venv/bin/attachments", tmp_path / "command"):
@@ -126,24 +129,26 @@ def test_running_and_developing_each_install_their_packages_once(
     version = "import importlib.metadata as m; m.version('attachments-upload-service')"
     subprocess.run([checkout / ".venv/bin/python", "-I", "-c", version], check=True)
 
-    # An unusable PYTHON is refused, and the existing environment is not changed.
+    # `make` refuses an unusable PYTHON, and does not change the existing environment.
     refused = make(checkout, "install", "PYTHON=nowhere")
     assert "PYTHON=nowhere cannot be run" in refused.stderr
     assert installed(checkout) == set(LOCKS["dev"])
 
 
 def too_old(folder: Path) -> Path:
-    """Write a program that claims to be Python 3.9."""
+    """Write a program that acts as Python 3.9."""
     return pretend(folder, "sys.version_info = (3, 9, 18, 'final', 0)")
 
 
 def pypy(folder: Path) -> Path:
-    """Write a program that claims to be another Python than CPython."""
+    """Write a program that acts as a Python other than CPython."""
     return pretend(folder, "sys.implementation.name = 'pypy'")
 
 
 def without_venv(folder: Path) -> Path:
-    """Write a program that acts as a Python without `ensurepip`, a separate package on Debian."""
+    """Write a program that acts as a Python without `ensurepip`, which Debian packages
+    separately.
+    """
     return pretend(folder, "sys.modules['ensurepip'] = None")
 
 
@@ -200,11 +205,11 @@ def test_an_environment_of_an_unsuitable_python_is_made_again(
 ) -> None:
     (checkout / ".venv/bin").mkdir(parents=True)
     unsuitable(checkout / ".venv/bin")
-    # These files mark all groups of packages as installed.
+    # Each of these files marks a group of packages as installed.
     for name in (".running", ".developing", ".heic", ".otel"):
         (checkout / ".venv" / name).touch()
     assert "it is made anew" in made(checkout, ".venv/.developing")
     assert installed(checkout) == set(LOCKS["dev"])
-    # The packages for `make test` include those for `make up`.
+    # The packages for `make test` include the packages for `make up`.
     assert made(checkout, "install", "EXTRAS=heic,otel") == ""
     assert sysconfig.get_python_version() in str(list((checkout / ".venv/lib").iterdir()))

@@ -1,4 +1,4 @@
-"""Tests of randomly changed files, many at the same time: processing of each file ends."""
+"""Randomly changed files, many at the same time: each of them is settled."""
 
 from collections.abc import Sequence
 
@@ -13,17 +13,17 @@ from tests.support.service import Service
 from tests.support.starting import StartService, StartWorker
 
 ALLOWED = ANY_OUTCOME | DOCUMENT | {("rejected", "reserved_type")}
-"""The states and reasons that a changed file may end with.
+"""The states and reasons with which a changed file may end.
 
-An internal fault or a timeout is not allowed, because all files are small.
+Internal errors and timeouts are not among them, because all files are small.
 """
 
 SHOWN = {("ready", None), ("ready", "damaged")}
-"""The states and reasons of attachments that may have a thumbnail."""
+"""The states and reasons with which an attachment may have a thumbnail."""
 
 
 async def all_come_to_an_end(service: Service, formats: Sequence[str], count: int) -> None:
-    """Upload `count` mutated files, in the given formats in turn, and check their final states."""
+    """Upload `count` mutated files of these formats, and check their final states."""
     worker = worker_of(service)
     files = [(formats[number % len(formats)], number) for number in range(count)]
     ids = await upload_all(

@@ -1,4 +1,4 @@
-"""Tests of who gets tickets from the page of `attachments up`, and which pages may follow them."""
+"""Who gets tickets from the page of `attachments up`, and which web pages may use them."""
 
 import json
 from collections.abc import AsyncIterator
@@ -77,7 +77,9 @@ window.run = async () => {
 async def test_a_page_of_another_origin_needs_to_be_allowed(
     context: BrowserContext, local: LocalStack, host: str, outcome: str
 ) -> None:
-    """`up` allows loopback origins. A page of another host uploads, but cannot see the status."""
+    """`up` allows loopback origins. A page of another host can upload, but cannot read
+    the status.
+    """
     async with running_site(local, PAGE.replace("API", local.ready["api_url"])) as port:
         page = await context.new_page()
         await page.goto(f"http://{host}:{port}/")
@@ -88,7 +90,7 @@ async def test_a_page_of_another_origin_needs_to_be_allowed(
 
 
 async def test_the_page_needs_the_secret_of_its_address(local: LocalStack) -> None:
-    """Other users of the machine can connect to the page's port too."""
+    """Other users of the machine can also connect to the port of the page."""
     url = local.ready["upload_page_url"]
     origin = url[: url.index("/", len("http://"))]
     async with aiohttp.ClientSession() as session:

@@ -1,4 +1,4 @@
-"""Tests of the page of the documentation in a real browser, against a local stack."""
+"""The web page that the documentation shows, in a real browser with a local stack."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ STRANGER = "evil.example"
 
 
 def documented_page() -> str:
-    """Return the page that the documentation shows."""
+    """Return the web page that the documentation shows."""
     section = DOCUMENTATION.partition("\n## A page without the client\n")[2]
     (page,) = re.findall(r"```html\n(.*?)```", section, re.DOTALL)
     return str(page)
@@ -53,7 +53,7 @@ async def test_the_documented_page_uploads_and_shows_the_thumbnail(
             "(document.querySelector('img'))"
         )
         assert size == [320, 240]
-        # `fetch` follows the redirect to the store, which gets the origin "null".
+        # `fetch` follows the redirect to the store. The store then sees the origin "null".
         read = "fetch(document.querySelector('img').src).then(async (a) => (await a.blob()).type)"
         assert await page.evaluate(read) == "image/jpeg"
         assert page.faults == []

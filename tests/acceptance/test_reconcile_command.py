@@ -1,4 +1,4 @@
-"""Tests of `attachments reconcile`: differences are listed and repaired, nothing is deleted."""
+"""`attachments reconcile` lists and repairs differences, and deletes nothing."""
 
 from collections.abc import AsyncIterator
 
@@ -18,13 +18,13 @@ PHOTO, OTHER = images.photo(), images.photo(colour=(1, 2, 3))
 
 @pytest_asyncio.fixture
 async def alone(stack: Stack, start_service: StartService) -> AsyncIterator[Service]:
-    """A service that has a bucket of its own."""
+    """Start a service with its own bucket."""
     async with own_bucket(stack) as bucket:
         yield await start_service(s3_bucket=bucket)
 
 
 async def ready(service: Service) -> int:
-    """Upload a photo and wait until its state is `ready`."""
+    """Upload a photo, wait until it is `ready`, and return the attachment's id."""
     attachment_id = await service.client.upload(PHOTO)
     assert (await service.client.settled(attachment_id))["meta"]["state"] == "ready"
     return int(attachment_id)
@@ -50,7 +50,7 @@ async def test_each_difference_is_listed_then_mended(
 ) -> None:
     await start_worker(alone)
     same, changed, missing, bare, orphan = [await ready(alone) for _ in range(5)]
-    alone.stack.relay.target = None  # The relay drops all events from here.
+    alone.stack.relay.target = None  # the relay loses all later events
     rows = {each: await alone.row(each) for each in (same, changed, missing, bare, orphan)}
     name = alone.settings.s3_bucket
     async with open_bucket(alone.stack) as bucket:
@@ -72,10 +72,10 @@ async def test_each_difference_is_listed_then_mended(
         (orphan, "thumbnail_without_row"),
         (orphan, "ids_near_lost_rows"),
     }
-    assert (await alone.row(missing)).state == "ready"  # Without `--mend` nothing is changed.
+    assert (await alone.row(missing)).state == "ready"  # nothing changes without `--mend`
 
     status, _, document = await reconciled(alone, "--mend")
-    assert status == 1  # The object without a row cannot be repaired, so the command fails.
+    assert status == 1  # the object without a row cannot be repaired
     assert document["summary"]["left"] == 2
     assert (await alone.row(missing)).reason == "missing"
 
@@ -118,10 +118,10 @@ async def test_after_a_loss_ids_go_on_above_and_adopted_files_are_given_up(
 async def test_ids_go_on_above_lost_rows_also_when_theirs_were_given_again(
     alone: Service, start_worker: StartWorker
 ) -> None:
-    """Check ids after rows were lost and their ids were assigned a second time.
+    """Rows were lost, and their ids were given to other attachments.
 
-    The sequence must continue above every id in the bucket, although some lost policies are still
-    valid.
+    The id sequence must continue above every id in the bucket, even if policies of lost rows are
+    still valid.
     """
     reused = await reuse_id(alone, PHOTO)
     number = int(reused.attachment_id)

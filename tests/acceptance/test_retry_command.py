@@ -1,4 +1,4 @@
-"""Tests of `attachments retry`: failed attachments are processed again, others are not changed."""
+"""`attachments retry` has failed attachments processed again, and changes no others."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ NEVER_DONE = "9223372036854775807"
 
 
 async def written(service: Service, attachment_id: str) -> Any:
-    """Return all columns of a row."""
+    """Return all columns of an attachment's row as text."""
     return await service.database.fetchval(
         "SELECT a::text FROM attachments AS a WHERE id = $1", int(attachment_id)
     )
@@ -94,7 +94,7 @@ async def test_failed_takes_all_that_are_failed_and_no_rejected_or_deleted_one(
     await put(service, rejected, "rejected", "too_large")
     await put(service, deleted, "failed", "internal_error")
     await service.execute("UPDATE attachments SET deleted_at = now() WHERE id = $1", int(deleted))
-    many = 1100  # This number exceeds the size of one batch.
+    many = 1100  # more than one batch
     await service.execute(
         """
         INSERT INTO attachments

@@ -1,4 +1,4 @@
-"""Tests of `attachments up`, run as an operator runs it."""
+"""`attachments up`, run as an operator runs it."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ KEYS = {
 
 
 def left_of(tree: list[psutil.Process], *, within_s: float) -> list[psutil.Process]:
-    """Return the processes that still run. Zombies, which wait only for init, do not count."""
+    """Return the processes that still run. Zombies, which only wait for init, do not count."""
     left = []
     for process in psutil.wait_procs(tree, timeout=within_s)[1]:
         with suppress(psutil.NoSuchProcess):
@@ -92,7 +92,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """A running stack that the tests share; these tests do not stop it."""
+    """Run a local stack that tests share; these tests do not stop it."""
     data_dir = tmp_path_factory.mktemp("up") / "data"
     with running(data_dir, "--decoders", "1") as shared:
         yield shared
@@ -211,14 +211,14 @@ def test_a_signal_during_the_start_stops_it_too(data_dir: Path) -> None:
 
 
 def sockets() -> set[Path]:
-    """List the Unix sockets of SeaweedFS, those of killed servers included."""
+    """Return the Unix sockets of SeaweedFS; those of killed servers are included."""
     return set(Path("/tmp").glob("*.sock"))
 
 
 def stops_and_leaves_nothing(up: Up, number: signal.Signals, before: set[Path]) -> None:
-    """Send a signal, and assert that neither a process nor a socket nor a ready file is left.
+    """Send a signal, and assert that no process, socket or ready file is left.
 
-    `before` are the sockets that were there before the run.
+    `before` are the sockets that existed before the run.
     """
     tree = up.tree()
     ports = tuple(str(port) for _, port in up.listening())
@@ -240,7 +240,7 @@ async def test_after_each_end_the_next_run_carries_on(data_dir: Path) -> None:
         stops_and_leaves_nothing(up, signal.SIGINT, others)
     with running(data_dir, ATTACHMENTS_LOG_FORMAT="json") as up:
         after = up.document()
-        page = {"upload_page_url": after["upload_page_url"]}  # It holds a secret of this run.
+        page = {"upload_page_url": after["upload_page_url"]}  # the address has a secret of this run
         assert without_pids(after) == without_pids(before) | page
         async with client_of(after) as client, s3_client(after) as store:
             assert (await client.show(created["data"]["id"]))["id"] == created["data"]["id"]
@@ -250,7 +250,7 @@ async def test_after_each_end_the_next_run_carries_on(data_dir: Path) -> None:
     printed_json(up.log.read_text())
     with running(data_dir) as up:
         tree = up.tree()
-        up.process.kill()  # All that it has started ends with it.
+        up.process.kill()  # all processes that it has started end with it
         up.process.wait()
         assert not left_of(tree, within_s=5)
     with running(data_dir) as up:
@@ -268,7 +268,7 @@ def test_a_taken_port_is_reported_before_anything_starts(data_dir: Path) -> None
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others have one address of loopback only")
 def test_if_the_usual_port_is_taken_the_other_one_is_printed_first_and_last(data_dir: Path) -> None:
-    host = "127.80.0.1"  # No other program listens on this address.
+    host = "127.80.0.1"  # no other program listens at this address
     ready_file, log = data_dir.with_name("ready.json"), data_dir.with_name("log")
     with socket.create_server((host, 8000)), log.open("wb") as output:
         process = subprocess.Popen(

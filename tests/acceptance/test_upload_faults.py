@@ -1,4 +1,4 @@
-"""Tests of uploads from a page while the network fails, tickets end, and users cancel."""
+"""Uploads from a web page while the network fails, tickets expire, and users cancel."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -45,7 +45,7 @@ async def test_an_upload_goes_on_after_the_network_was_cut(
 ) -> None:
     assert context.browser is not None
     async with running_proxy(local.ready["upload_url"]) as network:
-        # The proxy is not one of the addresses that the page's policy allows.
+        # The page's content security policy does not allow the address of the proxy.
         free = await context.browser.new_context(bypass_csp=True)
         view = await opened(free, local.ready["upload_page_url"])
         await view.page.evaluate(
@@ -69,7 +69,9 @@ async def test_an_upload_goes_on_after_the_network_was_cut(
 async def test_all_uploads_go_on_after_the_whole_network_was_away(
     view: UploadView, context: BrowserContext
 ) -> None:
-    """Tickets and the status are fetched again too, also by files that are dropped meanwhile."""
+    """Tickets and statuses are also requested again, as are those of files dropped in the
+    meantime.
+    """
     network = await Network.of(context, view)
     await network.limit(bytes_per_s=20_000)
     await view.choose(*(chosen(f"{number}.jpg") for number in range(8)))
@@ -149,7 +151,7 @@ async def test_a_paste_into_a_text_field_is_left_to_it(view: UploadView) -> None
 
 
 async def test_a_ticket_that_has_ended_is_replaced(view: UploadView) -> None:
-    """The store refuses the first form, as it does if a policy ends during the upload."""
+    """The store refuses the first form, as it does when a policy expires during the upload."""
     await view.page.evaluate(
         "() => { const element = document.querySelector('attachment-upload');"
         " const get = element.ticket; window.asked = [];"
@@ -171,7 +173,9 @@ async def test_a_ticket_that_has_ended_is_replaced(view: UploadView) -> None:
 async def test_a_policy_that_ends_in_mid_upload_is_replaced(
     view: UploadView, context: BrowserContext, local: LocalStack
 ) -> None:
-    """The first policy ends three seconds after the upload began; the upload takes longer."""
+    """The first policy expires three seconds after the upload began, but the upload takes
+    longer.
+    """
     ready = local.ready
 
     def short_lived(policy: dict[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Tests of an upload by Uppy, with a ticket as its signed request."""
+"""An upload by Uppy that uses a ticket as its signed request."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ pytestmark = [
 
 
 def bundled(folder: Path) -> str:
-    """Install the packages of the lock and return the page's script with them, as one module."""
+    """Install the packages of package-lock.json; return the page's script bundled with them."""
     assert NPM is not None
     for name in ("package.json", "package-lock.json", ".npmrc", "page.js"):
         shutil.copy(FOLDER / name, folder / name)

@@ -1,4 +1,4 @@
-"""Tests of `attachments webhooks`: how operators manage webhooks and their deliveries."""
+"""`attachments webhooks`: how operators manage webhooks and their deliveries."""
 
 import json
 
@@ -15,7 +15,7 @@ URL = "https://receiver.example/hook"
 
 @pytest_asyncio.fixture
 async def service(start_service: StartService) -> Service:
-    """A service whose settings allow webhooks."""
+    """Start a service whose settings allow webhooks."""
     return await start_service(**SETTINGS)
 
 

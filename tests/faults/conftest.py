@@ -1,4 +1,4 @@
-"""Fixtures of fault tests: the bucket, and servers that a test may break."""
+"""Fixtures of the fault tests: the bucket, and servers that a test may break."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,21 +18,21 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture
 async def storage(stack: Stack) -> AsyncIterator[Storage]:
-    """The service's bucket."""
+    """Open the bucket of the service."""
     async with opened_storage(stack) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture
 async def broker(stack: Stack) -> "AsyncIterator[redis.asyncio.Redis]":
-    """A client of the broker that the test's workers use."""
+    """Open a client of the broker that the test's workers use."""
     async with redis.asyncio.from_url(stack.valkey.url) as client:
         yield client
 
 
 @pytest_asyncio.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
-    """A broker of the test's own, which the test may kill, freeze or fill."""
+    """Start a broker that only this test uses. The test may kill, freeze or fill it."""
     server = EmbeddedValkey(directory=tmp_path / "valkey")
     await server.start()
     yield server
@@ -41,8 +41,10 @@ async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
 
 @pytest_asyncio.fixture
 async def postgres(stack: Stack, tmp_path: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """A PostgreSQL of the test's own, which the test may kill; its service uses the same bucket."""
-    # The server is durable, because the test kills it.
+    """Start a PostgreSQL that only this test uses and may kill. Its service uses the
+    usual bucket.
+    """
+    # The server writes durably, because the test kills it.
     server = EmbeddedPostgres(directory=tmp_path / "postgres")
     await server.start()
     await asyncio.to_thread(migrate, server.url)

@@ -1,4 +1,4 @@
-"""Tests of faults of the API: it dies around a commit, or clients never finish their requests."""
+"""Faults of the API: its process dies around a commit, or clients never finish their requests."""
 
 import asyncio
 import json
@@ -45,13 +45,13 @@ async def test_f12_uploads_committed_before_the_api_died_are_processed_once(
     row, event = await posted(service)
     dying = await launch(ApiProcess(service.environment, program=changed(DIE_AFTER_COMMIT, "api")))
     relay.target = dying.url
-    # The source gets no answer, so it does not know that the event was recorded.
+    # The source gets no answer, so it does not know that the event is recorded.
     assert await relay.post(event) == 0
     assert dying.process is not None
     assert await asyncio.to_thread(dying.process.wait, 10) == 1
     assert (await service.row(row.id)).state == "uploaded"
     relay.target = service.base_url
-    assert await relay.post(event) == 200  # The source therefore sends the event again.
+    assert await relay.post(event) == 200  # so the source sends it again
     worker = await start_worker(service, **SOON)
     found = await reaches(service, row.id, "ready")
     assert (found.revision, found.attempt) == (1, 1)
@@ -94,7 +94,8 @@ async def test_f13_an_api_that_is_killed_while_its_statement_waits_has_changed_n
         api.kill()
         assert await post == 0
 
-        # PostgreSQL does not see that the client has left, so its own timeout ends the statement.
+        # PostgreSQL does not notice that the client is gone, so a timeout of PostgreSQL ends the
+        # statement.
         async def ended() -> bool:
             return not await service.database.fetchval(waiting)
 
@@ -118,7 +119,8 @@ async def test_f24_five_hundred_requests_that_never_end_leave_the_others_alone(
 
     async def begin() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        # The client sends part of a head immediately; a client that sends nothing gets no answer.
+        # The client sends a part of a request's head immediately. A client that sends nothing gets
+        # no answer.
         writer.write(HALF_A_HEAD)
         return reader, writer
 
@@ -126,7 +128,7 @@ async def test_f24_five_hundred_requests_that_never_end_leave_the_others_alone(
     began = time.monotonic()
     answers = [asyncio.create_task(reader.read()) for reader, _ in opened]
 
-    async def drip() -> None:  # A single byte from time to time is no progress.
+    async def drip() -> None:  # a byte now and then is no progress
         while True:
             await asyncio.sleep(0.2)
             for _, writer in opened[::10]:
@@ -141,11 +143,12 @@ async def test_f24_five_hundred_requests_that_never_end_leave_the_others_alone(
                 await service.client.create()
             served += 1
             assert time.monotonic() - began < 10
-            # This pause keeps the client below its rate limit on any machine.
+            # With this pause, the client stays below its rate limit on any machine.
             await asyncio.sleep(0.05)
         assert served
         late = await asyncio.gather(*answers, return_exceptions=True)
-        # If a client sent a byte after the answer, a TCP reset may have replaced the answer.
+        # If a client sends a byte after the answer, the kernel may reset the connection, and the
+        # answer is lost.
         whole = [each for each in late if isinstance(each, bytes)]
         assert all(isinstance(each, (bytes, ConnectionError)) for each in late)
         assert len(whole) >= SOCKETS // 2
@@ -170,8 +173,7 @@ async def test_f24_an_idle_connection_is_closed_and_a_served_one_stays(
         kept[1].write(WHOLE_HEAD)
         async with asyncio.timeout(10):
             assert (await kept[0].readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
-            # When this read has returned, the timeout of the first head is over for both
-            # connections.
+            # After this read, the timeout of the first request's head is over for both connections.
             assert await silent[0].read() == b""
     for _, writer in (silent, kept):
         writer.close()
@@ -194,7 +196,7 @@ async def test_f24_a_later_head_on_a_kept_connection_has_an_end_too(
 
     dripping = asyncio.create_task(drip())
     async with asyncio.timeout(10):
-        # The client may have sent a byte after the connection's end.
+        # The client may have sent a byte after the API closed the connection.
         with suppress(ConnectionError):
             assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
     dripping.cancel()

@@ -1,4 +1,4 @@
-"""Tests with real nginx and haproxy: kept connections, restarts, long names, client addresses."""
+"""Real nginx and haproxy: kept connections, restarts, long names, client addresses."""
 
 import asyncio
 import json
@@ -24,12 +24,14 @@ CLIENTS = 8
 
 
 def port_of(api: ApiProcess) -> int:
-    """Return the port of an API."""
+    """Return the port of an API process."""
     return int(api.url.rpartition(":")[2])
 
 
 class Load:
-    """Clients that create attachments through a balancer, with pauses, until they are stopped."""
+    """Clients that create attachments through a load balancer, with pauses, until they
+    are stopped.
+    """
 
     def __init__(self, service: Service, url: str) -> None:
         self.statuses: Counter[int] = Counter()
@@ -38,7 +40,10 @@ class Load:
         self._url = f"{url}{PATH}"
 
     async def client(self, number: int) -> None:
-        """Create attachments with pauses; during every second pause the connections become idle."""
+        """Create attachments with pauses.
+
+        Every second pause is so long that connections become idle.
+        """
         client = self._service.client
         headers = {
             "X-Auth-Token": client.token,
@@ -58,7 +63,7 @@ class Load:
 
 @asynccontextmanager
 async def under_load(service: Service, url: str) -> AsyncIterator[Load]:
-    """Run clients during the block; assert that all of their requests were answered 201."""
+    """Run clients in the block; assert that each of their requests was answered with 201."""
     load = Load(service, url)
     clients = [asyncio.create_task(load.client(number)) for number in range(CLIENTS)]
     try:
@@ -70,7 +75,7 @@ async def under_load(service: Service, url: str) -> AsyncIterator[Load]:
 
 
 async def more(load: Load, count: int) -> None:
-    """Wait until the clients have received `count` further answers."""
+    """Wait until the clients have got `count` more answers."""
     before = load.statuses.total()
     await until(lambda: asyncio.sleep(0, load.statuses.total() >= before + count), within_s=60)
 
@@ -108,7 +113,7 @@ async def test_restarts_one_after_the_other_lose_nothing(
             await more(load, 30)
             await api.start()
             await more(load, 30)
-            # haproxy checks every two seconds whether the API is available again.
+            # haproxy checks only every two seconds whether the API is available again.
             await asyncio.sleep(3)
 
 

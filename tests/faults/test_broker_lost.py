@@ -1,4 +1,4 @@
-"""Tests of faults of the broker: it is dead, unreachable, or has lost its wake-ups."""
+"""Faults of the broker: it is dead or unreachable, or it has lost its wake-ups."""
 
 import asyncio
 import time
@@ -79,7 +79,7 @@ async def test_f7_a_broker_that_is_killed_and_comes_back_is_used_again_within_te
     rounds: int,
     away_s: float,
 ) -> None:
-    # No sweep is due during the test, so only the broker can cause the processing.
+    # No sweep is due during the test, so only a wake-up can start the processing.
     never = {"broker_url": valkey.url, "publish_grace": "300"}
     service = await start_service(**never)
     worker = await start_worker(service, sweep_interval="300")
@@ -139,7 +139,7 @@ async def test_f7_with_the_broker_dead_for_five_minutes_no_upload_waits_longer_t
     storage: Storage,
     valkey: EmbeddedValkey,
 ) -> None:
-    """Check the limit of thirty seconds with the default settings."""
+    """The limit of thirty seconds is tested with the default settings."""
     service = await start_service(broker_url=valkey.url)
     await start_worker(service)
     valkey.kill()
@@ -156,7 +156,7 @@ async def test_f7_with_the_broker_dead_for_five_minutes_no_upload_waits_longer_t
     await valkey.start()
     back = time.monotonic()
 
-    async def consumes() -> bool:  # A sweep would process the upload only after fifteen seconds.
+    async def consumes() -> bool:  # a sweep would take fifteen seconds
         last = await service.client.upload(PHOTO, "img.jpg")
         await asyncio.sleep(1)
         return (await service.row(last)).state == "ready"

@@ -1,4 +1,4 @@
-"""Tests of faults of the broker: it is frozen, full, or behind a proxy that never answers."""
+"""Faults of the broker: it is frozen or full, or a proxy in front of it never answers."""
 
 import asyncio
 import re
@@ -57,8 +57,8 @@ async def test_f8_while_the_broker_is_frozen_the_api_answers_as_ever(
     sent = [await posted(service) for _ in range(10)]
     relay.target = api.url
     late = []
-    # A loop on a busy machine is sometimes late, too. A loop that waits for the broker is late with
-    # each event, by the time for which the broker is frozen.
+    # On a busy machine, any event loop is late sometimes. But if the loop waits for the broker,
+    # each event is late by the time for which the broker is frozen.
     for _ in range(3):
         before = len(api.log())
         frozen.suspend()
@@ -70,7 +70,7 @@ async def test_f8_while_the_broker_is_frozen_the_api_answers_as_ever(
                         assert await relay.post(event) == 200
                         await client.show(row.id)
                     await asyncio.sleep(0.02)
-                # This statement resets the rows, so that each event has an effect again.
+                # The rows are reset, so that each event has an effect again.
                 await service.execute(
                     "UPDATE attachments SET state = 'pending', etag = NULL WHERE state = 'uploaded'"
                 )
@@ -96,7 +96,7 @@ async def test_f8_a_worker_stops_while_the_broker_is_frozen(
     proxy: Proxy,
     valkey: EmbeddedValkey,
 ) -> None:
-    """Check that the worker ends within the time limit and releases its upload immediately."""
+    """The worker ends within the time limit, and releases its upload immediately."""
     service = await start_service(broker_url=valkey.url)
     worker = await start_worker(service, s3_endpoint_url=proxy.url, lease="600")
     proxy.hold()
@@ -106,7 +106,7 @@ async def test_f8_a_worker_stops_while_the_broker_is_frozen(
     frozen = psutil.Process(valkey.child.pid)
     frozen.suspend()
     try:
-        # This is the time before a kill, as in operations.md.
+        # operations.md gives a stopping worker this time before it is killed.
         assert await worker.stop(within_s=15) == 0
     finally:
         frozen.resume()
@@ -122,8 +122,8 @@ async def test_f10_while_the_broker_is_full_the_sweep_does_the_work(
     storage: Storage,
     valkey: EmbeddedValkey,
 ) -> None:
-    # With this grace, the sweep processes only rows that the test makes due. The last upload is
-    # not made due, so only a wake-up can cause its processing.
+    # With this grace, the sweep processes only rows that the test makes due. The test does not make
+    # the last upload due, so only a wake-up can start its processing.
     service = await start_service(broker_url=valkey.url, publish_grace="300")
     worker = await start_worker(service, **SOON)
     relay = service.stack.relay
@@ -145,7 +145,7 @@ async def test_f10_while_the_broker_is_full_the_sweep_does_the_work(
             row = await reaches(service, attachment_id, "ready")
             assert (row.revision, row.attempt) == (1, 1)
             await is_whole(service, storage, attachment_id, PHOTO)
-        # Once the broker has room, it delivers wake-ups again, and no wake-up remains in the queue.
+        # When the broker has memory again, it delivers wake-ups, and none stays in the queue.
         await client.config_set("maxmemory", "0")
         last = await service.client.upload(PHOTO, "img.jpg")
         await reaches(service, last, "ready")
@@ -175,8 +175,8 @@ async def test_f8_a_slow_network_to_the_broker_delays_no_event_and_no_upload(
     disturb: Callable[[Proxy], None],
 ) -> None:
     async with running_proxy(stack.valkey.url) as way:
-        # With this grace, the sweep processes only rows that the test makes due. The last upload is
-        # not made due, so only a wake-up can cause its processing.
+        # With this grace, the sweep processes only rows that the test makes due. The test does not
+        # make the last upload due, so only a wake-up can start its processing.
         service = await start_service(broker_url=way.url, publish_grace="300")
         worker = await start_worker(service, **SOON)
         relay, ids = service.stack.relay, []

@@ -1,4 +1,4 @@
-"""Tests of a trace collector that is dead, frozen, or refuses spans: uploads work as usual."""
+"""A trace collector that is dead or frozen, or refuses spans: uploads work as usual."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ LOST, BACK = "trace collector is unavailable: spans are lost", "trace collector 
 
 
 async def logs(process: ServiceProcess, event: str) -> None:
-    """Wait until a process has logged an event."""
+    """Wait until a process has logged a line whose `event` is this name."""
 
     async def logged() -> bool:
         return bool(named(process.log(), event))
@@ -31,7 +31,7 @@ async def logs(process: ServiceProcess, event: str) -> None:
 
 @asynccontextmanager
 async def frozen_collector() -> AsyncIterator[str]:
-    """A server that accepts connections and requests, and never answers."""
+    """Run a server that accepts connections and requests but never answers; yield its address."""
     ended = asyncio.Event()
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -59,7 +59,7 @@ async def test_a_collector_that_is_away_costs_one_line_and_no_upload(
     for _ in range(3):
         for attachment_id in [await client.upload(PHOTO) for _ in range(3)]:
             assert (await client.settled(attachment_id))["meta"]["state"] == "ready"
-        await asyncio.sleep(3)  # longer than the time between two exports
+        await asyncio.sleep(3)  # longer than the interval of exports
     await logs(api, LOST)
     await logs(worker, LOST)
     for process in (api, worker):

@@ -1,4 +1,4 @@
-"""Tests of limits of containers: no writable folder, no user name, process id 1, an early stop."""
+"""Limits of containers: no writable folder, no user name, process id 1, an early stop."""
 
 import asyncio
 import os
@@ -35,19 +35,19 @@ cd / &&
 exec setpriv --reuid 12345 --regid 12345 --clear-groups --inh-caps +dac_read_search \
     --ambient-caps +dac_read_search "$@"
 """
-"""A shell script that starts a command without a folder for temporary files.
+"""A shell script that runs a command without a writable folder for temporary files.
 
-The command runs as a user without a name, who may only read the files of Python.
+The command's user has no name and may only read Python's files.
 """
 
 
 class Pod(WorkerProcess):
-    """A worker that is started through another command."""
+    """A worker that another command starts."""
 
     prefix: Sequence[str] = ()
 
     async def start(self) -> "Pod":
-        """Start the worker and wait until it is ready."""
+        """Start the worker, and wait until it is ready."""
         self.process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
             [*self.prefix, sys.executable, *self.program],
             env=self.environment,
@@ -153,7 +153,7 @@ async def test_a_process_that_is_stopped_while_it_starts_ends_in_order(
         await asyncio.sleep(moment_s)
         process.send_signal(number)
         out, _ = await asyncio.wait_for(process.communicate(), 20)
-        # While Python itself starts, the signal ends the process in the kernel's default way.
+        # While Python itself starts, a signal has its default effect and ends the process.
         assert process.returncode in (0, -number), out
         assert b"Traceback" not in out
 

@@ -1,4 +1,4 @@
-"""Tests of faults of PostgreSQL: connections are closed, or the server is killed."""
+"""Faults of PostgreSQL: connections are closed, or the server is killed."""
 
 import asyncio
 import time
@@ -111,7 +111,7 @@ async def test_f18_a_database_that_is_killed_is_used_again_once_it_is_back(
 async def test_f18_running_uploads_continue_after_the_database_was_killed_and_is_back(
     stack: Stack, postgres: EmbeddedPostgres, launch: Launch, storage: Storage, proxy: Proxy
 ) -> None:
-    """Check that uploads are released and claimed again.
+    """The worker releases its uploads, and claims them again.
 
     No lease ends and no sweep is due during the test.
     """
@@ -139,7 +139,7 @@ async def test_f18_running_uploads_continue_after_the_database_was_killed_and_is
         await postgres.start()
         for attachment_id in ids:
             row = await reaches(service, attachment_id, "ready")
-            # The outage of the database does not use up an attempt at the upload.
+            # The outage of the database does not count as an attempt.
             assert (row.revision, row.attempt) == (1, 1)
             await is_whole(service, storage, attachment_id, PHOTO)
         assert await worker.stop() == 0
@@ -154,7 +154,7 @@ async def test_f18_a_wake_up_that_finds_the_database_away_is_not_spent(
     away: Callable[[Proxy], None],
 ) -> None:
     async with running_proxy(database_url) as way:
-        # Until this grace is over, no row is due.
+        # No row is due before this grace is over.
         service = await start_service(publish_grace="300")
         worker = await start_worker(service, database_url=way.url, log_level="debug")
         away(way)

@@ -1,4 +1,4 @@
-"""Tests of faults of PostgreSQL: a silent or frozen server, and locked tables."""
+"""Faults of PostgreSQL: a silent or frozen server, and locked tables."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ async def test_f18_a_silent_database_is_given_up_after_its_timeout(
         row, event = await posted(service)
         healthy = {"database_url": database_url}
         if not silent_before:
-            await service.client.show(row.id)  # This request opens connections before the fault.
+            await service.client.show(row.id)  # opens connections before the fault
         way.swallow()
         await is_unavailable(service, event)
         way.let_go()
@@ -45,9 +45,9 @@ async def test_f18_a_silent_database_is_given_up_after_its_timeout(
 async def test_f18_a_worker_stops_while_the_database_is_silent(
     service: Service, start_worker: StartWorker, storage: Storage, database_url: str, proxy: Proxy
 ) -> None:
-    """Check that the worker ends within the time limit.
+    """The worker ends within the time limit.
 
-    The worker's upload is processed after the end of the lease.
+    Its upload is processed when the lease is over.
     """
     async with running_proxy(database_url) as way:
         worker = await start_worker(
@@ -57,7 +57,7 @@ async def test_f18_a_worker_stops_while_the_database_is_silent(
         attachment_id = await service.client.upload(PHOTO, "img.jpg")
         await reaches(service, attachment_id, "processing")
         way.swallow()
-        await worker.stop(within_s=15)  # This is the time before a kill, as in operations.md.
+        await worker.stop(within_s=15)  # operations.md gives it this time
         assert "Traceback" not in worker.log()
     await start_worker(service, **SOON)
     await reaches(service, attachment_id, "ready")
@@ -99,7 +99,7 @@ async def test_f19_a_locked_table_delays_only_requests_that_need_it(
             asked = [asyncio.create_task(client.request("GET", show)) for _ in range(50)]
             while not all(task.done() for task in asked):
                 await is_unavailable(service, event)
-            # The wait for a connection and the wait for a lock both have a timeout.
+            # Two timeouts apply: one for the wait for a connection, one for the wait for a lock.
             assert time.monotonic() - began < 30
             for task in asked:
                 answer = await task

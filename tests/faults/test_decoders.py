@@ -1,4 +1,4 @@
-"""Tests of faults of decoders: they die, hang, or are killed at every attempt at one file."""
+"""Faults of decoders: they die, hang, or are killed at every attempt for one file."""
 
 import asyncio
 import hashlib
@@ -63,10 +63,10 @@ def fresh(worker: WorkerProcess) -> list[psutil.Process]:
 
 
 def waits_for_job(worker: WorkerProcess, killed: set[psutil.Process]) -> bool:
-    """Return True if exactly one new spare decoder has started and sleeps.
+    """Return True if exactly one new spare decoder has started and is asleep.
 
-    A killed process is still listed for a moment. A decoder that is suspended while it starts is
-    not used: the upload gets another decoder.
+    A killed process is still listed for a moment. A decoder that is suspended during its start gets
+    no upload; the upload gets another decoder.
     """
     with suppress(psutil.NoSuchProcess):
         states = [child.status() for child in fresh(worker) if child not in killed]
@@ -75,9 +75,9 @@ def waits_for_job(worker: WorkerProcess, killed: set[psutil.Process]) -> bool:
 
 
 async def kill_busy(worker: WorkerProcess) -> None:
-    """Kill the decoders that the test has suspended, once a decoder has a job.
+    """Wait until a decoder has a job, then kill the decoders that the test has suspended.
 
-    A new decoder may already measure the file at that time; the new decoder must not be killed.
+    A new decoder may already measure the same file. It must not be killed.
     """
     await until(lambda: asyncio.sleep(0, has_job(worker.pid)))
     for child in decoders(worker):
@@ -120,7 +120,7 @@ async def test_f4_one_whose_decoder_always_dies_is_kept_and_measured_in_the_end(
             await make_due(service, attachment_id)
         await kill_busy(worker)
         await reaches(service, attachment_id, "uploaded", "ready", attempt=attempt)
-        # Another upload is processed normally, and causes the start of a new decoder.
+        # Another upload is processed as usual, and makes the worker start a new decoder.
         other = await service.client.upload(PHOTO, "img.jpg")
         await reaches(service, other, "ready")
     row = await service.row(attachment_id)
@@ -140,7 +140,7 @@ async def test_f5_a_decoder_that_hangs_is_killed_and_frees_its_place(
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
     await until(lambda: asyncio.sleep(0, not child.is_running()))
     await reaches(service, await service.client.upload(PHOTO, "img.jpg"), "ready")
-    # The file did not cause the fault, so the upload is retried.
+    # The file is not the cause of the fault, so its upload is tried again.
     row = await reaches(service, attachment_id, "ready", attempt=2)
     assert row.reason is None
 

@@ -1,4 +1,4 @@
-"""Tests of faults of messages: lost with their worker, malformed, or delivered twice."""
+"""Faults of the broker's messages: lost with their worker, malformed, or delivered twice."""
 
 import asyncio
 import signal
@@ -88,7 +88,7 @@ async def test_f11_garbage_in_the_queue_stops_no_upload_for_long(
         return process.poll() is not None or (await service.row(attachment_id)).state == "ready"
 
     await until(done_or_dead, within_s=30)
-    # The worker has died; here the test restarts it, as a supervisor would.
+    # The worker has died. The test restarts it as a supervisor would.
     if process.poll() is not None:
         await worker.start()
         await make_due(service, attachment_id)
@@ -123,11 +123,11 @@ async def test_f20_a_worker_that_slept_through_its_lease_changes_nothing(
     await make_due(service, attachment_id)
     await start_worker(service, **SOON)
     row = await reaches(service, attachment_id, "ready")
-    assert row.attempt > 1  # on a busy machine the first lease may end before the worker sleeps
+    assert row.attempt > 1  # 2 or more: on a busy machine the first lease may end early
     proxy.let_go()
     psutil.Process(sleeper.pid).resume()
-    # The resumed worker may still write or find its claim lost. In both cases the row is complete
-    # in the end, and no worker processes it.
+    # The resumed worker may still write, or may notice that its claim is lost. In both cases the
+    # row is complete in the end, and no worker processes it any longer.
     other = await service.client.upload(PHOTO, "img.jpg")
     await reaches(service, other, "ready")
     await reaches(service, attachment_id, "ready")
@@ -137,7 +137,7 @@ async def test_f20_a_worker_that_slept_through_its_lease_changes_nothing(
 async def test_f21_two_workers_share_the_work_and_do_none_twice(
     start_service: StartService, start_worker: StartWorker, storage: Storage
 ) -> None:
-    # With this short grace, the sweep and the broker compete for each upload.
+    # This grace is so short that the sweep and the broker compete for each upload.
     service = await start_service(publish_grace="0.1")
     await asyncio.gather(*(start_worker(service, **SOON) for _ in range(2)))
     ids = await some_at_once(service.client.upload(PHOTO, "img.jpg") for _ in range(30))
@@ -154,9 +154,9 @@ async def test_f2_a_message_that_dies_with_its_worker_is_made_good_by_the_sweep(
     launch: Launch,
     broker: "redis.asyncio.Redis",
 ) -> None:
-    """Check a message that exists nowhere after the worker's death.
+    """The message exists nowhere after the worker's death.
 
-    The worker has removed the message from its queue, but has not recorded the message as
+    The worker has removed the message from its queue, but has not yet recorded it as
     unacknowledged.
     """
     service = await start_service(publish_grace="1")
@@ -190,7 +190,7 @@ async def test_f20_a_message_that_is_delivered_again_while_its_task_runs_changes
         return sum(worker.log().count("DELIVERED") for worker in workers) >= 2
 
     await until(delivered_again, within_s=60)
-    await asyncio.sleep(13)  # This time is longer than a lease.
+    await asyncio.sleep(13)  # longer than a lease
     row = await service.row(attachment_id)
     assert (row.state, row.attempt) == ("processing", 1)
     proxy.let_go()
@@ -218,8 +218,8 @@ async def test_a_full_queue_holds_up_nothing_that_only_the_sweep_knows(
     await reaches(service, lost, "ready")
     await is_whole(service, storage, lost, PHOTO)
     rows = [await service.row(attachment_id) for attachment_id in ids]
-    # The upload whose event was lost is `ready`, and some of the other uploads still wait. So its
-    # processing did not wait for all of them.
+    # The upload whose event was lost is `ready`, while some other uploads still wait. So it did not
+    # have to wait for all of them.
     assert "uploaded" in {row.state for row in rows}
     proxy.let_go()
     for attachment_id in ids:

@@ -1,4 +1,4 @@
-"""Tests of the end of connections and API processes: no request that was sent is lost."""
+"""The end of connections and of API processes: no request that was sent is lost."""
 
 import asyncio
 import os
@@ -41,24 +41,24 @@ async def busy(request):
     return await plain(request)
 api.app.health_live = busy
 """
-"""A program of an API that reads no request for longer than the keep-alive timeout."""
+"""The program of an API that can stop reading requests for longer than the keep-alive timeout."""
 
 
 @pytest_asyncio.fixture
 async def api(service: Service, launch: Launch) -> ApiProcess:
-    """An API process with the default settings."""
+    """Start an API process with the default settings."""
     return await launch(ApiProcess(service.environment))
 
 
 class Connect(Protocol):
-    """Opens a connection to an API process."""
+    """A function that opens a connection to an API process."""
 
     def __call__(self, api: ApiProcess) -> Awaitable[Wire]: ...
 
 
 @pytest_asyncio.fixture
 async def connect() -> AsyncIterator[Connect]:
-    """Open connections that are closed at the end of the test."""
+    """Return a function that opens connections. They are closed at the end of the test."""
     opened: list[Wire] = []
 
     async def connect(api: ApiProcess) -> Wire:
@@ -75,7 +75,7 @@ async def connect() -> AsyncIterator[Connect]:
 
 @pytest_asyncio.fixture
 async def wires(api: ApiProcess, connect: Connect) -> list[Wire]:
-    """Kept connections. Each connection has already received one response."""
+    """Open keep-alive connections; each of them has already received one answer."""
     opened = [await connect(api) for _ in range(CONNECTIONS)]
     for wire in opened:
         assert (await ask(wire, LIVE))[0] == 200
@@ -83,7 +83,9 @@ async def wires(api: ApiProcess, connect: Connect) -> list[Wire]:
 
 
 async def answer(wire: Wire) -> tuple[int, str]:
-    """Return the status and head of one answer. Fails if the connection ends without an answer."""
+    """Return the status and the head of one answer; fail if the connection ends without
+    an answer.
+    """
     async with asyncio.timeout(20):
         head = (await wire[0].readuntil(b"\r\n\r\n")).decode("latin-1")
         length = re.search(r"(?i)^content-length: *(\d+)\r$", head, re.MULTILINE)
@@ -92,13 +94,13 @@ async def answer(wire: Wire) -> tuple[int, str]:
 
 
 async def ask(wire: Wire, request: bytes) -> tuple[int, str]:
-    """Send a request; return the status and head of its answer."""
+    """Send a request; return the status and the head of its answer."""
     wire[1].write(request)
     return await answer(wire)
 
 
 def create(service: Service) -> bytes:
-    """Make a create request, which a proxy must not send twice."""
+    """Return the bytes of a create request. A proxy must not send such a request twice."""
     body = b'{"data":{"type":"attachments","attributes":{"name":"a.png"}}}'
     head = (
         "POST /api/v2/attachments HTTP/1.1\r\nHost: attachments\r\n"
@@ -113,10 +115,10 @@ def create(service: Service) -> bytes:
 async def test_requests_that_were_sent_before_the_end_are_answered(
     service: Service, api: ApiProcess, wires: list[Wire], connect: Connect, kept: bool
 ) -> None:
-    # While the process is stopped, the requests and the signal all arrive.
+    # While the process is suspended, all the requests and the signal arrive.
     os.kill(api.pid, signal.SIGSTOP)
     if not kept:
-        # The kernel accepts these connections for the stopped process.
+        # The kernel accepts these connections, although the process is suspended.
         wires = [await connect(api) for _ in range(CONNECTIONS)]
     request = create(service)
     for _, writer in wires:
@@ -142,7 +144,7 @@ async def test_a_request_soon_after_the_signal_is_the_connections_last(
         status, head = await ask(wire, LIVE)
         assert status == 200
         assert "\r\nconnection: close\r\n" in head
-    for wire in wires[10:]:  # Connections on which no request arrived are closed without an answer.
+    for wire in wires[10:]:  # no request arrived on these connections
         assert await wire[0].read() == b""
     assert await api.stop() == 0
 
@@ -157,7 +159,7 @@ async def test_a_request_that_is_still_arriving_at_the_signal_is_answered(
         writer.write(request[:place])
     await asyncio.sleep(0.3)
     os.kill(api.pid, signal.SIGTERM)
-    for wire in wires[len(late) :]:  # The idle connections are closed.
+    for wire in wires[len(late) :]:  # the API closes idle connections
         assert await wire[0].read() == b""
     for (_, writer), place in late:
         writer.write(request[place:])
@@ -234,7 +236,7 @@ async def test_a_head_that_has_begun_outlives_the_keep_alive_but_has_an_end(
         assert (await ask(wire, LIVE))[0] == 200
     for _, writer in (honest, slow):
         writer.write(LIVE[:36])
-    # Old clients send an empty line after a body. The line does not begin a request.
+    # Old clients send an empty line after a body. This line begins no new request.
     blank[1].write(b"\r\n")
     # After this read, the keep-alive timeout of all three connections is over.
     assert await blank[0].read() == b""

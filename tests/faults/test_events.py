@@ -1,4 +1,4 @@
-"""Tests of faults of events: lost, duplicated or reordered; and of policies that expire."""
+"""Faults of events: lost, duplicated or reordered; and policies that expire."""
 
 import asyncio
 import hashlib
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.fault
 
 
 def aws_event(row: Attachment, etag: str, sequencer: str) -> bytes:
-    """Make an event as S3 sends it."""
+    """Make an event message as S3 sends it."""
     return json.dumps(
         {
             "Records": [
@@ -109,7 +109,8 @@ async def test_a_policy_that_nobody_used_expires(
         int(attachment_id),
     )
     await reaches(service, attachment_id, "expired")
-    # An upload that began before the policy expired may end later, so the store is asked once more.
+    # An upload may begin before the policy expires and end afterwards. So the worker asks the store
+    # once more.
     service.stack.relay.target = None
     row = await service.row(attachment_id)
     assert row.due_at is not None
@@ -181,7 +182,7 @@ async def test_f14_an_upload_made_while_the_api_is_down_is_found_by_the_sweep(
 async def test_f14_a_lost_event_costs_no_more_than_two_minutes(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
-    """Check the limit of two minutes with the default settings.
+    """The limit of two minutes is tested with the default settings.
 
     The API receives no events for five minutes.
     """

@@ -1,4 +1,4 @@
-"""Tests of a worker that one organization floods: the order of uploads, and waiting uploads."""
+"""A worker that one organization floods: the order of uploads, and uploads that wait."""
 
 import asyncio
 import os
@@ -24,13 +24,13 @@ pytestmark = pytest.mark.fault
 
 FLOOD = 60
 NEVER = "300"
-"""A `publish_grace` in seconds that no test reaches, so that the sweep finds no upload."""
+"""A `publish_grace` in seconds that is longer than each test. So the sweep finds no upload."""
 
 MIB = 1024**2
 
 
 async def flood(client: Client, count: int = FLOOD) -> list[int]:
-    """Upload `count` photos; return the ids of their attachments."""
+    """Upload `count` photos, and return the ids of their attachments."""
     slots = asyncio.Semaphore(8)
 
     async def one() -> int:
@@ -41,8 +41,10 @@ async def flood(client: Client, count: int = FLOOD) -> list[int]:
 
 
 async def other_of(service: Service, *, shares_queue: bool) -> Client:
-    """Make an organization. `shares_queue` decides if it has the queue of the service's
-    organization.
+    """Create an organization.
+
+    If `shares_queue` is true, it uses the same queue at the broker as the service's own
+    organization, otherwise another one.
     """
     own = queue_name(service.client.organization_id)
     while True:
@@ -52,7 +54,7 @@ async def other_of(service: Service, *, shares_queue: bool) -> Client:
 
 
 async def queued(broker: "redis.asyncio.Redis", count: int) -> None:
-    """Wait until all queues together hold `count` wake-ups."""
+    """Wait until all queues of the broker together hold `count` wake-ups."""
 
     async def counted() -> bool:
         lengths = [await broker.llen(queue_key(number)) for number in range(QUEUES)]
@@ -62,7 +64,7 @@ async def queued(broker: "redis.asyncio.Redis", count: int) -> None:
 
 
 async def begun(service: Service, ids: Sequence[int], *, at_least: int) -> None:
-    """Wait until at least `at_least` uploads are being processed or are processed already."""
+    """Wait until at least `at_least` of the uploads are processed or in processing."""
 
     async def counted() -> bool:
         count = await service.database.fetchval(
@@ -74,7 +76,7 @@ async def begun(service: Service, ids: Sequence[int], *, at_least: int) -> None:
 
 
 async def done_before(service: Service, ids: Sequence[int], attachment_id: int) -> int:
-    """Count the uploads in `ids` that were ready before `attachment_id`."""
+    """Count the uploads in `ids` that were processed before `attachment_id`."""
     return int(
         await service.database.fetchval(
             "SELECT count(*) FROM attachments AS a, attachments AS other WHERE a.id = ANY($1)"
@@ -147,7 +149,7 @@ async def test_a_worker_that_is_killed_amid_a_flood_loses_nothing_that_it_kept(
     ids = await flood(service.client, 30)
     anothers = int(await (await service.organization()).upload(PHOTO, "img.jpg"))
     await begun(service, ids, at_least=3)
-    await queued(broker, 0)  # All waiting uploads are now in the worker's memory only.
+    await queued(broker, 0)  # all waiting wake-ups are now in the worker's memory
     os.killpg(first.pid, signal.SIGKILL)
     first.kill()
     await start_worker(service, **SOON)
@@ -164,7 +166,7 @@ async def test_a_worker_that_stops_amid_a_flood_releases_waiting_uploads_to_othe
     proxy: Proxy,
     broker: "redis.asyncio.Redis",
 ) -> None:
-    """Check that uploads are released long before `publish_grace` is over."""
+    """Other workers get the uploads long before `publish_grace` is over."""
     service = await start_service(publish_grace=NEVER)
     first = await start_worker(
         service, s3_endpoint_url=proxy.url, concurrency="5", lease="600", sweep_interval="300"
@@ -182,13 +184,13 @@ async def test_a_worker_that_stops_amid_a_flood_releases_waiting_uploads_to_othe
 
 
 def files_on_disk(worker: WorkerProcess) -> list[int]:
-    """Return the sizes of the unlinked files in which a worker keeps large uploads."""
+    """Return the sizes of the unlinked files in which a worker buffers large uploads."""
     folder = f"/proc/{worker.pid}/fd"
     log = os.stat(f"{folder}/1").st_ino
-    # A descriptor is duplicated when a decoder gets the file, so files are counted by inode.
+    # A decoder's job duplicates the descriptor, so the function counts files by inode.
     sizes = {}
     for name in os.listdir(folder):
-        with suppress(FileNotFoundError):  # The descriptor may have been closed in the meantime.
+        with suppress(FileNotFoundError):  # the descriptor may be closed by now
             link, found = os.readlink(f"{folder}/{name}"), os.stat(f"{folder}/{name}")
             on_disk = link.startswith(tempfile.gettempdir()) and link.endswith(" (deleted)")
             if on_disk and found.st_ino != log:
@@ -217,7 +219,7 @@ async def test_of_large_files_no_more_are_fetched_than_the_budget_has_room_for(
         async def fetched(count: int) -> bool:
             return files_on_disk(worker) == [len(image)] * count
 
-        # An eighth of the budget is reserved for other organizations.
+        # An eighth of the budget is kept for other organizations.
         await until(lambda: fetched(3))
         await until(
             lambda: service.database.fetchval(
@@ -241,9 +243,9 @@ async def test_of_large_files_no_more_are_fetched_than_the_budget_has_room_for(
 async def test_the_sweep_leaves_a_slot_for_an_organization_that_has_nothing_in_flight(
     start_service: StartService, start_worker: StartWorker
 ) -> None:
-    """Check that the sweep leaves a slot free, although the flood is due.
+    """The sweep leaves a slot free, although the flood is due.
 
-    The flood is older than `publish_grace`, so the sweep claims uploads of the flood, too.
+    The flood is older than `publish_grace`, so the sweep also claims its uploads.
     """
     service = await start_service(publish_grace="1")
     worker = await start_worker(
@@ -264,8 +266,8 @@ async def test_the_sweep_leaves_a_slot_for_an_organization_that_has_nothing_in_f
             )
 
         await until(in_flight, within_s=30)
-        await asyncio.sleep(2)  # Four further sweeps find the rest of the flood due.
-        # Plain text needs a slot, but no decoder.
+        await asyncio.sleep(2)  # in four more sweeps, the rest of the flood is due
+        # Plain text needs a worker's slot, but no decoder.
         anothers = int(await other.upload(b"plain words\n", "notes.txt"))
         await reaches(service, anothers, "ready")
         assert await in_flight()

@@ -1,4 +1,4 @@
-"""Tests that the health check reports a process stopped by SIGSTOP, and its recovery."""
+"""The health check reports a process that SIGSTOP has stopped, and reports when it runs again."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Tests of faults in delivering webhooks: workers are killed, and a receiver fails."""
+"""Faults of deliveries of webhooks: workers are killed, and a receiver fails."""
 
 import random
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ QUICK = {"lease": "2", "sweep_interval": "0.5", "publish_grace": "1"}
 
 @pytest_asyncio.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """A receiver that refuses every fourth delivery."""
+    """Run a receiver that answers about every fourth delivery with an error."""
     chance = random.Random(7)
 
     async def answer(_request: web.Request) -> web.StreamResponse:
@@ -55,8 +55,8 @@ async def test_f25_every_change_is_delivered_although_workers_are_killed(
         await restart(workers[0])
 
         async def all_ended() -> bool:
-            # This statement makes retries that wait five seconds due now, and leases of killed
-            # couriers too.
+            # Retries that wait five seconds are made due now, as are the deliveries of killed
+            # couriers.
             await service.execute(
                 "UPDATE webhook_deliveries SET due_at = now()"
                 " WHERE state = 'pending' AND due_at > now() + interval '41 seconds'"
@@ -82,6 +82,6 @@ async def test_f25_every_change_is_delivered_although_workers_are_killed(
 
 
 async def restart(worker: WorkerProcess) -> None:
-    """Kill a worker and start it again."""
+    """Kill a worker, and start it again."""
     worker.kill()
     await worker.start()

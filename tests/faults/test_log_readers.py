@@ -1,4 +1,4 @@
-"""Tests that the service continues if the log's reader stops, ends or has a full disk."""
+"""The service continues if the reader of its log stops, ends, or has a full disk."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ threading.Thread(target=flood, daemon=True).start()
 
 @pytest.fixture
 def free_port() -> int:
-    """A free port whose paired port is free as well."""
+    """Return a free port."""
     return choose_port()
 
 
@@ -63,7 +63,7 @@ def running(
 
 
 async def test_a_reader_that_stops_holds_up_nothing(service: Service, free_port: int) -> None:
-    """Check that uploads are processed while the worker writes many lines that are not read."""
+    """Uploads are processed while the worker writes many lines that nobody reads."""
     reading, writing = os.pipe()
     program = tuple(changed(FLOOD, "worker"))
     with running(
@@ -160,7 +160,7 @@ def test_a_pipe_that_others_made_non_blocking_costs_no_line() -> None:
     lines = [b"%d %s\n" % (number, b"x" * 5000) for number in range(100)]
     for line in lines:
         writer.write(line)
-    writer.flush(0.3)  # The reader reads nothing yet, so this call ends only by its timeout.
+    writer.flush(0.3)  # ends by its timeout: the reader reads nothing yet
     text = b""
     while len(text) < sum(map(len, lines)) and select.select([reading], [], [], 5)[0]:
         text += os.read(reading, 3000)
@@ -173,7 +173,7 @@ async def answers(port: int) -> bool:
             aiohttp.ClientSession() as session,
             session.get(f"http://127.0.0.1:{port}/health/live") as answer,
         ):
-            return answer.status in (200, 404)  # The address of the metrics answers 404.
+            return answer.status in (200, 404)  # the address of the metrics answers 404
     except aiohttp.ClientError:
         return False
 

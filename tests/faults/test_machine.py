@@ -1,4 +1,4 @@
-"""Tests of faults of a worker's machine: no disk space, or a wrong clock."""
+"""Faults of a worker's machine: no disk space, or a wrong clock."""
 
 import asyncio
 import io
@@ -65,7 +65,7 @@ async def test_f22_a_worker_that_may_write_no_large_file_fails_clean(
         assert row.reason is not None
         assert not row.resized
         await no_orphans(service, storage, attachment_id)
-    await reaches(service, small, "ready")  # The full disk does not affect other uploads.
+    await reaches(service, small, "ready")  # a full disk does not affect small uploads
     assert worker.process is not None
     assert worker.process.poll() is None
     assert list(folder.iterdir()) == []
@@ -104,7 +104,7 @@ async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
     for wrong, sign in ((ahead, 1), (behind, -1)):
         shown = datetime.fromisoformat(json.loads(wrong.log().splitlines()[-1])["timestamp"])
         assert sign * (shown - datetime.now(UTC)).total_seconds() > 3000
-    # This time is longer than the lease, and each worker makes 35 sweeps in it.
+    # The pause is longer than the lease, and each worker makes 35 sweeps in it.
     await asyncio.sleep(7)
     row = await service.row(held)
     assert (row.state, row.attempt) == ("processing", claimed.attempt)
@@ -113,9 +113,9 @@ async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
     await reaches(service, held, "ready")
     await is_whole(service, storage, held, PHOTO)
     await until(lambda: asyncio.sleep(0, processed(right) == Counter([held])))
-    # Without the worker with the right clock, the two others process the upload as far as the store
-    # accepts their signatures. If the store refuses one worker, the row is `uploaded` again for the
-    # next attempt.
+    # After the worker with the right clock has stopped, the other two process the upload if the
+    # store accepts their signatures. If the store refuses one of them, the row is `uploaded` again
+    # for the next attempt.
     await right.stop()
     last = await service.client.upload(PHOTO, "img.jpg")
     row = await reaches(service, last, "ready", "uploaded", attempt=1)

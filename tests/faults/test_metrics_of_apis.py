@@ -1,4 +1,4 @@
-"""The metrics of an API: each has the value that real requests, events and faults must give it."""
+"""Each metric of an API has the value that real requests, events and faults must give it."""
 
 import asyncio
 from math import nan
@@ -27,7 +27,7 @@ from tests.support.starting import Launch, StartService
 pytestmark = pytest.mark.fault
 
 MARK_BYTES = 32
-"""The bytes of the object by which an API recognises its bucket: it reads them at each check."""
+"""The size of the marker object by which an API recognises its bucket; each check reads it."""
 
 LIST, ITEM = "/api/v2/attachments", "/api/v2/attachments/{id}"
 ORGANIZATION = 1
@@ -72,7 +72,7 @@ SERVED: Table = {
     "attachments_wake_ups_dropped_total": 0,
     "attachments_wake_ups_published_total": 1,
 }
-"""All metrics of an API after `send_requests` and `ask_the_store`."""
+"""The expected metrics of an API after `send_requests` and `ask_the_store`."""
 
 
 async def test_each_metric_of_an_api_has_its_value(
@@ -109,7 +109,7 @@ async def test_each_metric_of_an_api_has_its_value(
 
 
 async def send_requests(service: Service, client: Client) -> list[str]:
-    """Send requests and events of several outcomes; return the ids of three attachments."""
+    """Send requests and events with different outcomes, and return the ids of three attachments."""
     ids = [await client.upload(PHOTO, "img.jpg")]
     await reaches(service, ids[0], "uploaded")
     ids += [(await client.create())["data"]["id"] for _ in range(2)]
@@ -131,11 +131,11 @@ async def send_requests(service: Service, client: Client) -> list[str]:
 
 
 async def ask_the_store(client: Client, api: ApiProcess, proxy: Proxy) -> None:
-    """Ask for the readiness of the store, which refuses the request."""
+    """Request the API's readiness while the store refuses its request."""
     proxy.answer(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
     url = metrics_url(api).removesuffix("/metrics")
 
-    async def is_refused() -> bool:  # An earlier answer is reused for two seconds.
+    async def is_refused() -> bool:  # an earlier answer is reused for two seconds
         async with client.session.get(f"{url}/health/ready") as answer:
             return bool((await answer.json())["parts"]["store"] != "ok")
 
@@ -144,7 +144,10 @@ async def ask_the_store(client: Client, api: ApiProcess, proxy: Proxy) -> None:
 
 
 async def wait_for_locks(service: Service, client: Client, api: ApiProcess, ids: list[str]) -> None:
-    """Lock two rows that requests change: two connections are in use until the statements fail."""
+    """Lock two rows that requests want to change.
+
+    Each request uses a connection until its statement fails.
+    """
     async with service.database.acquire() as connection, connection.transaction():
         await connection.execute("SELECT FROM attachments FOR UPDATE")
         requests = [

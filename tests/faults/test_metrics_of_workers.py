@@ -1,4 +1,4 @@
-"""The metrics of a worker: each has the value that real uploads, losses and faults must give it."""
+"""Each metric of a worker has the value that real uploads, losses and faults must give it."""
 
 import asyncio
 import time
@@ -26,18 +26,18 @@ TEXT = b"a text without a thumbnail"
 BROKEN = b"GIF89a"
 READ = 6 * len(PHOTO) + 3 * len(TEXT) + len(BROKEN)
 MARK_BYTES = 32
-"""The bytes of the object by which a worker recognises its bucket: it reads them at each check."""
+"""The size of the marker object by which a worker recognises its bucket; each check reads it."""
 
 
 @pytest_asyncio.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """A receiver of webhooks on loopback."""
+    """Run a receiver of webhooks on loopback."""
     async with running_receiver() as running:
         yield running
 
 
 async def gone(_request: web.Request) -> web.StreamResponse:
-    """Answer 410, as a receiver that is no longer there."""
+    """Answer 410, as a receiver does that no longer exists."""
     return web.Response(status=410)
 
 
@@ -67,7 +67,7 @@ AT_REST: Table = {
     "attachments_log_lines_dropped_total": 0,
     "attachments_older_objects_total": 0,
     "attachments_scans_total": 0,
-    # The first attempts: three uploads of one row are of two revisions.
+    # Only first attempts count. Three uploads are two revisions of one row.
     'attachments_stage_seconds_count{stage="queued"}': 8,
     'attachments_stage_seconds_count{stage="decode"}': 7,
     'attachments_stage_seconds_count{stage="write"}': 5,
@@ -96,7 +96,7 @@ AT_REST: Table = {
     'attachments_webhook_deliveries_total{result="gone"}': 1,
     'attachments_webhooks_deactivated_total{reason="gone"}': 1,
 }
-"""All metrics of a worker after the steps of the test that end with an outcome."""
+"""The expected metrics of a worker after the test's steps that end with an outcome."""
 
 BUSY: Table = {
     "attachments_backlog_oldest_seconds": Within(100, 400),
@@ -107,8 +107,11 @@ BUSY: Table = {
     "attachments_uploads_in_flight": 2,
     "attachments_wake_ups_waiting": 3,
 }
-"""With three slots, of which one is for another organization and one for the sweep, and four
-uploads: one has a decoder that does not answer, one waits for it, one is due, one waits here."""
+"""The expected metrics of a worker with three slots and four uploads.
+
+One slot is kept for other organizations, one for the sweep. One upload has a decoder that does not
+answer, one waits for this decoder, one is due, and one waits in the worker.
+"""
 
 TAKEN_OVER: Table = {
     'attachments_attempts_total{result="given_back"}': 2,
@@ -150,7 +153,7 @@ async def test_each_metric_of_a_worker_has_its_value(
 
 
 async def process_files(service: Service, receiver: Receiver) -> None:
-    """Process four files: two ready, one damaged, one rejected; deliver two events of webhooks."""
+    """Process four files (two ready, one damaged, one rejected), and deliver two webhook events."""
     await make_webhook(service.client, receiver, events=["attachment.ready"])
     for content, name in ((PHOTO, "photo.jpg"), (TEXT, "a.txt")):
         await receiver.wait_for(await service.client.upload(content, name), "attachment.ready")
@@ -165,7 +168,9 @@ async def process_files(service: Service, receiver: Receiver) -> None:
 
 
 async def fail_at_the_store(service: Service, proxy: Proxy) -> None:
-    """Make two attempts at an upload fail: the store is unavailable, then refuses the request."""
+    """Make two attempts at an upload fail: the store is unavailable, then it refuses the
+    request.
+    """
     proxy.answer(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n")
     attachment_id = await service.client.upload(TEXT, "a.txt")
     await reaches(service, attachment_id, "uploaded", attempt=1)
@@ -178,7 +183,7 @@ async def fail_at_the_store(service: Service, proxy: Proxy) -> None:
 
 
 async def kill_the_decoder(service: Service, worker: WorkerProcess) -> None:
-    """Kill the decoder that has an upload; its second attempt succeeds."""
+    """Kill the decoder that has an upload. The second attempt succeeds."""
     for child in decoders(worker):
         child.suspend()
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
@@ -193,9 +198,11 @@ async def kill_the_decoder(service: Service, worker: WorkerProcess) -> None:
 
 
 async def lose_messages(service: Service) -> None:
-    """Let the sweep find an upload without event, one without wake-up, one of a dead worker."""
+    """Let the sweep find three uploads: one without event, one without wake-up, one of a dead
+    worker.
+    """
     row, _ = await posted(service)
-    service.stack.relay.target = service.base_url  # later events are delivered again
+    service.stack.relay.target = service.base_url  # later events are delivered
     await make_due(service, row.id)
     await reaches(service, row.id, "ready")
     for state, revision in (("uploaded", 1), ("processing", 0)):
@@ -210,7 +217,7 @@ async def lose_messages(service: Service) -> None:
 
 
 async def fill_the_slots(service: Service, worker: WorkerProcess) -> None:
-    """Suspend the decoders, and upload more than the worker has slots for."""
+    """Suspend the decoders, and upload more files than the worker has slots for."""
     for child in decoders(worker):
         child.suspend()
     ids = [await service.client.upload(PHOTO, "img.jpg") for _ in range(4)]

@@ -1,7 +1,7 @@
-"""Tests of the log while the broker, the database or the store is unavailable.
+"""The log while the broker, the database or the store is unavailable.
 
-In each process an outage is a warning when it begins, one in each interval with a count, and one
-when it ends. There is no other warning and no traceback.
+Each process logs an outage as warnings: one at the beginning, one with a count in each interval,
+and one at the end. There is no other warning and no traceback.
 """
 
 import asyncio
@@ -34,7 +34,9 @@ GiveBack = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A part of the site: its log lines, the processes that use it, and those that need it."""
+    """A server of the site: the events that its outage logs, and the processes that use
+    or need it.
+    """
 
     lost: str
     back: str
@@ -118,12 +120,14 @@ async def killed_store(site: Site) -> GiveBack:
 
 @pytest_asyncio.fixture(scope="module")
 async def site(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    """Processes that started without their servers, which have come since."""
+    """Start processes while their servers are stopped, then start the servers, and yield
+    the site.
+    """
     async with running_site(stack, tmp_path_factory.mktemp("site")) as running:
         relay, before = stack.relay, stack.relay.target
         await until(partial(has_all, running, DATABASE, counted=False), within_s=60)
         await running.postgres.start()
-        # Without the database nothing uses the broker and the store.
+        # Without the database, no process uses the broker or the store.
         for part in (BROKER, STORE):
             await until(partial(has_all, running, part, counted=False), within_s=60)
         await asyncio.gather(running.valkey.start(), running.seaweedfs.start())
@@ -142,12 +146,12 @@ def users(site: Site, names: Sequence[str]) -> list[ServiceProcess]:
 
 
 def warnings(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines that alert an operator, and those with a traceback."""
+    """Return the lines above level info, and those with a traceback."""
     return [each for each in lines if each["level"] not in ("debug", "info") or "exception" in each]
 
 
 async def has_all(site: Site, part: Part, *, counted: bool) -> bool:
-    """Use everything, and return whether all users of a part have logged its outage."""
+    """Use every server; return True if all processes that use a part have logged its outage."""
     await site.use_everything()
     return all(
         any(
@@ -159,7 +163,9 @@ async def has_all(site: Site, part: Part, *, counted: bool) -> bool:
 
 
 async def is_over(site: Site, part: Part) -> bool:
-    """Use everything, and return whether all users of a part have logged its return."""
+    """Use every server; return True if all processes that use a part have logged the
+    outage's end.
+    """
     await site.use_everything()
     return all(
         any(line["event"] == part.back for line in site.new_lines(process))
@@ -168,7 +174,7 @@ async def is_over(site: Site, part: Part) -> bool:
 
 
 def check_outage(lines: Sequence[Line], part: Part) -> None:
-    """Assert that the lines are the beginning of an outage, lines with a count, and the end."""
+    """Assert that the lines are an outage's beginning, lines with a count, and the outage's end."""
     assert {each["level"] for each in lines} == {"warning"}
     assert not [each for each in lines if "exception" in each]
     first, *counts, last = lines
@@ -178,7 +184,7 @@ def check_outage(lines: Sequence[Line], part: Part) -> None:
     assert all(each["count"] > 0 and each["lasts_s"] > 0 for each in counts)
     assert last["event"] == part.back
     assert last["lasted_s"] > 0
-    # No line belongs to a request or to an upload.
+    # None of these lines belongs to a request or to an upload.
     assert not [each for each in lines if {"request_id", "attachment"} & set(each)]
 
 
@@ -219,7 +225,7 @@ async def test_an_outage_is_all_that_a_process_warns_of(
         await until(partial(has_all, site, part, counted=True), within_s=60)
         for process in site.processes:
             assert await site.health(process, "live") == 200
-        if lose is not read_only_database:  # whose processes can read
+        if lose is not read_only_database:  # its processes can still read
             for process in users(site, part.needed_by):
                 assert await site.health(process, "ready") == 503
     finally:

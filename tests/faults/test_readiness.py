@@ -1,4 +1,4 @@
-"""Tests that log and health agree on whether a process is ready, and on what it waits for."""
+"""The log and the health agree on whether a process is ready and what it waits for."""
 
 import asyncio
 import os
@@ -60,7 +60,7 @@ async def test_a_worker_is_ready_when_nothing_is_missing(
 PATIENT = changed(
     "import api.ids, shared.liveness\napi.ids.START_S = 60\nshared.liveness.CHECK_S = 0.5", "api"
 )
-"""An API that asks for the owner of the bucket for a minute before it listens."""
+"""The program of an API that asks for the bucket's owner for up to a minute before it listens."""
 
 
 async def test_an_api_is_ready_when_it_listens_and_may_write(
@@ -120,13 +120,13 @@ async def test_a_worker_ends_in_order_however_often_ctrl_c_is_pressed(
 
     await until(stops)
     ending = asyncio.create_task(worker.ends())
-    # Celery looks at a signal once a second; only a SIGINT after that makes the end a failure.
+    # Celery looks for signals once a second. Only a SIGINT after that makes the worker fail.
     while again and not ending.done():
-        with suppress(ProcessLookupError):  # it has just ended
+        with suppress(ProcessLookupError):  # the process has just ended
             os.killpg(worker.pid, signal.SIGINT)
         await asyncio.wait([ending], timeout=0.5)
     assert await ending == 0
     assert len(named(worker.log(), "worker stops")) == 1
-    # The claim was released and the attempt is not counted.
+    # The claim is released, and the attempt does not count.
     row = await service.row(held)
     assert (row.state, row.attempt) == ("uploaded", 0)

@@ -1,4 +1,4 @@
-"""A test that the number to scale on rises with the load and falls with a further worker."""
+"""The metric for autoscaling rises with the load, and falls when another worker starts."""
 
 import asyncio
 import os
@@ -21,19 +21,22 @@ pytestmark = pytest.mark.fault
 UPLOADS = 50
 TEXT = b"a text needs no decoder"
 LATE_S = 0.1
-"""Seconds by which the store delays each piece of an answer, so that processors are idle."""
+"""Seconds by which the store delays each piece of an answer. So the processors are mostly idle."""
 
 DOUBLED = 1.5
-"""Events for each upload that the first worker processes: twice a load of three quarters."""
+"""Events sent for each upload that the first worker processes: twice a load of three quarters."""
 
 RISE = 6
-"""The number of waiting uploads at which the second worker joins."""
+"""The number of waiting uploads at which the second worker starts to work."""
 
 SLOW = {"concurrency": "3", "publish_grace": "0.2", **SOON}
 
 
 class Load:
-    """Sends held events at a pace that the first worker sets, whatever the machine's speed."""
+    """Sends events that were held back.
+
+    The first worker sets the pace, so the machine's speed does not matter.
+    """
 
     def __init__(self, service: Service, worker: WorkerProcess, events: list[Any]) -> None:
         self.events = events
@@ -42,20 +45,22 @@ class Load:
 
     @property
     def done(self) -> int:
-        """The number of uploads that the first worker has processed."""
+        """Return the number of uploads that the first worker has processed."""
         return processed(self._worker).total()
 
     async def until_done(self, count: int) -> None:
-        """Wait until the first worker has processed this many uploads."""
+        """Wait until the first worker has processed `count` uploads."""
         await until(lambda: asyncio.sleep(0, self.done >= count), within_s=30)
 
     async def send(self, count: int) -> None:
-        """Send events."""
+        """Send `count` events to the API."""
         for _ in range(count):
             assert await self._service.stack.relay.post(orjson.dumps(self.events.pop())) == 200
 
     async def send_for_each(self, events: float) -> None:
-        """Send so many events for each upload that the first worker processes, until cancelled."""
+        """Send this many events for each upload that the first worker processes, until
+        cancelled.
+        """
         began, sent = self.done, 0
         while True:
             due = int((self.done - began) * events) - sent
@@ -65,7 +70,7 @@ class Load:
 
 
 async def held_events(service: Service) -> list[Any]:
-    """Upload files and return their events, which the API has not received."""
+    """Upload files, and return their events, which the API has not received."""
     relay = service.stack.relay
     relay.target, before = None, len(relay.seen)
     ids = await some_at_once(service.client.upload(TEXT, "a.txt") for _ in range(UPLOADS))
@@ -92,13 +97,13 @@ async def test_the_backlog_rises_with_the_load_and_falls_with_a_second_worker(
     first, second = workers
     for worker in workers:
         await becomes_ready(worker, "worker")
-    # The second worker is stopped and joins later at once: the start of a process would take an
-    # unknown number of events.
+    # The second worker is started now, suspended, and resumed later. A start at that time would
+    # take an unknown number of events.
     os.kill(second.pid, signal.SIGSTOP)
     load = Load(service, first, await held_events(service))
     proxy.delay(LATE_S)
 
-    for number in range(3):  # a load that one worker can take: one upload after the other
+    for number in range(3):  # one worker can take this load: one upload after the other
         await load.send(1)
         await load.until_done(number + 1)
     usual = await backlog()

@@ -1,4 +1,4 @@
-"""Tests of a scanner that is frozen, killed, or loses its connections."""
+"""A scanner that is frozen or killed, or that loses its connections."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,13 +20,13 @@ pytestmark = pytest.mark.fault
 
 @pytest_asyncio.fixture
 async def clamd(tmp_path: Path) -> AsyncIterator[ClamdProcess]:
-    """A clamd of the test's own, which the test may freeze and kill."""
+    """Start a clamd that only this test uses. The test may freeze and kill it."""
     async with running_clamd(tmp_path) as running:
         yield running
 
 
 async def is_closed(service: Service, attachment_id: str) -> bool:
-    """Return True if the file of an attachment cannot be opened."""
+    """Return True if the API answers the address of an attachment's file with 404."""
     resource = await service.client.show(attachment_id)
     url = resource["attributes"]["url"]
     async with service.client.session.get(url, allow_redirects=False) as answer:
@@ -63,7 +63,7 @@ async def test_f26_a_connection_that_breaks_during_a_scan_releases_nothing(
     async with running_proxy(clamd.url) as proxy:
         service = await start_service(clamd_url=proxy.url)
         await start_worker(service, attempts="2", **SOON)
-        # clamd's answer is cut short: `stream: OK` without its end.
+        # The proxy cuts clamd's answer short: `stream: OK` without its end.
         proxy.truncate(10)
         attachment_id = await service.client.upload(PHOTO, "img.jpg")
         await reaches(service, attachment_id, "uploaded", attempt=1)

@@ -1,4 +1,4 @@
-"""Tests of a Redis that other programs use too, that limits our rights, or that refuses us."""
+"""A Redis that other programs also use, that limits the service's rights, or that refuses it."""
 
 import asyncio
 import subprocess
@@ -32,7 +32,7 @@ NO_SWEEP = {"sweep_interval": "300", "publish_grace": "300"}
 
 @pytest_asyncio.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
-    """A broker of the test's own."""
+    """Start a broker that only this test uses."""
     server = EmbeddedValkey(directory=tmp_path / "valkey")
     await server.start()
     yield server
@@ -54,8 +54,8 @@ async def test_every_key_begins_with_the_id_that_the_database_keeps(
         attachment_id = await service.client.upload(PHOTO, "img.jpg")
         await until(lambda: client.keys(f"{prefix}rate:*"))
         seen += map(str, await client.keys("*"))
-        # The wake-up must be there: the start of the worker may hold up the API, which runs in this
-        # process, and an event that is answered 503 is not sent again.
+        # The test waits for the wake-up, because an event that is answered with 503 is not sent
+        # again. The start of a worker can delay the API, which runs in the test's process.
         await until(lambda: client.keys(f"{prefix}attachments-*"))
         seen += map(str, await client.keys("*"))
         await start_worker(service)
@@ -103,7 +103,9 @@ async def test_an_id_is_made_once_by_the_first_process(stack: Stack, database_ur
 
 
 async def limit(valkey: EmbeddedValkey, prefix: str, without: str | None) -> str:
-    """Make a user of the broker with the rights that the doctor requires, except one command."""
+    """Create a user of the broker with all rights that the doctor requires, except for
+    one command.
+    """
     names = [*ATTEMPTS, "exec", "unwatch", "select", "ping", "info", "client|list"]
     async with redis.asyncio.from_url(valkey.url) as client:
         await client.acl_setuser(

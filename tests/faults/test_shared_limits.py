@@ -1,4 +1,4 @@
-"""Tests of the rate limit that all API processes of a deployment share by the broker."""
+"""The rate limit that all API processes of a deployment share through the broker."""
 
 import asyncio
 import re
@@ -26,14 +26,14 @@ PREFIX = "team-a:"
 async def two_processes(
     start_service: StartService, launch: Launch, valkey: EmbeddedValkey
 ) -> tuple[Service, list[Client]]:
-    """Start two API processes of one deployment; return clients of both."""
+    """Start two API processes of one deployment, and return a client for each."""
     service = await start_service(broker_url=valkey.url, queue_prefix=PREFIX, rate_limit=str(LIMIT))
     other = await launch(ApiProcess(service.environment))
     return service, [service.client, client_of(service, other)]
 
 
 async def statuses(client: Client, seconds: float) -> Counter[int]:
-    """Send requests one after another; count the answers by status."""
+    """Send requests one after another for some seconds; count the answers by status."""
     clock, counts = asyncio.get_running_loop().time, Counter[int]()
     end = clock() + seconds
     while clock() < end:
@@ -42,8 +42,9 @@ async def statuses(client: Client, seconds: float) -> Counter[int]:
 
 
 async def show_what_is_left(clients: Sequence[Client]) -> list[int]:
-    """Send one request to each process, after a time that refills what was taken; return what the
-    processes say is left.
+    """Wait until the limit is full again, then send one request to each process.
+
+    Return the number of requests that each answer says is left.
     """
     await asyncio.sleep(0.4)
     answers = [await client.request("GET", PATH) for client in clients]
@@ -55,7 +56,7 @@ async def counts_at(client: Any) -> list[str]:
 
 
 async def reports(client: Any) -> int:
-    """Return how many reports the broker has carried out."""
+    """Return how many reports of API processes the broker has processed."""
     return int((await client.info("commandstats")).get("cmdstat_evalsha", {"calls": 0})["calls"])
 
 
@@ -70,8 +71,9 @@ async def test_two_processes_admit_one_limit_together(
 
     together = sum(seen, Counter[int]())
     assert set(together) == {200, 429}
-    # Two whole limits at the beginning, as nothing is known yet, and one more for what is admitted
-    # between two reports. Two processes that count alone admit 2 * LIMIT * (took_s + 1).
+    # Together the processes may admit two whole limits at the beginning, when they know nothing of
+    # each other, and one more between two reports. Two separate limits would admit 2 * LIMIT *
+    # (took_s + 1).
     assert together[200] <= LIMIT * (took_s + 3)
     assert together[200] >= LIMIT * took_s / 2
     assert all(each[200] for each in seen)
@@ -147,7 +149,8 @@ async def test_no_request_waits_for_a_frozen_broker(
     frozen = psutil.Process(valkey.child.pid)
     frozen.suspend()
     try:
-        # 100 requests that each waited for the broker until the report's timeout would take 50 s.
+        # If each of the 100 requests waited for the broker until the report's timeout, the test
+        # would take 50 s.
         async with asyncio.timeout(20):
             seen = {(await clients[0].request("GET", PATH)).status for _ in range(100)}
     finally:

@@ -1,4 +1,4 @@
-"""Tests of a store that accepts connections and does not answer: it is an outage like any other."""
+"""A store that accepts connections and does not answer: an outage like any other."""
 
 import asyncio
 from typing import Any
@@ -22,18 +22,24 @@ LOST, BACK = "store is unavailable", "store is back"
 NO_ANSWER = "no answer in time"
 
 SHORT = "import api.files\napi.files.ASK_WITHIN_S = 0.5"
-"""Code of an API whose links wait half a second for the store. The store's client waits 20 s."""
+"""Code for an API that waits only half a second for the store when it answers a link.
+
+The store's client itself waits 20 s.
+"""
 
 ERRORS = "attachments_store_errors_total"
 
 
 def outage_of(process: ServiceProcess) -> list[Line]:
-    """Return all lines about the store that a process has logged."""
+    """Return all lines about the store's outage that a process has logged."""
     return [line for line in objects(process.log()) if line["event"] in (LOST, BACK)]
 
 
 async def has_logged(process: ServiceProcess, event: str) -> list[Line]:
-    """Wait until a process has logged an event; the client's own limits end later than this."""
+    """Wait until a process has logged an event.
+
+    The store client's own timeouts are longer than this.
+    """
     found: list[Line] = await until(
         lambda: asyncio.sleep(0, named(process.log(), event)), within_s=20
     )
@@ -41,7 +47,7 @@ async def has_logged(process: ServiceProcess, event: str) -> list[Line]:
 
 
 async def is_asked(process: ServiceProcess, answer: str) -> Any:
-    """Ask for the health of a process until it reports this answer of the store."""
+    """Request the health of a process until it reports this answer of the store."""
 
     async def reports() -> bool:
         return bool((await asked(process))[1]["parts"].get("store") == answer)

@@ -1,4 +1,4 @@
-"""Tests of many decoders on one processor: files wait, and no file is marked as faulty."""
+"""Many decoders on one processor: files wait, and none is marked as faulty."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ ONE_PROCESSOR = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0)
 
 
 def photo(width: int, height: int, seed: int) -> bytes:
-    """Make a PNG that is small to send, but expensive to decode because it has many pixels."""
+    """Make a PNG that has few bytes, but is costly to decode because it has many pixels."""
     lines = bytearray()
     for number in range(height):
         lines += b"\x02" + bytes([(number * seed) % 7, number % 3, seed]) * width

@@ -1,5 +1,5 @@
-"""Tests of faults of the store: objects change or vanish during processing, or answers are
-late, cut short or wrong.
+"""Faults of the store: objects change or vanish during processing; answers are late, cut short or
+wrong.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ ERROR_500 = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnect
 
 
 class KeepingProxy(Proxy):
-    """A proxy that answers 500 to every request from the first DELETE on."""
+    """A proxy that answers every request with 500 from the first DELETE on."""
 
     async def _ask(self, data: bytes, client: Stream, server: Stream) -> bool:
         if data.startswith(b"DELETE "):
@@ -71,7 +71,7 @@ async def test_f16_an_upload_over_one_that_is_being_read_is_what_the_row_describ
     proxy.hold()
     created = await service.client.create("img.jpg")
     attachment_id = created["data"]["id"]
-    # The file is small, so all of it has been read before it is replaced.
+    # The file is small, so the worker has read all of it before it is replaced.
     first = images.encode(images.noise(100, 60), "JPEG")
     await service.client.post_file(created, first)
     await until(lambda: asyncio.sleep(0, proxy.held))
@@ -90,7 +90,7 @@ async def test_f16_an_upload_over_one_that_is_being_read_is_what_the_row_describ
 async def test_f16_an_upload_over_another_is_found_though_its_event_is_lost(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
-    # The check comes late enough for the second upload to exist when the store is asked.
+    # The check is so late that the second upload exists when the worker asks the store.
     await start_worker(service, pending_check="8", **SOON)
     created = await service.client.create("img.jpg")
     attachment_id = created["data"]["id"]
@@ -99,7 +99,7 @@ async def test_f16_an_upload_over_another_is_found_though_its_event_is_lost(
     service.stack.relay.target = None
     second = images.encode(images.noise(200, 300), "JPEG")
     await service.client.post_file(created, second)
-    # No event has reported the second upload.
+    # No event reports the second upload.
     assert (await service.row(attachment_id)).etag == row.etag
 
     async def described() -> bool:
@@ -127,8 +127,9 @@ async def test_f16_an_object_that_is_removed_at_work_is_missing(
 async def test_nothing_is_left_of_a_purged_attachment(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
-    """Delete an upload while a worker processes it: the purge must follow all of the worker's
-    writes.
+    """A worker processes the upload while it is deleted.
+
+    The purge must come after all of the worker's writes.
     """
     await start_worker(service, s3_endpoint_url=proxy.url, **SOON)
     proxy.hold()
@@ -181,7 +182,7 @@ async def test_f16_where_an_object_is_missing_and_the_store_fails_then_it_is_tri
     row = await reaches(service, attachment_id, "ready")
     await first.stop()
     await storage.delete(row.key)
-    # An event has reported a new file here, but the file is deleted before the worker reads it.
+    # It is as if an event had reported a new file that is deleted before the worker reads it.
     await service.execute(
         "UPDATE attachments SET state = 'uploaded', revision = revision + 1, attempt = 0,"
         " resized = false, due_at = now() WHERE id = $1",
@@ -244,7 +245,8 @@ async def test_f17_a_worker_that_never_hears_of_its_thumbnail_stores_it_again(
     await start_worker(service, s3_endpoint_url=proxy.url, **SOON)
     proxy.delay(1.0)
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
-    # The requests to read have fewer bytes in total, so the worker is writing the thumbnail.
+    # The requests for reading have fewer bytes in total, so the worker is now writing the
+    # thumbnail.
     await until(lambda: asyncio.sleep(0, proxy.requested > 4000))
     proxy.hold()
     row = await service.row(attachment_id)
@@ -265,8 +267,8 @@ async def test_f17_a_slow_store_is_waited_for(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
     await start_worker(service, s3_endpoint_url=proxy.url, lease="5", **SOON)
-    # Each piece is delayed. So reading takes longer than the lease, and the worker renews the
-    # lease.
+    # Each piece is delayed, so that reading takes longer than the lease and the worker must renew
+    # it.
     proxy.delay(0.3)
     large = images.encode(images.noise(1800, 1400), "JPEG")
     assert len(large) > 15 * CHUNK_BYTES

@@ -1,6 +1,6 @@
-"""Tests of a store that refuses requests: few calls, few log lines, and nothing is lost.
+"""A store that refuses requests: the service makes few calls, logs few lines, and loses nothing.
 
-The store refuses either without end or for a limited time.
+The store refuses either forever or for a limited time.
 """
 
 import asyncio
@@ -28,17 +28,22 @@ pytestmark = pytest.mark.fault
 
 MANY = 300
 FEW = 60
-"""A limit for calls. It exceeds the number of rows that are processed concurrently
-(ATTACHMENTS_CONCURRENCY), and is far below MANY.
+"""The maximum number of calls in the tests.
+
+It exceeds the number of rows in processing at one time (ATTACHMENTS_CONCURRENCY), and is far below
+MANY.
 """
 
 A_FEW_LINES = 6
-"""A limit for log lines: one line a minute is expected, on a machine that may be slow."""
+"""The maximum number of log lines in the tests.
+
+One line a minute is expected, but the machine may be slow.
+"""
 
 
 @pytest_asyncio.fixture
 async def refusing(stack: Stack) -> AsyncIterator[Refusing]:
-    """A proxy before the store that can refuse requests."""
+    """Start a proxy in front of the store that can refuse requests."""
     proxy = Refusing(stack.seaweedfs.url)
     await proxy.start()
     yield proxy
@@ -46,7 +51,7 @@ async def refusing(stack: Stack) -> AsyncIterator[Refusing]:
 
 
 async def make_rows(service: Service, count: int, *, deleted: bool) -> list[int]:
-    """Make rows that are due and have no object; they are pending, or deleted if `deleted`."""
+    """Insert due rows without an object. They are pending, or deleted if `deleted` is true."""
     rows = await service.database.fetch(
         "INSERT INTO attachments (organization_id, bucket, name, file_name, policy_expires_at,"
         " due_at, deleted_at) SELECT $1, $2, 'a.txt', 'a.txt', now() + interval '1 hour', now(),"
@@ -60,7 +65,7 @@ async def make_rows(service: Service, count: int, *, deleted: bool) -> list[int]
 
 
 async def make_deleted(service: Service, storage: Storage, count: int) -> list[int]:
-    """Make deleted rows that have objects and whose purge is not due yet."""
+    """Insert deleted rows with objects. Their purge is not due yet."""
     ids = await make_rows(service, count, deleted=True)
     await service.execute("UPDATE attachments SET due_at = now() + interval '1 hour'")
     for start in range(0, count, 20):
@@ -74,12 +79,12 @@ async def make_deleted(service: Service, storage: Storage, count: int) -> list[i
 
 
 async def all_due(service: Service) -> None:
-    """Make all rows due now that have a due time."""
+    """Make all rows that have a due time due now."""
     await service.execute("UPDATE attachments SET due_at = now() WHERE due_at IS NOT NULL")
 
 
 async def wait_until_postponed(service: Service, ids: list[int], *, attempt: int = 1) -> None:
-    """Wait until each row was postponed `attempt` times."""
+    """Wait until each row has been postponed `attempt` times."""
 
     async def all_were() -> bool:
         least = await service.database.fetchval(
@@ -91,7 +96,9 @@ async def wait_until_postponed(service: Service, ids: list[int], *, attempt: int
 
 
 def refusals(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
-    """Return the lines of a worker's log that report `event` because the store refused."""
+    """Return the lines of a worker's log with this `event` and a refusal of the store as
+    the cause.
+    """
     sent = [json.loads(line) for line in worker.log().splitlines() if line.startswith("{")]
     return [
         line
@@ -101,7 +108,7 @@ def refusals(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
 
 
 def asked(proxy: Refusing, method: str) -> int:
-    """Count the requests with a given HTTP method that the proxy has received."""
+    """Count the requests with this HTTP method that the proxy has received."""
     return Counter(line.split()[0] for line in proxy.asked)[method.encode()]
 
 
@@ -121,7 +128,7 @@ async def test_purges_that_are_refused_cost_few_calls_and_one_line_and_are_made_
     assert first["cause"] == "StoreRefused: AccessDenied: s3:DeleteObject is needed"
     assert len(others) <= A_FEW_LINES
     await worker.stop()
-    # When a worker ends, it logs the counts that it has not logged yet.
+    # A worker that ends logs the counts that it has not logged before.
     counted = refusals(worker, "purge postponed")[1:]
     assert sum(line["count"] for line in counted) >= 2 * MANY - 1
     assert len(counted) <= A_FEW_LINES
@@ -133,7 +140,7 @@ async def test_purges_that_are_refused_cost_few_calls_and_one_line_and_are_made_
 
 
 async def none_due(service: Service, ids: list[int]) -> bool:
-    """Return True if no row has a due time."""
+    """Return True if none of the rows has a due time."""
     left = await service.database.fetchval(
         "SELECT count(*) FROM attachments WHERE id = ANY($1::bigint[]) AND due_at IS NOT NULL", ids
     )
@@ -196,7 +203,7 @@ async def test_uploads_that_are_refused_write_one_warning_and_each_its_end(
 ) -> None:
     refusing.forbidden = (b"GET ",)
     worker = await start_worker(service, s3_endpoint_url=refusing.url, attempts="1", **SOON)
-    # Nothing but the client's word tells the size of an object that cannot be read.
+    # If an object cannot be read, only the client's attribute `size` tells its size.
     ids = [await service.client.upload(PHOTO, "a.jpg", size=len(PHOTO)) for _ in range(20)]
     for each in ids:
         row = await reaches(service, each, "failed", attempt=1)

@@ -1,4 +1,4 @@
-"""Tests that a process is not alive if its loop turns but its periodic work does not run."""
+"""A process is not alive if its event loop runs but its periodic work does not."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.support.starting import Launch
 pytestmark = pytest.mark.fault
 
 IMPATIENT = changed("import worker.runtime\nworker.runtime.SWEEP_SILENT_S = 1", "worker")
-"""A worker whose sweep may be silent for one second in addition to its interval."""
+"""The program of a worker that counts as stuck if its sweep is one second late."""
 
 
 async def test_a_worker_whose_sweep_does_not_run_is_stuck_until_it_runs(
@@ -33,7 +33,7 @@ async def test_a_worker_whose_sweep_does_not_run_is_stuck_until_it_runs(
             return await asked(worker, "live") == (200, {"status": "alive"})
 
         await until(is_alive)
-        database.hold()  # the sweep waits for its statement
+        database.hold()  # the sweep's statement gets no answer
         stuck = await until(is_stuck, within_s=30)
         assert stuck["status"] == "stuck"
         assert stuck["faults"].keys() == {"sweep"}

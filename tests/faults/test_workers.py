@@ -1,4 +1,4 @@
-"""Tests of faults of workers: they are killed or stopped, or lose their claims."""
+"""Faults of workers: they are killed or stopped, or lose their claims."""
 
 import asyncio
 import os
@@ -95,7 +95,7 @@ async def test_f3_a_worker_that_stops_under_load_loses_nothing(
     await until(begun, every_s=0.01)
     assert await first.stop() == 0
     rows = [await service.row(attachment_id) for attachment_id in ids]
-    # The stopped worker holds no upload.
+    # The stopped worker has no upload any more.
     assert {row.state for row in rows} <= {"uploaded", "ready"}
     await start_worker(service, **SOON)
     await service.execute("UPDATE attachments SET due_at = now() WHERE state = 'uploaded'")
@@ -124,8 +124,8 @@ async def test_f1_of_workers_that_are_killed_at_random_every_upload_comes_out_on
     service: Service, start_worker: StartWorker, storage: Storage, kills: int
 ) -> None:
     chance = random.Random(kills)
-    # Each kill uses up one attempt of each upload in progress. The limit of attempts is not tested
-    # here.
+    # Each kill costs each upload in progress one attempt. This test is not about the limit of
+    # attempts.
     settings = {"lease": "5", "attempts": "20", "concurrency": "4", **SOON}
     workers = [await start_worker(service, **settings) for _ in range(2)]
     ids: list[str] = []
@@ -152,14 +152,14 @@ async def test_f1_of_workers_that_are_killed_at_random_every_upload_comes_out_on
 async def test_f1_uploads_of_a_killed_worker_are_claimed_again_within_a_minute(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
-    """Check the limit of one minute with the default settings."""
+    """The limit of one minute is tested with the default settings."""
     first = await start_worker(service, s3_endpoint_url=proxy.url)
     proxy.hold()
     ids = [await service.client.upload(PHOTO, "img.jpg") for _ in range(5)]
     for attachment_id in ids:
         await reaches(service, attachment_id, "processing")
     await start_worker(service)
-    # The kill may follow a renewal of the lease immediately, or come just before a renewal.
+    # The kill may come at any time between two renewals of the lease.
     await asyncio.sleep(25)
     os.killpg(first.pid, signal.SIGKILL)
 
@@ -197,10 +197,9 @@ async def test_f3_restarts_under_load_neither_lose_nor_double_an_upload(
 
 
 def test_f6_celery_has_no_soft_limit_to_resume_a_coroutine_by() -> None:
-    """Check that Celery's soft time limit is not set.
+    """Celery's soft time limit is not set.
 
-    The limit would raise its exception inside the next task. Celery itself never runs `async def`
-    bodies.
+    It would raise its exception inside the next task. Celery itself never runs `async def` bodies.
     """
     made = make_settings(
         {
@@ -219,7 +218,7 @@ def test_f6_celery_has_no_soft_limit_to_resume_a_coroutine_by() -> None:
 
 
 async def logged_tasks(worker: WorkerProcess) -> list[str]:
-    """Return the tasks in the event loop of a worker that was changed by LOG_TASKS."""
+    """Return the tasks in the event loop of a worker that LOG_TASKS has changed."""
     before = worker.log().count("TASKS")
     os.kill(worker.pid, signal.SIGUSR2)
 
@@ -244,14 +243,14 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
             sweep_interval="300",
         )
     )
-    await becomes_ready(first, "worker")  # the task that announces this has ended
+    await becomes_ready(first, "worker")  # the task that logs this has ended
     idle = await logged_tasks(first)
     proxy.hold()
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
     await until(lambda: asyncio.sleep(0, proxy.held))
     assert proxy.links > 0
 
-    # Another worker claims the upload, as the sweep does when a lease is over.
+    # Another worker claims the upload, as a sweep does when a lease is over.
     async def taken() -> Sequence[Due]:
         # The worker may renew its lease between these two statements.
         async with service.database.acquire() as connection:

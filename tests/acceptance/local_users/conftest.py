@@ -1,4 +1,6 @@
-"""Fixtures of the tests of local users: one local stack, which no test of this folder changes."""
+"""Fixtures of the tests of other users on the machine: one local stack, which no test
+here changes.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -13,11 +15,11 @@ from tests.support.up import Up, running, until
 
 @pytest.fixture(scope="package")
 def up() -> Iterator[Up]:
-    """A running stack whose parent directory other users may enter."""
+    """Run a local stack in a folder that other users may enter."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         with running(Path(folder) / "data", "--decoders", "1") as shared:
-            # SeaweedFS's admin port begins to listen last, after S3 answers.
+            # SeaweedFS opens its admin port last, after S3 answers.
             until(lambda: "admin.port.grpc" in names(shared), 20)
             yield shared
 

@@ -1,4 +1,4 @@
-"""Tests that every port and socket of `attachments up` requires a key, password or certificate."""
+"""Every port and socket of `attachments up` requires a key, a password or a certificate."""
 
 import ssl
 import stat
@@ -23,7 +23,9 @@ KNOWN = {
     "s3.port": "asks for a signature; /healthz is open",
     **dict.fromkeys(SEALED, "asks for a client certificate"),
 }
-"""The ports that may listen, each with its reason. Any other port fails the tests."""
+"""The ports on which processes may listen, each with its reason. Another port makes the
+tests fail.
+"""
 
 HTTPS_ONLY = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 
@@ -56,7 +58,7 @@ CONTENT = b"not for others"
 
 @pytest.fixture
 async def theirs(document: dict[str, Any]) -> str:
-    """The key of an object of another user, which must not change."""
+    """Store an object that an unknown caller must not change, and return its key."""
     async with s3_client(document) as store:
         await store.put_object(Bucket=document["bucket"], Key="theirs", Body=CONTENT)
     return "theirs"

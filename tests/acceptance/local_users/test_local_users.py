@@ -1,4 +1,4 @@
-"""Tests that another local user can read no file, process or key of `attachments up`."""
+"""Other users of the machine can read no file, process or key of `attachments up`."""
 
 import os
 import subprocess
@@ -13,13 +13,13 @@ from tests.support.local_ports import ports_of
 from tests.support.up import Up, refused
 
 USERS = (65_534, 54_321)
-"""User ids: `nobody`, and an id that no account of the machine has."""
+"""User ids: `nobody`, and an id without an account on the machine."""
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 
 
 def act_as(uid: int, arguments: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command as another user, who inherits nothing from the test but standard input."""
+    """Run a command as another user. The command inherits only the test's standard input."""
     return subprocess.run(
         arguments,
         user=uid,
@@ -35,10 +35,10 @@ def act_as(uid: int, arguments: list[str], **options: Any) -> subprocess.Complet
 
 
 def shell(up: Up, folder: str | Path, uid: int = 0) -> str:
-    """Run SeaweedFS's own client in a folder; return its output of at most ten seconds."""
+    """Run SeaweedFS's own client in a folder for at most ten seconds, and return its output."""
     named = {name: port for port, name in ports_of(up).items()}
     master = f"127.0.0.1:{named['master.port']}.{named['master.port.grpc']}"
-    # The other user may have no access to the folder of the program.
+    # The program is opened here, because the other user may not be able to enter its folder.
     binary = os.open(find_binary(), os.O_RDONLY)
     try:
         process: subprocess.Popen[str] = subprocess.Popen(
@@ -58,7 +58,7 @@ def shell(up: Up, folder: str | Path, uid: int = 0) -> str:
         os.close(binary)
     try:
         return process.communicate("cluster.ps\nvolume.list\nfs.ls /buckets\n", 10)[0]
-    except subprocess.TimeoutExpired:  # The client retries without end.
+    except subprocess.TimeoutExpired:  # the client retries forever
         process.kill()
         return process.communicate()[0]
 
@@ -66,7 +66,7 @@ def shell(up: Up, folder: str | Path, uid: int = 0) -> str:
 @needs_root
 def test_the_stores_own_client_needs_the_keys(up: Up) -> None:
     assert "attachments" in shell(up, up.data_dir / "seaweedfs"), "the client does not work"
-    with ThreadPoolExecutor() as pool:  # Each client runs for all of its ten seconds.
+    with ThreadPoolExecutor() as pool:  # each client runs for ten seconds
         printed_for_others = list(pool.map(lambda uid: shell(up, "/", uid), USERS))
     for printed in printed_for_others:
         assert "attachments" not in printed
@@ -109,9 +109,9 @@ def test_no_key_is_in_the_list_of_processes(up: Up) -> None:
 @needs_root
 @pytest.mark.parametrize("uid", USERS)
 def test_no_stack_starts_with_keys_that_they_have_left(tmp_path: Path, uid: int) -> None:
-    """Refuse a data directory, token or keys that another user owns.
+    """`attachments up` refuses a data directory, token or keys that another user owns.
 
-    Otherwise the user who created the directory first could choose its token and keys.
+    Otherwise a user who creates the directory first could choose its token and keys.
     """
     data_dir = tmp_path / "data"
     data_dir.mkdir()
