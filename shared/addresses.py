@@ -25,8 +25,9 @@ _CREDENTIAL = re.compile(
 _ESCAPES = re.compile(r"(?:%(?:25)*[0-9a-f]{2})+", re.IGNORECASE)
 _ESCAPE = re.compile(r"%(?:25)*([0-9a-f]{2})", re.IGNORECASE)
 _MAX_FOLDED: Final = 3
-"""The most characters of a folded character (NFKC, lower case). If it has more, the character stays
-as it is. No credential's name contains such a character, and 4,096 of them would grow to 74,000."""
+"""The most characters to which one character may be folded (NFKC, lower case). If there would be
+more, the character stays as it is. No credential's name contains such a character, and 4,096 of
+them would grow to 74,000."""
 
 _ROUNDS: Final = 8
 """The most times that an address is decoded. A normal address needs at most two. An address that

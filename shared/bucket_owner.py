@@ -45,7 +45,6 @@ class Owner:
 
     `ours` is the id of this deployment. `theirs` is the id in the marker; None without a marker.
 
-    `has_strangers` is true if the bucket has no marker, but has originals that no row of this
     `has_strangers` is true if the bucket has originals but no marker, and no row of this database
     describes any of these originals. A deployment of an old release, which wrote no marker, may own
     such a bucket.
@@ -158,7 +157,7 @@ async def take_over(database: Database, storage: Storage) -> Owner:
 
 
 async def _place_marker(storage: Storage, ours: str) -> None:
-    """Write the marker if there is none. In a store without `If-None-Match`, the last one wins."""
+    """Write the marker if there is none. Without `If-None-Match`, the last writer wins."""
     content = ours.encode()
     try:
         if not await storage.create(MARKER, content, content_type=MARKER_TYPE):
@@ -192,7 +191,7 @@ async def read_marker(storage: Storage) -> tuple[str | None, int]:
 
 
 async def _has_strangers(database: Database, storage: Storage) -> bool:
-    """Return whether the bucket has originals, but none that a row of this database describes."""
+    """Return whether the bucket has originals, and no row of this database describes any."""
     strangers, pages = False, 0
     async for page in storage.list_keys(keys.PREFIX):
         named = [(key, found, keys.parse_key(key)) for key, found in page]

@@ -51,7 +51,7 @@ MEANINGLESS: Mapping[str, frozenset[str] | None] = {
     "sslsni": TRUE,
     "tty": None,
 }
-"""Parameters and those of their values that change nothing in asyncpg; None means all values."""
+"""Parameters, each with its values that need no action by asyncpg; None means every value."""
 
 _VERIFY = "use sslmode=verify-full, which proves who the server is"
 REFUSED: Mapping[str, str] = {

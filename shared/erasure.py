@@ -163,7 +163,7 @@ def _stays(key: str, object_age_s: float | None, row_age_s: float) -> bool:
 
 @contextmanager
 def _naming(right: str) -> Iterator[None]:
-    """Add the right that the call needs to the error if the store refuses a call in the block."""
+    """If the store refuses a call in the block, add the name of the missing right to the error."""
     try:
         yield
     except StoreRefused as error:

@@ -14,8 +14,8 @@
     ├── StoreError                  the object store did not carry out a request
     │   ├── ObjectMissing           there is no such object
     │   ├── ObjectEmpty             the object has no bytes, so no range of it can be read
-    │   ├── ObjectChanged           the object is no longer the one that was pinned by its etag
     │   ├── ObjectChanged           the object has another etag than the one that was asked for
+    │   ├── StoreRefused            the store refused the request
     │   └── StoreUnavailable        the store did not answer, or asked for a later retry
     │       └── BucketForeign       the bucket belongs to another deployment
     ├── ObjectOlder                 the object was uploaded for a lost row that had the same id

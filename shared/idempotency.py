@@ -46,9 +46,9 @@ class RequestKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeated(FromRow):
-    """The record of a request that was carried out before. `made` are the ids that it made.
+    """The stored result of an earlier request. `made` are the ids of the objects that it made.
 
-    `fingerprint` is that of the first request with the key.
+    `fingerprint` is the SHA-256 of that request.
     """
 
     fingerprint: bytes

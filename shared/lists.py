@@ -86,8 +86,8 @@ async def page(
         if bound is not None:
             values.append(bound)
             where += f" AND a.id {'>' if order == 'ASC' else '<'} ${len(values)}"
-        # With `+ 0`, the planner cannot use the index by id. It would be slow if all attachments of
-        # the range of times were at the end of that index.
+        # With `+ 0`, the planner cannot use the index by id. That index would be slow if all
+        # attachments of the range of times were at its end.
         sorted_by = "a.id + 0" if filtering.by_time(filters) else "a.id"
         selected = f"FROM attachments AS a WHERE {where} ORDER BY {sorted_by} {order}"
     values.append(limit)

@@ -1,4 +1,4 @@
-"""The health of a process: whether it is alive, and whether the services that it needs answer.
+"""The health of a process: whether it is alive, and whether it is ready, as its parts answer.
 
 A process is alive if its event loop runs and its periodic work ran lately. An answer proves that
 the loop runs. A process that is stopped or stuck does not answer, so a caller needs a timeout.

@@ -68,7 +68,7 @@ class Pages:
         return _json({"status": "alive"})
 
     async def ready(self) -> Page:
-        """Return whether the parts that the process needs answer, and the answer of each part."""
+        """Return whether the process is ready, and the answer of each part that it uses."""
         found = await self._health.ask()
         status = 200 if found.status == "ready" else 503
         return _json({"status": found.status, "parts": found.parts}, status=status)

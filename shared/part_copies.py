@@ -1,4 +1,5 @@
 """Copy large objects in parts, because the store copies each part within seconds.
+
 S3 copies at most 5 GiB in one request, and sends nothing during the copy. Source: Amazon S3 User
 Guide, "Copying an object using multipart upload" and "Amazon S3 multipart upload limits".
 """

@@ -89,7 +89,7 @@ def _split_address(value: str) -> SplitResult:
     try:
         value.encode()  # raises ValueError if the variable's bytes are not valid UTF-8
         parts = urlsplit(value)
-        for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL: several hosts
+        for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL may have several
             _ = urlsplit(f"//{host}").port
     except ValueError:
         raise ValueError(

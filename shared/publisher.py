@@ -44,7 +44,7 @@ MEASURE_EVERY_S = 10.0
 """Seconds between two reads of the lengths of all queues, for the metrics, in one round trip."""
 
 _Message = tuple[WakeUp, str, traces.Span | None]
-"""A wake-up, the id of the request that caused it, and its span, which its publishing ends."""
+"""A wake-up, the id of the request that caused it, and its span, which ends at the publishing."""
 
 
 class Publisher:

@@ -36,7 +36,7 @@ NEWER = (
     " version's `attachments migrate`"
 )
 
-# SQLSTATEs if a table, index, type or function exists already, or is not the service's
+# SQLSTATEs for a table, index, type or function that exists already, or is not the service's
 TAKEN_CODES = ("42P07", "42710", "42723", "42809", "42701", "42P16")
 TAKEN = (
     "tables of another program have the names of ours ({code}): give the service a database of its"

@@ -60,7 +60,7 @@ class Connection(TidyConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer 400 to data that could not be parsed, without repeating the data; else 500."""
+        """Answer 400 to data that could not be parsed, and 500 after a bug. Repeat no data."""
         if status != 400 or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
         self._note(exc)

@@ -241,7 +241,7 @@ class IdSearch:
         ]
 
     async def _holds_original(self, groups: tuple[str, ...]) -> bool:
-        """Return whether a folder has an original, because a store may list empty folders."""
+        """Return whether a folder has an original. A store may list folders that are empty."""
         self._use_one()
         async for page in self.storage.list_keys(f"{_folder(groups)}original/", page_size=1):
             if page:

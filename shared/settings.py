@@ -37,7 +37,7 @@ __all__ = ["PREFIX", "Settings", "load_part", "load_settings", "retired_settings
 S = TypeVar("S", bound=BaseSettings)
 
 Seal = Literal["preferred", "required"]
-"""`required`: a decoder starts only if it can be sealed. `preferred`: it starts in any case."""
+"""With `required`, a worker does not start if its decoders cannot be sealed."""
 
 MAX_POST_OBJECT_BYTES = 5 * 1024**3  # the largest object that S3 accepts in one request
 
