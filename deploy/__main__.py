@@ -1,10 +1,13 @@
-"""The command `attachments`. Signals are prepared before all other imports, see `prepare`."""
+"""The command `attachments`. It sets up signal handling before all other imports: see `prepare`."""
 
 from deploy.serving import prepare
 
 
 def main() -> None:
-    """Run the command line of this process."""
+    """Run the command line of this process.
+
+    `deploy.cli` is imported here, after `prepare`, because importing it takes half a second.
+    """
     prepare()
     from deploy.cli import main as run
 

@@ -2,9 +2,9 @@
 
     PYTHON check_python.py [.venv]
 
-With `.venv`, PYTHON is the Python of a virtual environment. The environment needs pip, but not venv
-or ensurepip. The Makefile runs this file with any Python it finds, so the syntax must be valid for
-old versions.
+With `.venv`, PYTHON is the Python of a virtual environment, which needs pip, but not venv or
+ensurepip. The Makefile runs this file with any Python that it finds, so the syntax must also be
+valid for old versions.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The command line `attachments`: it runs processes, and serves operators and clients.
+"""The command line `attachments`: commands that run processes, and those of operators and clients.
 
 Each command imports its modules itself, so that `--help` and typing errors are answered without
 delay. A user's mistake is reported in one line that names the mistake and the rule. Only a bug
@@ -7,7 +7,7 @@ shows a traceback.
 
 import sys
 
-# The signals are prepared first, because the imports below take half a second.
+# Signal handling is set up first, because the imports below take half a second.
 if __name__ == "__main__":
     from deploy.serving import prepare
 
@@ -115,14 +115,14 @@ def worker(data_dir: DataDir = LOCAL) -> None:
         async with open_storage(settings):
             pass
 
-    # The store's settings are checked first: the worker's loop would report their errors as a bug.
+    # Check the store's settings first: the worker's loop would report their errors as a bug.
     asyncio.run(open_and_close())
     raise typer.Exit(run(settings))
 
 
 @app.command()
 def consume(data_dir: DataDir = LOCAL) -> None:
-    """Run one process that receives events from a queue of SQS."""
+    """Run one process that receives events from an SQS queue."""
     settings = read_settings(data_dir)
     from worker.queue.start import run
 
@@ -139,7 +139,7 @@ def health(
     ] = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Check whether a process on this machine is alive; for health checks of containers."""
+    """Check whether a process on this machine is alive, for health checks of containers."""
     from deploy.health import PROCESSES, ask
 
     chosen = check_word("PROCESS", process, PROCESSES)
@@ -150,7 +150,7 @@ def health(
 
 @app.command()
 def migrate(data_dir: DataDir = LOCAL) -> None:
-    """Migrate the database's schema to this version; may be repeated."""
+    """Migrate the database's schema to this version. May be repeated."""
     from shared.part_settings import DatabaseSettings
 
     settings = read_settings(data_dir, DatabaseSettings)
@@ -256,7 +256,7 @@ def _command() -> Any:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit status: 0, 1 for a failure, 2 for wrong usage."""
+    """Print the traceback of a bug, escaped, because its message may contain text of any client."""
     try:
         return _command()(arguments, prog_name="attachments", standalone_mode=False) or 0
     except typer.TyperException as error:
@@ -288,7 +288,7 @@ def _process_of(arguments: list[str]) -> str:
 
 
 def main() -> None:
-    """Run the command line of this process."""
+    """Before a command imports modules that read these variables."""
     name_process(_process_of(sys.argv[1:]))
     # This call comes before a command imports modules that read the variables.
     forget_foreign_variables()

@@ -27,10 +27,10 @@ def ask(
 ) -> str | None:
     """Ask a process of this machine if it is `live` or `ready`; return the fault, or None.
 
-    A process that is stopped or hangs does not answer within TIMEOUT_S. `data_dir` belongs to
-    `attachments up`, whose processes are asked if the settings name no address.
+    A process that is stopped or hangs does not answer within TIMEOUT_S. If the settings contain no
+    address, a process of `attachments up` in `data_dir` is asked.
     """
-    # The settings ignore the case of variables' names too.
+    # The case of variables' names does not matter, as in the settings.
     given = {name.upper(): value for name, value in os.environ.items()}
     found = _address(given, process, data_dir)
     if isinstance(found, str):
@@ -48,11 +48,10 @@ def ask(
 def _address(
     given: Mapping[str, str], process: Process | None, data_dir: Path | None
 ) -> tuple[str, str] | str:
-    """Return host and port of the metrics address, which every process has, or of the API's own
-    address.
+    """Return the host and the port to ask: of the metrics address, or of the API's own address.
 
-    Without `process` it is the metrics address if its port is known. Returns a text that names the
-    setting if the address is not known.
+    Every process has a metrics address. Without `process`, it is used if its port is known. Returns
+    a text that names the setting if no address is known.
     """
     port = given.get("ATTACHMENTS_METRICS_PORT") or ""
     if process == "api" or (process is None and port in ("", "0")):
@@ -82,9 +81,9 @@ def _reached(host: str) -> str:
 
 
 def main() -> None:
-    """Run the check; exit with status 0 if the process is healthy, 1 if not."""
+    """Run the check. The exit status is 0 if the process is healthy, otherwise 1."""
     name_process("command")
-    # This call also removes the variables that Kubernetes sets for a Service.
+    # This also removes the variables that Kubernetes sets for a Service.
     forget_foreign_variables()
     fault = ask("ready" if "--ready" in sys.argv[1:] else "live")
     if fault is not None:

@@ -1,9 +1,9 @@
-"""Install the packages of a lock into this Python's environment, and print the progress.
+"""Install the packages of a lock file into this Python's environment, and print the progress.
 
     .venv/bin/python deploy/install.py LOCK
 
-The checkout itself is linked and not built, because build tools fail for some folder names and
-running the service needs no build. Only the standard library is needed.
+The checkout itself is not built but linked: build tools fail for some folder names, and the service
+runs without a build. This file needs only the standard library.
 """
 
 import os
@@ -19,15 +19,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SILENCE_S = 5.0
-"""Seconds without output from pip after which a line shows that the installation still runs."""
+"""Time, in seconds, without output from pip after which a line shows that it still runs."""
 
 FETCHED = re.compile(
     r"Collecting (\S+?)==([^\s;]+)"
     r"|Processing (?:.*/)?([^/-]+)-([^/-]+)-[^/]*\.whl"
 )
-"""The pattern of the lines in which pip names a package, from an index or from a folder of
-wheels.
-"""
+"""The lines in which pip names a package, from an index or from a folder of wheels."""
 
 COMMAND = """\
 #!/bin/sh
@@ -43,7 +41,7 @@ def print_line(line: str) -> None:
 
 
 def install(lock: Path) -> int:
-    """Install the packages of a lock with pip; return pip's exit status."""
+    """Install the packages of a lock file with pip; return pip's exit status."""
     text = lock.read_text()
     count = len(re.findall(r"^[A-Za-z0-9]\S*==", text, re.MULTILINE))
     print_line(f"{lock}: {count} packages, installed unless they are there already")
@@ -97,12 +95,12 @@ def _pass_on(process: "subprocess.Popen[str]", lines: "queue.Queue[str | None]")
 
 
 def link() -> None:
-    """Link the checkout into this environment: its packages, the command and the version."""
+    """Make the checkout importable in this environment, and write its command and its version."""
     packages = Path(sysconfig.get_path("purelib"))
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     _forget_earlier(packages)
-    # A relative path does not contain names of outer folders, which `site` could misread.
+    # A relative path: names of outer folders may contain text that `site` misreads.
     (packages / "attachments.pth").write_text(f"{os.path.relpath(ROOT, packages)}\n")
     record = packages / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     record.mkdir()
@@ -126,7 +124,7 @@ def _forget_earlier(packages: Path) -> None:
 
 
 def main() -> None:
-    """Install the packages of a lock, then link the checkout."""
+    """Install the packages of a lock file, then link the checkout."""
     if status := install(Path(sys.argv[1])):
         sys.exit(f"packages could not be installed (pip's status {status}): see above")
     link()

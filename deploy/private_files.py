@@ -1,4 +1,4 @@
-"""Write files that only their owner may read; read only files of this user or of root."""
+"""Write files that only their owner may read; read only files that belong to this user or root."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""The commands that serve, and the signals that they handle from their first moment on."""
+"""The commands that run until they are stopped, and their signals before their imports are done."""
 
 import sys
 
@@ -8,6 +8,6 @@ SERVING = ("api", "worker", "consume", "up")
 
 
 def prepare() -> None:
-    """Make a serving command end with status 0 at SIGTERM or SIGINT even during its imports."""
+    """Make a serving command end with status 0 at SIGTERM or SIGINT, even during its imports."""
     if sys.argv[1:2] and sys.argv[1] in SERVING:
         end_on_signal()

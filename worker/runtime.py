@@ -100,9 +100,7 @@ class Runtime:
             self.call_soon(self.courier.wake)
 
     def learn_prefix(self) -> str:
-        """Return the prefix of the service's keys at the broker; wait while the database is
-        away.
-        """
+        """Return the prefix of the service's keys at the broker; wait if the database is away."""
         assert self._loop is not None
         asked = learn_prefix(self._tools.database, self._settings)
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result()

@@ -1,7 +1,7 @@
-"""Uploads files as any client does: create, post to the store, wait until each file is processed.
+"""Upload files as any client does: create, post to the store, wait until each file is processed.
 
-`attachments upload`, benchmarks and tests call `upload_files`. This module uses only the contract
-over HTTP, and no internals of the service.
+`attachments upload`, benchmarks and tests call `upload_files`. This module uses the service only
+over HTTP, as the contract describes it.
 """
 
 import asyncio
@@ -37,27 +37,27 @@ PARALLEL = 8
 POLL_FROM_S = 0.05
 POLL_UP_TO_S = 1.0
 POLLS_PER_S = 200
-"""Maximum number of polls per second for all waiting files together."""
+"""Maximum number of polls per second, for all waiting files together."""
 
 LAST_ANSWER_S = 5.0
-"""Minimum timeout of a poll in seconds, even if less of the time limit is left."""
+"""Minimum timeout of a poll, in seconds, even if less of the time limit is left."""
 
 CONNECT_TIMEOUT_S = 10
 
 
 class ApiUnusable(AttachmentsError):
-    """The API cannot be reached, is not an attachments API, or refuses the token."""
+    """The API cannot be reached, or is not an attachments API, or does not accept the token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uploaded:
-    """The result for one file.
+    """The result of one file.
 
     `state` is the last state that the API returned; None if no attachment was created. `reason` has
-    `code` and `detail`, from the API or, if the upload itself failed, from the client. `facts` has
-    the type, the size in bytes and in pixels. `seconds` is the whole time, including the creation
-    of the attachment. `processing_seconds` is the time from the store's 201 to the first poll with
-    a final state, or None.
+    `code` and `detail`: from the API or, if the upload itself failed, from this client. `facts` has
+    the type, the size in bytes, the width and the height. `seconds` is the whole time, including
+    the creation of the attachment. `processing_seconds` is the time from the store's 201 to the
+    first poll with a final state, or None.
     """
 
     file: Path
@@ -72,8 +72,9 @@ class Uploaded:
 
     @property
     def succeeded(self) -> bool:
-        """Return True if the attachment is ready or, without waiting, uploaded and not failed."""
-        if self.state == "ready":  # The reason then only explains why there is no thumbnail.
+        """Return True if the file is ready or, without waiting, uploaded and not failed."""
+        # If it has a reason, that only explains why there is no thumbnail.
+        if self.state == "ready":
             return True
         return self.reason is None and self.state not in (None, "rejected", "failed", "expired")
 
@@ -103,7 +104,10 @@ class Uploaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Progress of one file: `number` is its index in the paths, `sent` its bytes sent so far."""
+    """The progress of one file.
+
+    `number` is its index in the paths, `sent` the bytes sent so far.
+    """
 
     number: int
     file: Path
@@ -125,10 +129,11 @@ async def upload_files(
     parallel: int = PARALLEL,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[Uploaded]:
-    """Upload regular files, `parallel` at a time, and return the results in order.
+    """Upload regular files, `parallel` at a time; return the results in the order of `paths`.
 
-    A file that fails does not stop the others; its `reason` has the cause. `timeout_s` limits the
-    wait for each file after its upload. Raises ApiUnusable before anything is sent.
+    A file that fails does not stop the others; the cause is in its `reason`. `timeout_s` limits the
+    wait for each file after its upload. Raises ApiUnusable if the API or the token cannot be used;
+    nothing is sent then.
     """
     parts = urlsplit(api_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -142,7 +147,7 @@ async def upload_files(
             connector=aiohttp.TCPConnector(limit=2 * parallel),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
         ) as api,
-        # The session is separate, because the store must not get the token.
+        # A separate session, because the store must not get the token.
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=parallel),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
@@ -184,9 +189,9 @@ class _Client:
     waiting: int = field(default=0, init=False)
 
     async def check_access(self) -> None:
-        """Check that the API accepts the token, before anything is sent. Raises ApiUnusable.
+        """Check that the API accepts the token, before any file is sent. Raises ApiUnusable.
 
-        The request is for the id 0, which no attachment has: with a valid token the API answers
+        The request is for the id 0, which no attachment has. With a valid token the API answers
         404.
         """
         try:
@@ -195,7 +200,7 @@ class _Client:
                 self.api.get(f"{self.base}/0", allow_redirects=False) as answer,
             ):
                 body = await answer.read()
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is a subclass of OSError.
+        except (aiohttp.ClientError, OSError) as error:  # includes TimeoutError
             where = origin(self.base)
             raise ApiUnusable(f"the API cannot be reached at {where}: {fault_of(error)}") from error
         if answer.status == 401:
@@ -210,7 +215,7 @@ class _Client:
             raise ApiUnusable(error_detail(answer.status, body))
 
     async def upload(self, number: int, path: Path) -> Uploaded:
-        """Create, send and wait for one file; faults of the file are returned, not raised."""
+        """Create an attachment, send its file and wait for the result. Faults are in the result."""
         result = Uploaded(file=path)
         started: float | None = None
         stored: float | None = None
@@ -254,7 +259,7 @@ class _Client:
         )
 
     async def _create(self, path: Path, size: int) -> dict[str, Any]:
-        # The size is declared, so that the API refuses a file that is too large before it is sent.
+        # The size is declared, so that the API rejects a file that is too large before it is sent.
         name = os.fsencode(path.name).decode("utf-8", "replace")
         attributes = {"name": name, "size": size, **self.attributes}
         body = orjson.dumps({"data": {"type": "attachments", "attributes": attributes}})
@@ -283,7 +288,7 @@ class _Client:
 
 
 def _policy(document: dict[str, Any]) -> tuple[str, dict[str, str]]:
-    """Return the address to post a created attachment to, and the form fields."""
+    """Return the address to which a created attachment is posted, and the form fields."""
     try:
         return document["meta"]["upload_url"], dict(document["data"]["attributes"]["aws_policy"])
     except (KeyError, TypeError, ValueError):

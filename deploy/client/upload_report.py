@@ -11,15 +11,15 @@ from deploy.commands.output import plain
 from shared.facts import DECLARED, PIXELS
 
 WORD = 20
-"""Maximum width in terminal cells of an id, state or code. Our values are shorter, but another
-API may send longer ones.
+"""Maximum width, in terminal cells, of an id, state or code. The values of this service are
+shorter, but another API may send longer ones.
 """
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def uploaded_json(item: Uploaded) -> dict[str, Any]:
-    """Return the result for a file as `upload --json` shows it; `seconds` with 3 decimals."""
+    """Return the result of a file as `upload --json` shows it. `seconds` has 3 decimals."""
     return {
         "file": str(item.file),
         "id": item.id,
@@ -33,7 +33,7 @@ def uploaded_json(item: Uploaded) -> dict[str, Any]:
 
 
 def print_uploaded(items: Sequence[Uploaded]) -> None:
-    """Print the results: a table and the addresses on a terminal, else one line per file."""
+    """Print the results: on a terminal a table and the addresses, otherwise one line per file."""
     if sys.stdout.isatty():
         lines = [*table(items, shutil.get_terminal_size().columns), "", *addresses(items)]
     else:
@@ -42,9 +42,10 @@ def print_uploaded(items: Sequence[Uploaded]) -> None:
 
 
 def line(item: Uploaded) -> str:
-    """Return the result for a file as one line. Only the file's name, at its end, may have spaces.
+    """Return the result of a file as one line.
 
-    If the upload did not succeed, the reason's sentence follows the name.
+    Two spaces separate the fields. Only the last field, the file's name, may contain spaces. If the
+    upload did not succeed, a sentence with the reason follows the name.
     """
     fields = (
         item.id,
@@ -64,7 +65,10 @@ def line(item: Uploaded) -> str:
 
 
 def table(items: Sequence[Uploaded], width: int) -> list[str]:
-    """Make a table of one line per file, at most `width` cells wide; long names are shortened."""
+    """Return a table as lines, one per file and at most `width` cells wide.
+
+    Long names are shortened.
+    """
     columns: list[tuple[str, list[str]]] = [
         (">id", [shorten(plain(item.id), WORD) for item in items]),
         ("<state", [shorten(plain(item.state), WORD) for item in items]),
@@ -78,7 +82,7 @@ def table(items: Sequence[Uploaded], width: int) -> list[str]:
 
 
 def addresses(items: Sequence[Uploaded]) -> list[str]:
-    """Make lines with each file's reason and addresses; an address is never shortened."""
+    """Return lines with each file's reason and addresses. Addresses are never shortened."""
     lines = []
     for item in items:
         lines.append(" ".join(filter(None, (item.id and plain(item.id), plain(item.file)))))
@@ -104,7 +108,7 @@ def _size(size: int | None) -> str:
         return "-"
     number = float(size)
     for unit in UNITS[:-1]:
-        if number < 999.95:  # A larger number would be rounded to 1000.0, which has five digits.
+        if number < 999.95:  # 999.95 and more would be rounded to 1000.0, which has five digits
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1000
     return f"{number:.1f} {UNITS[-1]}"

@@ -1,4 +1,4 @@
-"""The client's HTTP: JSON:API requests, the multipart form for the store, and retries."""
+"""The client's HTTP requests: JSON:API for the API, a multipart form for the store, and retries."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ UploadCode = Literal[
     "unreadable_file",
     "timeout",
 ]
-"""Codes of the reasons why a file was not uploaded, or why the client saw no end of its
+"""Codes of the reasons why a file was not uploaded, or why the client did not see the result of its
 processing.
 """
 
@@ -38,21 +38,22 @@ TRIES = 6
 RETRY_UP_TO_S = 10.0
 API_TIMEOUT_S = 30
 STALL_TIMEOUT_S = 120
-"""Maximum seconds until the store takes the next chunk, or answers after the last one."""
+"""Maximum time, in seconds, in which the store must take the next chunk, or answer after the last
+one."""
 
 CHUNK_BYTES = 256 * 1024
 COME_AGAIN = (429, 502, 503, 504)
 
 
 class FileReason(TypedDict):
-    """A stable code and a sentence, as in `meta.reason` of the API."""
+    """A reason: a stable code and a sentence, like `meta.reason` of the API."""
 
     code: ReasonCode | UploadCode
     detail: str
 
 
 class UploadFault(AttachmentsError):
-    """The upload of one file failed; `reason` has a stable code and a sentence (`meta.reason`)."""
+    """The upload of one file failed. `reason` has a stable code and a sentence."""
 
     def __init__(self, code: UploadCode, detail: str) -> None:
         super().__init__(detail)
@@ -67,10 +68,10 @@ async def ask(
     expected: int,
     body: bytes | None = None,
 ) -> dict[str, Any]:
-    """Send a request to the API and return its document; retry temporary faults.
+    """Send a request to the API and return its document. Retries temporary faults.
 
-    A POST may be repeated too: an attachment that is created twice expires without harm. Raises
-    UploadFault for a status other than `expected`, or after TRIES attempts.
+    A POST may be repeated too: if an attachment is created twice, the unused one expires without
+    harm. Raises UploadFault for a status other than `expected`, or after TRIES attempts.
     """
 
     async def attempt() -> dict[str, Any]:
@@ -100,8 +101,8 @@ async def post_file(
 ) -> None:
     """Post a file of `size` bytes to the store under its policy, streamed from disk.
 
-    `on_sent` gets the number of bytes sent so far. Temporary faults are retried. Raises
-    UploadFault, and OSError if the file cannot be read.
+    `on_sent` gets the number of bytes sent so far. Temporary faults are retried. Raises UploadFault
+    if the store does not accept the file, and OSError if the file cannot be read.
     """
     boundary = secrets.token_hex(16)
     head, tail = _form(fields, boundary)
@@ -112,7 +113,7 @@ async def post_file(
 
     async def attempt() -> None:
         loop = asyncio.get_running_loop()
-        # aiohttp turns an exception of the body into a connection error, so it is kept here.
+        # aiohttp turns an exception of the body into a connection error, so the original is kept.
         faults: list[UploadFault] = []
 
         async def body(file: BinaryIO, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
@@ -155,7 +156,7 @@ async def post_file(
 
 
 class _Again(Exception):
-    """A temporary fault; `after_s` is the server's Retry-After in seconds, or 0."""
+    """A temporary fault. `after_s` is the server's Retry-After in seconds, or 0."""
 
     def __init__(self, fault: UploadFault, answer: aiohttp.ClientResponse) -> None:
         super().__init__(str(fault))
@@ -165,7 +166,7 @@ class _Again(Exception):
 
 
 def origin(url: str) -> str:
-    """Return scheme, host and port of an address, without the parts that may be secret."""
+    """Return scheme, host and port of an address. The other parts may contain secrets."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
@@ -177,7 +178,10 @@ _UNREACHABLE: dict[str, UploadCode] = {"api": "api_unreachable", "store": "store
 async def _repeat(
     attempt: Callable[[], Awaitable[T]], server: Literal["api", "store"], url: str
 ) -> T:
-    """Call `attempt` until it succeeds, with growing pauses. Raises UploadFault after TRIES."""
+    """Call `attempt` until it succeeds, with growing pauses.
+
+    Raises UploadFault after TRIES attempts.
+    """
     pause_s = 0.25
     for number in range(1, TRIES + 1):
         try:
@@ -191,15 +195,15 @@ async def _repeat(
             fault, after_s = UploadFault(_UNREACHABLE[server], detail), 0.0
         if number == TRIES:
             raise fault
-        # The pause is 1 to 1.5 times as long as required. So clients that were refused together do
-        # not retry together, and no client retries earlier than the server asked.
+        # The pause is 1 to 1.5 times as long as required. So clients that were rejected together do
+        # not retry together, and no client retries earlier than the server asked for.
         await asyncio.sleep(spread(1.25 * min(max(after_s, pause_s), RETRY_UP_TO_S)))
         pause_s *= 2
     raise AssertionError("unreachable")
 
 
 def _form(fields: dict[str, str], boundary: str) -> tuple[bytes, bytes]:
-    """Make the parts of a multipart form before and after the file, which comes last."""
+    """Return the parts of a multipart form before and after the file, which comes last."""
     lines = []
     for name, value in fields.items():
         if not isinstance(value, str) or '"' in name or "\r" in name + value:
@@ -217,7 +221,7 @@ def _form(fields: dict[str, str], boundary: str) -> tuple[bytes, bytes]:
 
 
 def read_document(body: bytes) -> dict[str, Any]:
-    """Parse a JSON:API document. Raises UploadFault."""
+    """Parse a JSON:API document. Raises UploadFault if it is not one."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -228,7 +232,7 @@ def read_document(body: bytes) -> dict[str, Any]:
 
 
 def error_detail(status: int, body: bytes) -> str:
-    """Summarize an error document in one sentence, with the names of the faulty attributes."""
+    """Return an error document as one sentence, with the names of the faulty attributes."""
     try:
         errors = read_document(body)["errors"]
         words = [

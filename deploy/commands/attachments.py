@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from shared.states import State
 
 AT_A_TIME = 1000
-"""Rows per statement, so that each statement ends well within the server's timeout."""
+"""Maximum number of rows per statement, so that each statement ends well within the server's
+timeout."""
 
 OneState = Annotated[str | None, typer.Option(metavar="STATE", help="Such as failed or ready.")]
 OneReason = Annotated[
@@ -32,7 +33,7 @@ OneReason = Annotated[
 
 
 def show(attachment_id: AttachmentId, as_json: Json = False, data_dir: DataDir = LOCAL) -> None:
-    """Show an attachment as stored in the database, of any organization, deleted or not."""
+    """Show an attachment of any organization, deleted or not, as it is in the database."""
     from deploy.commands import output
     from shared.addresses import without_credentials
     from shared.attachments import FIELDS, find_any
@@ -95,7 +96,7 @@ def list_attachments(
 def count(
     organization: OneOrganization = None, as_json: Json = False, data_dir: DataDir = LOCAL
 ) -> None:
-    """Count the attachments of each state; above 100,000 it is an estimate."""
+    """Count the attachments of each state. Numbers above 100,000 are estimates."""
     from deploy.commands import output
     from shared.lists import MAX_COUNTED
     from shared.overview import count_states, estimate_state
@@ -131,9 +132,10 @@ def select(
     *,
     states: "tuple[State, ...] | None" = None,
 ) -> "Selection":
-    """Make a selection from the options `--organization`, `--state` and `--reason`.
+    """Return the selection for the options `--organization`, `--state` and `--reason`.
 
-    `states` are the allowed states, all by default. Raises Misused for an unknown state or reason.
+    `states` are the allowed states; by default all are allowed. Raises Misused for an unknown state
+    or reason.
     """
     from shared.overview import Selection
     from shared.reasons import REASONS
@@ -149,7 +151,7 @@ def select(
 
 
 async def check_organization(database: "Database", organization: int | None) -> None:
-    """Raise Unusable if an organization is given that does not exist."""
+    """Raise Unusable if `organization` is not None and does not exist."""
     from shared.organizations import exists
 
     if organization is not None and not await database.run(exists, organization):
@@ -173,7 +175,7 @@ async def _newest(
 
 
 def table(rows: "Sequence[Attachment]", width: int) -> list[str]:
-    """Make the lines of a table, one for each row, with `width` cells at most where possible."""
+    """Return the lines of a table, one for each row, at most `width` cells wide if possible."""
     from deploy.commands.lines import fit
     from deploy.commands.output import plain
 
@@ -190,7 +192,10 @@ def table(rows: "Sequence[Attachment]", width: int) -> list[str]:
 
 
 def _described(row: "Attachment") -> dict[str, Any]:
-    """Return the fields of the list in JSON. Addresses are left out: some hold a signature."""
+    """Return an attachment as an item of the JSON list.
+
+    The addresses of its files are left out, because some contain a signature.
+    """
     from shared.facts import FACTS
 
     names = (

@@ -1,4 +1,7 @@
-"""Record in log and row which user changed a token on the command line, and on which machine."""
+"""Record which user changed a token on the command line, and on which machine.
+
+The record is in the token's row and in the log.
+"""
 
 import getpass
 import os
@@ -12,13 +15,13 @@ from shared.part_settings import LogSettings
 def operator() -> str:
     """Return the operating system's user and the machine: `alice (uid 1000) on host`.
 
-    With sudo, the user who called it is named too. This is a record and not a proof: anyone who can
-    run the command with these settings can also change the database directly.
+    With sudo, the user who called sudo is named too. This is no proof: anyone who can run the
+    command with these settings can also change the database directly.
     """
     uid = os.getuid()
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # The user of a container may have no name.
+    except (KeyError, OSError):  # the user of a container may have no name
         user = "unknown"
     caller = os.environ.get("SUDO_USER")
     by = f"{user} (uid {uid}{f', by sudo of {caller}' if caller else ''})"
@@ -26,6 +29,6 @@ def operator() -> str:
 
 
 def log_change(event: str, settings: LogSettings, **fields: Any) -> None:
-    """Write one log line to standard error in the configured format, at any configured level."""
+    """Write one log line to standard error in the configured format, at every log level."""
     configure_logging("info", settings.log_format)
     get_logger("attachments.audit").info(event, **fields)

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def backlog(as_json: Json = False, data_dir: DataDir = LOCAL) -> None:
-    """Show how many uploads wait for a worker, and for how long: the number to scale workers on."""
+    """Show how many uploads wait for a worker, and for how long.
+
+    Use these numbers to decide how many workers to run.
+    """
     from deploy.commands.output import print_json
     from shared.backlog import measure
     from shared.part_settings import DatabaseSettings

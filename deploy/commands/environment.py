@@ -1,6 +1,6 @@
-"""The settings and database of a command for operators, or the credentials of a client's command.
+"""The settings and the database for operators' commands, and the credentials for clients' commands.
 
-Settings and credentials come from environment variables, else from a local stack. They are never
+They come from environment variables or, if those are not set, from a local stack. They are never
 options, because every user of the machine can read options in the list of processes.
 """
 
@@ -30,7 +30,7 @@ CLIENT_VARIABLES = ("ATTACHMENTS_API_URL", "ATTACHMENTS_TOKEN", "ATTACHMENTS_ORG
 
 
 class Unusable(AttachmentsError):
-    """The command cannot be carried out; the message is the one line that the user sees."""
+    """The command cannot be carried out. The message is the one line that the user sees."""
 
 
 class Misused(Unusable):
@@ -38,7 +38,7 @@ class Misused(Unusable):
 
 
 def note(*lines: str, level: Level = "info") -> None:
-    """Print lines on standard error that do not belong to the result.
+    """Print lines to standard error that do not belong to the result.
 
     Line breaks inside a line become spaces. All lines after the first are indented. If the log's
     format is JSON, all lines together are one object: the first line is its event, the others are a
@@ -54,7 +54,7 @@ def note(*lines: str, level: Level = "info") -> None:
 
 
 def print_line(line: object) -> None:
-    """Print a line of the result to standard output."""
+    """Print one line of the result to standard output."""
     print(escape(str(line)))
 
 
@@ -67,10 +67,11 @@ def read_settings(data_dir: Path, part: type[P]) -> P: ...
 
 
 def read_settings(data_dir: Path, part: "type[LogSettings] | None" = None) -> "LogSettings":
-    """Read the settings from the environment, else those of the local stack in `data_dir`.
+    """Read the settings from the environment, or those of the local stack in `data_dir`.
 
-    A variable that is set takes precedence over the local stack's. If `part` is given, only the
-    settings of that class are read, and others may be missing or wrong. Raises SettingsError.
+    The local stack is used only if no address of a database is set. A variable that is set replaces
+    the stack's. If `part` is given, only the settings of that class are read; others may be missing
+    or wrong. Raises SettingsError.
     """
     from shared.settings import Settings, load_part
 
@@ -81,11 +82,11 @@ def read_settings(data_dir: Path, part: "type[LogSettings] | None" = None) -> "L
 
     found = local_environment(data_dir)
     if found is not None and not any(name in os.environ for name in STORE_VARIABLES):
-        # The shell's AWS keys, profile and endpoint are for another store than the stack's.
+        # The shell's AWS keys, profile and endpoint belong to another store than the stack's.
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name]
     for name, value in (found or {}).items():
-        # The stack's keys replace those of the shell, which are for another store.
+        # The stack's AWS keys are always used, because those of the shell are for another store.
         if name.startswith("AWS_") or name not in os.environ:
             os.environ[name] = value
     try:
@@ -105,7 +106,8 @@ def with_database(
     """Open the database, run `work` and return its result.
 
     `part` is the class of the settings that `work` needs; others may be missing. Raises
-    SettingsError, and Unusable with one line if the database cannot be reached or refuses.
+    SettingsError. Raises Unusable with one line if the database cannot be reached or denies the
+    statement.
     """
     import asyncio
 
@@ -132,10 +134,10 @@ def with_database(
 
 
 def read_client(data_dir: Path) -> tuple[str, str, str]:
-    """Return API address, token and organization from the environment, else from the local stack.
+    """Return the API's address, the token and the organization's id for a client's command.
 
-    The local stack's values are in its ready file. Raises SettingsError if a variable is missing,
-    Unusable if the file does not exist or cannot be read.
+    They come from the environment or, if none of them is set, from the ready file of the local
+    stack. Raises SettingsError if only some are set, Unusable if that file cannot be read.
     """
     import json
 

@@ -28,7 +28,7 @@ def list_letters(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """List the kept messages, the newest first, without their bodies."""
+    """List the dead letters, the newest first, without their bodies."""
     from dataclasses import asdict
 
     from deploy.commands import output
@@ -68,7 +68,7 @@ def show_letter(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Show a kept message: its details and its body."""
+    """Show a dead letter: its details and its body."""
     from base64 import b64encode
     from dataclasses import asdict
 
@@ -78,7 +78,7 @@ def show_letter(
 
     if raw and as_json:
         raise Misused("give either --raw or --json")
-    if raw and sys.stdout.isatty():  # A terminal would execute control sequences in the body.
+    if raw and sys.stdout.isatty():  # a terminal would execute control sequences in the body
         raise Misused("--raw writes into a file or a pipe, not to a terminal")
     found = with_database(
         data_dir, DatabaseSettings, lambda database, _: database.run(dead_letters.find, letter_id)
@@ -105,7 +105,7 @@ def replay_letters(
     ] = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Parse kept messages again and record their events; a message without faults is removed."""
+    """Parse dead letters again and record their events. A letter without faults is removed."""
     if bool(ids) == every:
         raise Misused("give either IDs or --all")
     from shared import dead_letters, intake

@@ -1,4 +1,4 @@
-"""Parsing of times as an operator writes them: a token's end, and the time of an event."""
+"""Parse times as an operator writes them: when a token ends, or when an event happened."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -8,17 +8,18 @@ from deploy.commands.environment import Misused
 DURATION = re.compile(r"([0-9]{1,9})([mhdw])")
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 LONGEST = timedelta(days=3660)
-"""The longest allowed time to an end: ten years. A later end is treated as a typing error.
+"""The longest lifetime of a token: ten years. A later end is treated as a typing error.
 
-A token without an end needs no option.
+A token that never ends is created without the option.
 """
 
 
 def parse_expiry(text: str, *, now: datetime) -> datetime | timedelta:
-    """Parse an end such as `2027-01-31`, `2027-01-31T12:00+02:00`, `90d` or `12h`.
+    """Parse when a token ends, such as `2027-01-31`, `2027-01-31T12:00+02:00`, `90d` or `12h`.
 
-    A date means its first moment. A time without an offset is in UTC. Raises Misused if the text
-    cannot be parsed, or the end is not in the future or more than ten years away.
+    A date means its first moment. A time without an offset is in UTC. Returns a duration for texts
+    such as `90d`. Raises Misused if the text cannot be parsed, or if the time is not in the future
+    or more than ten years away.
     """
     if duration := DURATION.fullmatch(text):
         number, unit = int(duration[1]), UNITS[duration[2]]
@@ -43,9 +44,10 @@ def parse_expiry(text: str, *, now: datetime) -> datetime | timedelta:
 
 
 def parse_moment(option: str, text: str) -> datetime:
-    """Parse a time such as `2027-01-31` or `2027-01-31T12:00+02:00`; UTC unless it has an offset.
+    """Parse a time such as `2027-01-31` or `2027-01-31T12:00+02:00`.
 
-    Raises Misused, which names the option, if the text cannot be parsed.
+    Without an offset, the time is in UTC. If the text cannot be parsed, raises Misused, which names
+    the option.
     """
     try:
         moment = datetime.fromisoformat(text)

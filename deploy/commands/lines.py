@@ -1,25 +1,26 @@
-"""Tables with one line per row, within the width of a terminal."""
+"""Tables with one line per row that fit the width of a terminal."""
 
 from collections.abc import Sequence
 
 from rich.cells import cell_len
 
 LEAST_NAME = 16
-"""Minimum width of the last column in terminal cells. If there is less room, the columns in
+"""Minimum width of the last column, in terminal cells. If there is less room, the columns in
 `spare` are left out.
 """
 
 GAP = "  "
 
 Column = tuple[str, Sequence[str]]
-"""A title and the values. The title begins with `<` (values on the left) or `>` (on the right)."""
+"""A title and the values. The title begins with `<` if the values are aligned left, with `>` if
+they are aligned right."""
 
 
 def fit(columns: Sequence[Column], width: int, *, spare: Sequence[str] = ()) -> list[str]:
-    """Make a line of titles and a line for each row, at most `width` cells wide where possible.
+    """Return a line of titles and a line for each row, at most `width` cells wide if possible.
 
-    Only the last column is shortened. `spare` holds titles of columns that may be left out, in that
-    order. Values must be escaped already (`output.plain`).
+    Only the last column is shortened. `spare` has titles of columns that may be left out, the first
+    one first. Values must be escaped already (`output.plain`).
     """
     *kept, (last, names) = columns
     for title in spare:
@@ -35,9 +36,7 @@ def fit(columns: Sequence[Column], width: int, *, spare: Sequence[str] = ()) -> 
 
 
 def shorten(text: str, cells: int) -> str:
-    """Cut the middle out of a text wider than `cells`; the end with the file's extension
-    remains.
-    """
+    """Shorten a text to `cells` by cutting out its middle, so that a file's extension remains."""
     if cell_len(text) <= cells:
         return text
     end = ""

@@ -24,19 +24,22 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 def check_name(option: str, text: str) -> str:
-    """Return a name without surrounding space. Raises Misused if the name is blank or not UTF-8."""
+    """Return a name without surrounding space.
+
+    Raises Misused if the name is blank or not UTF-8.
+    """
     name = text.strip()
     if not name:
         raise Misused(f"{option} can't be blank")
     try:
         name.encode()
-    except UnicodeEncodeError:  # Python decodes bytes that are not UTF-8 as surrogates.
+    except UnicodeEncodeError:  # Python decodes bytes that are not UTF-8 as surrogates
         raise Misused(f"{option} must be UTF-8") from None
     return name
 
 
 def check_word(option: str, word: str | None, allowed: tuple[Word, ...]) -> Word | None:
-    """Return `word` if it is None or allowed. Raises Misused, which names the allowed words."""
+    """Return `word` if it is None or allowed; otherwise raise Misused with the allowed words."""
     if word is None:
         return None
     for each in allowed:

@@ -1,4 +1,7 @@
-"""Commands for operators about organizations; those for quotas are in `deploy.commands.usage`."""
+"""Commands for operators about organizations.
+
+Commands about quotas are in `deploy.commands.usage`.
+"""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from shared.states import State
 
 COUNTED = 10_000
-"""The list counts at most this many attachments per organization and state."""
+"""Maximum number up to which the list counts the attachments of one organization and state."""
 
 organizations_app = typer.Typer(help="Create and list organizations, and set their quotas.")
 
@@ -56,7 +59,7 @@ def list_organizations(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """List organizations with their numbers of attachments by state, counted up to 10,000 each."""
+    """List organizations with their numbers of attachments in each state, counted up to 10,000."""
     from deploy.commands import output
     from shared import organizations
     from shared.overview import count_states

@@ -1,4 +1,4 @@
-"""Output of the command line: tables and JSON on standard output, progress on standard error."""
+"""Output of commands: tables and JSON on standard output, progress on standard error."""
 
 import json
 import shutil
@@ -25,11 +25,11 @@ from shared.plain import escape, escape_lines
 
 SHOWN_BARS = 8
 WIDTH_ELSEWHERE = 160
-"""Width in characters of a table that is not written to a terminal."""
+"""Width, in characters, of a table that is not written to a terminal."""
 
 
 def plain(value: object) -> str:
-    """Return a value as one line without control sequences for a terminal; None becomes a dash."""
+    """Return a value as one line without control sequences; None becomes a dash."""
     if value is None:
         return "-"
     if isinstance(value, datetime):
@@ -40,8 +40,9 @@ def plain(value: object) -> str:
 def print_json(value: object) -> None:
     """Print indented JSON to standard output.
 
-    Control characters are escaped, so a terminal does not execute them and a parser reads the same
-    text. The standard `json` is used because orjson cannot write file names that are not UTF-8.
+    Control characters are escaped, so that a terminal does not execute them; a parser still gets
+    the same text. The standard `json` is used because orjson cannot write file names that are not
+    UTF-8.
     """
     text = json.dumps(value, default=_json, ensure_ascii=False, indent=2)
     sys.stdout.write(escape_lines(text) + "\n")
@@ -57,7 +58,7 @@ def width() -> int:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table to standard output; long values are wrapped, never cut."""
+    """Print a table to standard output. Long values are wrapped, never cut."""
     table = Table(*columns)
     for column in table.columns:
         column.overflow = "fold"
@@ -71,7 +72,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 @contextmanager
 def upload_bars(sizes: Sequence[int]) -> Iterator[Callable[[Progress], None] | None]:
-    """Show a progress bar for all bytes, and a progress bar for each file that is being sent.
+    """Show a progress bar for all bytes, and one for each file that is being sent.
 
     Yields the function to call with each Progress; None if standard error is not a terminal.
     """

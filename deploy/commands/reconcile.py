@@ -1,4 +1,4 @@
-"""`attachments reconcile`: lists differences between rows and bucket, and repairs some of them."""
+"""`attachments reconcile`: list differences between rows and bucket, and mend some of them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -37,8 +37,8 @@ MEANINGS = {
 def reconcile(mend: Mend = False, as_json: Json = False, data_dir: DataDir = LOCAL) -> None:
     """List differences between rows and bucket; with --mend, mend those that can be mended.
 
-    It may be repeated, and run while the service runs. The exit status is 0 if there is no
-    difference or all were mended, 1 otherwise.
+    May be repeated, and may run while the service runs. The exit status is 0 if no difference is
+    left, otherwise 1.
     """
     from shared.errors import StoreRefused, StoreUnavailable
     from shared.part_settings import ReconcileSettings
@@ -130,7 +130,7 @@ class _TextLines:
         print(f"{done}: {MEANINGS[shown['kind']]}: {', '.join(details)}")
 
     def end(self, found: "Reconciliation", counts: "Counter[tuple[str, bool]]", left: int) -> None:
-        """Print the totals."""
+        """Print the numbers of objects, rows and differences."""
         mended = sum(counts.values()) - left
         print(
             f"{found.objects} objects and {found.rows} rows: {sum(counts.values())} differences,"
@@ -146,14 +146,14 @@ class _JsonLines:
         print('{"differences": [', end="")
 
     def difference(self, difference: "Difference") -> None:
-        """Write one difference."""
+        """Print one difference as an item of the list."""
         import json
 
         print(("" if self._first else ",") + "\n  " + json.dumps(_describe(difference)), end="")
         self._first = False
 
     def end(self, found: "Reconciliation", counts: "Counter[tuple[str, bool]]", left: int) -> None:
-        """Write the totals, and close the document."""
+        """Print the numbers of objects, rows and differences, and end the document."""
         import json
 
         summary = {
@@ -174,7 +174,7 @@ class _JsonLines:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show on a terminal the number of objects and rows that were examined so far."""
+    """Show the number of objects and rows that were examined so far, if on a terminal."""
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)

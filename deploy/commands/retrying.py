@@ -1,4 +1,4 @@
-"""`attachments retry`: processes attachments again, selected by id, state or reason."""
+"""`attachments retry`: process attachments again, selected by id, state or reason."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated
@@ -19,8 +19,8 @@ AT_A_TIME = 500
 
 BY_STATE: "tuple[State, ...]" = ("failed", "rejected")
 BY_REASON: "tuple[State, ...]" = ("ready", *BY_STATE)
-"""States whose attachments may be processed again. A `ready` attachment is processed again only if
-it has a reason, so it cannot be selected by its state."""
+"""States whose attachments may be processed again: if selected by state, and if selected by reason.
+A `ready` attachment is processed again only if it has a reason."""
 
 
 def retry(
@@ -37,7 +37,7 @@ def retry(
 ) -> None:
     """Process failed and rejected attachments again, and ready ones that have a reason.
 
-    With --reason, all attachments in these states that have the reason are processed again.
+    With --reason, all attachments in these states that have this reason are processed again.
     """
     if failed and state not in (None, "failed"):
         raise Misused("give either --failed or --state")
@@ -48,7 +48,7 @@ def retry(
         raise Misused("--organization goes with --failed, --state and --reason, not with IDs")
     wanted = None
     if not ids:
-        select(organization, state, None, states=BY_STATE)  # This call refuses `--state ready`.
+        select(organization, state, None, states=BY_STATE)  # raises Misused for `--state ready`
         wanted = select(organization, state, reason, states=BY_REASON)
     from shared import lifecycle
     from shared.deployment import find_prefix
@@ -84,7 +84,7 @@ def retry(
 
 
 async def _explain(database: "Database", numbers: list[int]) -> bool:
-    """Print for each attachment why nothing was done; return True if all of them exist."""
+    """Print for each attachment why nothing was done. Returns True if all of them exist."""
     from shared.attachments import find_any
 
     all_known = True
@@ -103,7 +103,7 @@ async def _explain(database: "Database", numbers: list[int]) -> bool:
 async def _send_all(
     database: "Database", wanted: "Selection", send: "Callable[[list[int]], Awaitable[set[int]]]"
 ) -> None:
-    """Call `send` for all selected attachments; print a note if there are none."""
+    """Call `send` with the ids of all selected attachments; print a note if there are none."""
     from shared.overview import list_ids
 
     sent = after = 0

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from shared.tokens import Scope
 
 MAX_RATE = 1_000_000
-"""The highest limit of a token, in requests per second."""
+"""Maximum rate limit of a token, in requests per second."""
 
 tokens_app = typer.Typer(help="Create, list and revoke the tokens of an organization.")
 
 
 def parse_scopes(given: list[str]) -> "Scope":
-    """Return the widest scope in the options; each option may hold several scopes, with commas.
+    """Return the widest scope in the options. Each option may name several, with commas.
 
-    Without an option the scope is `admin`, the widest. Raises Misused for an unknown or blank
+    Without an option, the scope is `admin`, the widest. Raises Misused for an unknown or blank
     scope.
     """
     from shared.tokens import SCOPES
@@ -66,8 +66,9 @@ def create_token(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Create a token. The token is printed once, alone on standard output; its id on standard
-    error.
+    """Create a token. It is printed once, alone on standard output.
+
+    The token's id is printed to standard error.
     """
     from datetime import UTC, datetime
 
@@ -97,7 +98,7 @@ def create_token(
             )
         except asyncpg.ForeignKeyViolationError:
             raise Unusable(f"--organization: there is no organization {organization}") from None
-        if settings.log_format == "json":  # In other formats the note below is enough.
+        if settings.log_format == "json":  # for other formats, the note below is enough
             audit.log_change(
                 "token created",
                 settings,
@@ -133,7 +134,7 @@ def create_token(
 def list_tokens(
     organization: Organization, as_json: Json = False, data_dir: DataDir = LOCAL
 ) -> None:
-    """List the tokens of an organization, also revoked and expired ones, without their secrets."""
+    """List the tokens of an organization without their secrets, also revoked and expired ones."""
     from dataclasses import asdict
 
     from deploy.commands import output
@@ -186,7 +187,7 @@ def revoke_token(
     token_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ID)],
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Revoke a token by its id; requests with it are refused from then on."""
+    """Revoke a token by its id. Requests with it are then answered with 401."""
     from deploy.commands import audit
     from shared import tokens
     from shared.part_settings import DatabaseSettings

@@ -28,7 +28,7 @@ def usage(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Show the usage and quotas of organizations; those not counted yet are counted first."""
+    """Show the usage and quotas of organizations. Usage without a count is counted first."""
     from deploy.commands import output
     from shared import quotas
     from shared.part_settings import UsageSettings
@@ -102,7 +102,10 @@ def limit(
     uploads_per_day: Quota = None,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Set the quotas of an organization: N, none for no limit, default for the setting's."""
+    """Set the quotas of an organization.
+
+    N is a number, none means no limit, default means the number in the settings.
+    """
     from shared import quotas
     from shared.part_settings import UsageSettings
 
@@ -120,7 +123,7 @@ def limit(
         raise Misused("give at least one of --bytes, --attachments and --uploads-per-day")
 
     async def work(database: "Database", settings: UsageSettings) -> "Usage":
-        # The usage is counted first, because quotas apply from the moment when they are set.
+        # Count the usage first, because a quota applies as soon as it is set.
         usual = quotas.Quotas.of_settings(settings)
         await _one(database, organization_id, usual, recount=False)
         await database.run(quotas.set_quotas, organization_id, wanted)
@@ -138,7 +141,10 @@ def limit(
 
 
 def parse_quota(option: str, text: str) -> int | None:
-    """Parse a quota: a number from 0, `none` (UNLIMITED) or `default` (None). Raises Misused."""
+    """Parse a quota: a number from 0, `none` (returns UNLIMITED) or `default` (returns None).
+
+    Raises Misused for anything else.
+    """
     from shared.part_settings import MAX_QUOTA
     from shared.quotas import UNLIMITED
 

@@ -27,7 +27,7 @@ def list_deliveries(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """List the newest deliveries of a webhook, or show one."""
+    """List the newest deliveries of a webhook, or show one of them."""
     from dataclasses import asdict
 
     from deploy.commands import output
@@ -90,7 +90,10 @@ def retry_deliveries(
     ] = None,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Send one delivery again, or all that failed since a time, within a sweep interval."""
+    """Send one delivery again, or all that failed since a time.
+
+    A worker sends them within a sweep interval.
+    """
     from deploy.commands.expiry import parse_moment
     from shared.webhooks import deliveries
 
@@ -115,7 +118,7 @@ def retry_deliveries(
 
 
 def send_test(webhook_id: WebhookId, organization: Organization, data_dir: DataDir = LOCAL) -> None:
-    """Queue the event webhook.test; a worker sends it within a sweep interval."""
+    """Queue the event webhook.test. A worker sends it within a sweep interval."""
     from shared.webhooks import deliveries
 
     async def work(database: "Database", _: "WebhookCommandSettings") -> bool:

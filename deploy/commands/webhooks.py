@@ -29,7 +29,10 @@ Events = Annotated[
 
 
 def run_work(data_dir: "DataDir", work: "Work[T]") -> T:
-    """Run `work` with the database and the settings of webhooks, as `with_database` does."""
+    """Run `work` with the database and the webhook settings, and return its result.
+
+    Raises the same errors as `with_database`.
+    """
     from shared.webhook_settings import WebhookCommandSettings
 
     return with_database(data_dir, WebhookCommandSettings, work)
@@ -167,7 +170,7 @@ def update_webhook(
     ] = None,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Change a webhook. Setting a webhook active resets its failures."""
+    """Change a webhook. Making it active also resets its count of failures."""
     from shared.webhooks import registry
 
     changes: dict[str, Any] = {"target_url": url, "description": description, "active": active}
@@ -187,7 +190,7 @@ def update_webhook(
 def delete_webhook(
     webhook_id: WebhookId, organization: Organization, data_dir: DataDir = LOCAL
 ) -> None:
-    """Remove a webhook and its secrets; no event is sent to the webhook any more."""
+    """Remove a webhook and its secrets. No event is sent to it any more."""
     from shared.webhooks import registry
 
     async def work(database: "Database", _: "WebhookCommandSettings") -> bool:
@@ -203,7 +206,10 @@ def rotate_secret(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Replace the secret and print the new one; the former secret also signs for one more day."""
+    """Replace the secret of a webhook and print the new one.
+
+    For one more day, deliveries are signed with the former secret as well.
+    """
     from shared.webhooks import registry
 
     async def work(database: "Database", settings: "WebhookCommandSettings") -> "WithSecret | None":
@@ -219,7 +225,7 @@ def rotate_secret(
 
 
 def missing(webhook_id: int, organization: int) -> Unusable:
-    """Make the error that the organization has no such webhook."""
+    """Return the error for a webhook that the organization does not have."""
     return Unusable(f"organization {organization} has no webhook {webhook_id}")
 
 

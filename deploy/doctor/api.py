@@ -1,4 +1,4 @@
-"""Checks that the API answers at its configured address and accepts events with our token."""
+"""Check that the API answers at its address and accepts events with the token in the settings."""
 
 import aiohttp
 
@@ -40,9 +40,9 @@ async def check_api(examination: Examination) -> Verdict:
 
 
 async def find_intake_fault(examination: Examination) -> str | None:
-    """Return why the API would not accept an event from the store; None if the API accepts one.
+    """Return why the API would not accept an event from the store; None if it accepts one.
 
-    The check posts the test event that S3 itself sends; the event changes nothing.
+    The check posts the test event that S3 itself sends. This event changes nothing.
     """
     url = f"{examination.api_url}/events/s3"
     tokens = examination.settings.events_tokens

@@ -1,4 +1,4 @@
-"""Checks of the broker: it answers, keeps its messages, and a worker waits for messages."""
+"""Check that the broker answers and keeps its messages, and that a worker waits for messages."""
 
 import asyncio
 from typing import Any
@@ -23,13 +23,13 @@ OLDEST = 7
 TIMEOUT_S = 3.0
 LOOKS = 10
 LOOK_EVERY_S = 0.2
-"""Seconds between two checks for a waiting worker. Several checks are needed, because a worker
-that has just received a message does not wait for the next one yet.
+"""Interval, in seconds, between two checks for a waiting worker. Several checks are needed: a
+worker that has just received a message is not waiting for the next one yet.
 """
 
 
 def connect(examination: Examination) -> "redis.asyncio.Redis":
-    """Make a client of the configured broker with timeouts of TIMEOUT_S and without retries."""
+    """Return a client of the configured broker with timeouts of TIMEOUT_S and without retries."""
     client: redis.asyncio.Redis = redis.asyncio.from_url(
         examination.settings.broker_url.get_secret_value(),
         socket_timeout=TIMEOUT_S,
@@ -98,7 +98,7 @@ def judge(info: dict[str, str], where: str) -> Verdict:
 
 
 async def check_persistence(examination: Examination) -> Verdict:
-    """Check that the broker keeps its messages over a restart; no upload depends on that."""
+    """Check that the broker keeps its messages when it restarts. No upload depends on that."""
     enabled = examination.broker.get("aof_enabled")
     mend = (
         "set appendonly yes and appendfsync everysec;"

@@ -1,4 +1,4 @@
-"""The list of the doctor's checks, and the loop that runs the checks."""
+"""The list of the doctor's checks, and the loop that runs them."""
 
 import asyncio
 import signal
@@ -37,9 +37,9 @@ LIMIT_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check. The check is skipped if a check in `needs` has failed or was skipped.
+    """One check. It is skipped if a check in `needs` has failed or was skipped.
 
-    The time limit of the check is LIMIT_S, plus the operator's `--wait` if `waits` is true.
+    Its time limit is LIMIT_S. If `waits` is true, the operator's `--wait` is added.
     """
 
     name: str
@@ -71,7 +71,7 @@ CHECKS = (
     Check("links", check_links, needs=("upload", "api")),
 )
 REMOVAL = Check("removal", remove_probes)
-"""The last check, which always runs."""
+"""The last check: it removes what the others have created, and always runs."""
 
 OnCheck = Callable[[str], None]
 
@@ -79,10 +79,11 @@ OnCheck = Callable[[str], None]
 def run_doctor(
     data_dir: Path, *, origin: str | None, wait_s: float, on_check: OnCheck
 ) -> dict[str, Verdict]:
-    """Run all checks and return the verdicts by name, in order.
+    """Run all checks; return the verdicts by the checks' names, in order.
 
     `on_check` is called with each check's name before the check. After a first signal to stop, no
-    further check runs, but the probe is removed. After a second signal the doctor ends immediately.
+    further check runs, but the probe is removed. After a second signal, the doctor ends
+    immediately.
     """
     try:
         settings = read_settings(data_dir)
@@ -108,7 +109,7 @@ def run_doctor(
 async def diagnose(
     settings: Settings, *, origin: str | None, wait_s: float, on_check: OnCheck
 ) -> dict[str, Verdict]:
-    """Run all checks except that of the settings; if cancelled, stop and remove the probe."""
+    """Run all checks except the one of the settings. If cancelled, stop and remove the probe."""
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
     async with AsyncExitStack() as exits:
         http = await exits.enter_async_context(aiohttp.ClientSession(timeout=timeout))
@@ -124,8 +125,7 @@ async def diagnose(
         except asyncio.CancelledError:
             task = asyncio.current_task()
             assert task is not None
-            # The removal below must run although the task was cancelled; the removal has a time
-            # limit.
+            # The removal below must run although the task was cancelled. It has a time limit.
             task.uncancel()
             stopped, *left = CHECKS[len(verdicts) - 1 :]
             verdicts[stopped.name] = failed("the doctor received a signal to stop", AGAIN)

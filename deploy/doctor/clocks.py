@@ -1,4 +1,4 @@
-"""Checks that the clocks of this machine, the store and the database agree."""
+"""Check that the clocks of this machine, the store and the database agree."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -11,17 +11,15 @@ from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped,
 from shared.database import Connection, DatabaseAway
 from shared.web_proxies import proxy_for
 
-IN_STEP_S = 1.5  # The HTTP header Date has whole seconds.
+IN_STEP_S = 1.5  # the HTTP header Date has whole seconds
 WARNING_S = 60.0
 FAILED_S = 300.0
-"""S3 refuses signatures whose time differs by 15 minutes, and checks a policy's end by its own
-clock."""
+"""Differences between the clocks, in seconds, that give a warning and a failure. S3 rejects
+signatures whose time differs by 15 minutes, and checks a policy's end by its own clock."""
 
 
 async def check_clocks(examination: Examination) -> Verdict:
-    """Measure how far the clocks of the store and the database are ahead of this machine's
-    clock.
-    """
+    """Measure how far the store's and the database's clocks are ahead of this machine's."""
     ahead: dict[str, float] = {}
     faults = []
 

@@ -1,8 +1,8 @@
-"""`attachments doctor`: checks every part of the service, and names a remedy for each fault.
+"""`attachments doctor`: check every part of the service, and name a remedy for each fault.
 
-`checks` lists the checks in order; each other file of this folder has the checks of one part. The
-messages of servers are never shown, because a message may repeat an address with its password, or a
-signature.
+`checks` lists the checks in order. Each other file of this folder has the checks of one part of the
+service. The messages of servers are never shown, because they may contain an address with a
+password, or a signature.
 """
 
 from typing import Annotated
@@ -42,7 +42,7 @@ def doctor(
 
 
 def is_origin(text: str) -> bool:
-    """Return True if a text has the form of a browser's Origin (RFC 6454, section 6.2)."""
+    """Return True if `text` has the form of a browser's Origin (RFC 6454, section 6.2)."""
     try:
         parts = urlsplit(text)
         _ = parts.port

@@ -1,4 +1,4 @@
-"""Checks of the database: it answers, is new enough and writable, and has this version's schema."""
+"""Check that the database answers, is new enough and writable, and has this version's schema."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,9 @@ UTF8 = "UTF8"
 
 
 async def check_database(examination: Examination) -> Verdict:
-    """Check PostgreSQL: it answers, is new enough and writable, and applies the session settings.
+    """Check that PostgreSQL answers, is new enough and writable, and applies session settings.
 
-    Opens the database for the later checks.
+    The database stays open for the later checks.
     """
     try:
         database = await examination.exits.enter_async_context(open_database(examination.settings))
@@ -68,7 +68,7 @@ def explain(where: str, error: DatabaseAway) -> Verdict:
 def _judge_sessions(
     examination: Examination, connector: Connector, verdict: Verdict, missing: list[str]
 ) -> Verdict:
-    """Return a warning if settings in the address are not applied, else `verdict`."""
+    """Return a warning if the sessions do not have the expected settings, else `verdict`."""
     found, mends = [verdict.found], []
     if connector.ignored:
         found.append(
@@ -92,9 +92,7 @@ def _judge_sessions(
 def judge(
     where: str, version: int, *, standby: bool, read_only: bool, encoding: str = UTF8
 ) -> Verdict:
-    """Return the verdict on a server from its version (as `server_version_num`), role and
-    encoding.
-    """
+    """Return the verdict on a server. `version` is its `server_version_num`, such as 170002."""
     major = version // 10_000
     if major < OLDEST:
         return failed(f"PostgreSQL {major} is too old", f"upgrade to {OLDEST} or newer")
@@ -115,7 +113,7 @@ def judge(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Server(FromRow):
-    """A server of PostgreSQL; `version` as `server_version_num`."""
+    """Properties of a PostgreSQL server. `version` is its `server_version_num`."""
 
     version: int
     standby: bool
@@ -135,7 +133,7 @@ async def _describe(connection: Connection) -> _Server:
 
 
 async def check_schema(examination: Examination) -> Verdict:
-    """Compare the schema's version with the newest that this code knows."""
+    """Compare the version of the schema with the newest one that this code knows."""
     scripts = ScriptDirectory(str(Path(schema.__file__).with_name("migrations")))
     head = scripts.get_current_head()
     known = {script.revision for script in scripts.walk_revisions()}

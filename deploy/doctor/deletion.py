@@ -1,4 +1,4 @@
-"""Checks that a purge removes objects, and all their versions if the bucket is versioned."""
+"""Check that a purge removes objects, with all their versions if the bucket is versioned."""
 
 import secrets
 
@@ -9,16 +9,15 @@ from shared.keys import PREFIX
 
 TWICE = (b"a first version", b"a second version")
 PROBE_AGE_S = 3600.0
-"""The age in seconds of the row that is given to the eraser. The eraser keeps objects older
-than their row, and the probe is only seconds old, so all its versions are removed.
+"""The age of the row, in seconds, that the eraser gets. The eraser keeps objects that are older
+than their row. The probe is only seconds old, so all its versions are removed.
 """
 
 
 async def check_deletion(examination: Examination) -> Verdict:
-    """Store a small object twice and erase it; fail if a version of the object remains.
+    """Store a small object twice and erase it; fail if a version of it remains.
 
-    If the bucket keeps versions and the right to remove versions is missing, a few bytes remain
-    there.
+    If the bucket keeps versions and the user may not remove them, a few bytes remain in the bucket.
     """
     storage, bucket = examination.storage, examination.settings.s3_bucket
     eraser, key = Eraser(storage), f"{PREFIX}doctor/{secrets.token_hex(8)}"
@@ -27,8 +26,8 @@ async def check_deletion(examination: Examination) -> Verdict:
     try:
         versioned = await eraser.keeps_versions()
         if versioned:
-            # This call tests the right to list versions, before an object is stored that could not
-            # be erased.
+            # Try to list versions before anything is stored, because without that right the object
+            # could not be erased.
             await storage.versions(key, limit=1)
         for body in TWICE:
             await storage.write(key, body, content_type="text/plain")

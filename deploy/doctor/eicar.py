@@ -1,20 +1,20 @@
-"""Files that a scanner must find: the EICAR test file, alone and in archives.
+"""Files that every scanner must report: the EICAR test file, alone and in archives.
 
-EICAR is harmless; every scanner reports it by agreement (https://www.eicar.org).
+EICAR is harmless; scanners report it by agreement (https://www.eicar.org).
 """
 
 import tarfile
 from collections.abc import AsyncIterator
 from typing import Final
 
-# In two parts, so that no scanner reports this file itself.
+# Written in two pieces, so that no scanner reports this source file.
 EICAR: Final = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-" + b"STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 
 MAX_DEPTH: Final = 120
-"""More archives in one another than clamd can be set to open (clamd.conf(5), MaxRecursion)."""
+"""Number of nested archives that exceeds every limit of clamd (clamd.conf(5), MaxRecursion)."""
 
 MIN_SIZE: Final = 4096
-"""Smallest archive that `large` makes, in bytes."""
+"""Minimum size, in bytes, of an archive that `large` makes."""
 
 _BLOCK = 512
 _PIECE_BYTES = 256 * 1024
@@ -31,9 +31,9 @@ def _padded(content: bytes) -> bytes:
 
 
 async def large(size: int) -> AsyncIterator[bytes]:
-    """Give a tar file of `size` bytes, at least MIN_SIZE: zeros, and EICAR as its last member.
+    """Yield a tar file of `size` bytes, at least MIN_SIZE: zeros, then EICAR as the last member.
 
-    A scanner finds EICAR only if its limits let it read and open all of the file. Up to 511 bytes
+    A scanner finds EICAR only if its limits let it read and open the whole file. Up to 511 bytes
     are missing if `size` is not a multiple of 512.
     """
     end = _header("eicar.com", len(EICAR)) + _padded(EICAR) + bytes(2 * _BLOCK)
@@ -47,7 +47,7 @@ async def large(size: int) -> AsyncIterator[bytes]:
 
 
 def nested(depth: int) -> bytes:
-    """Make `depth` tar files in one another, with EICAR in the innermost."""
+    """Return `depth` tar files, each inside the next, with EICAR in the innermost."""
     content = EICAR
     for _ in range(depth):
         content = _header("inner.tar", len(content)) + _padded(content) + bytes(2 * _BLOCK)

@@ -1,4 +1,4 @@
-"""The state that checks share, and their verdicts."""
+"""The state that the doctor's checks share, and their verdicts."""
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The finding of one check and the remedy; `seconds` is the time that the service needed."""
+    """What one check found, and the remedy. `seconds` is the time that the service needed."""
 
     status: Status
     found: str
@@ -34,22 +34,22 @@ class Verdict:
 
 
 def ok(found: str, *, seconds: float | None = None) -> Verdict:
-    """Make a verdict that the part works."""
+    """Return a verdict that the checked part works."""
     return Verdict(status=Status.OK, found=found, seconds=seconds)
 
 
 def warning(found: str, mend: str, *, seconds: float | None = None) -> Verdict:
-    """Make a verdict that the part works with a limitation."""
+    """Return a verdict that the checked part works with a limitation."""
     return Verdict(status=Status.WARNING, found=found, mend=mend, seconds=seconds)
 
 
 def failed(found: str, mend: str) -> Verdict:
-    """Make a verdict that the part does not work."""
+    """Return a verdict that the checked part does not work."""
     return Verdict(status=Status.FAILED, found=found, mend=mend)
 
 
 def skipped(found: str) -> Verdict:
-    """Make a verdict that the check did not run; `found` is the reason."""
+    """Return a verdict that the check did not run. `found` is the reason."""
     return Verdict(status=Status.SKIPPED, found=found)
 
 
@@ -57,8 +57,8 @@ def skipped(found: str) -> Verdict:
 class Probe:
     """The attachment that the doctor created and uploaded.
 
-    `posted_at` is by the database's clock. `allowed_origin` is Access-Control-Allow-Origin of the
-    store's answer to the upload, or None.
+    `posted_at` is by the database's clock. `allowed_origin` is the header
+    Access-Control-Allow-Origin in the store's answer to the upload, or None.
     """
 
     row: Attachment
@@ -68,11 +68,10 @@ class Probe:
 
 @dataclass(kw_only=True)
 class Examination:
-    """The shared state of all checks. A part that a check creates is not set before that check.
+    """The state that all checks share. What a check creates is missing before that check.
 
-    `origin` is the origin from which browsers upload; None if the operator did not give an origin.
-    `wait_s` is the time in seconds to wait for the event, and also the time to wait for the
-    thumbnail after the event.
+    `origin` is the origin of the pages that upload, or None if the operator gave none. `wait_s` is
+    the time, in seconds, to wait for the event, and then again for the thumbnail.
     """
 
     settings: Settings
@@ -90,13 +89,13 @@ class Examination:
 
     @property
     def api_url(self) -> str:
-        """Return the API's public address, else the address on which it listens."""
+        """The API's public address; if it is not set, the address on which the API listens."""
         host = reached_at(self.settings.api_host)
         return self.settings.api_url or f"http://{host}:{self.settings.api_port}"
 
     @property
     def store_url(self) -> str:
-        """Return the bucket's address for the service; clients use `settings.upload_url`."""
+        """The bucket's address for the service. Clients use `settings.upload_url`."""
         return self.settings.store.url
 
     def works(self, name: str) -> bool:

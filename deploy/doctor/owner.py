@@ -1,4 +1,4 @@
-"""Checks that the bucket belongs to this deployment."""
+"""Check that the bucket belongs to this deployment."""
 
 from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
 from shared.bucket_owner import MARKER, find_other_bucket, find_owner
@@ -7,7 +7,7 @@ from shared.errors import StoreRefused
 
 
 async def check_owner(examination: Examination) -> Verdict:
-    """Check that the marker in the bucket holds the id of our deployment, and that rows agree."""
+    """Check that the bucket's marker has the id of this deployment, and that the rows agree."""
     bucket = examination.settings.s3_bucket
     try:
         owner = await find_owner(examination.database, examination.storage)

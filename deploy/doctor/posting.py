@@ -1,4 +1,4 @@
-"""Checks that the store accepts an upload under our policy, also from a browser (CORS)."""
+"""Check that the store accepts an upload with a signed policy, also from a browser (CORS)."""
 
 import io
 import json
@@ -23,8 +23,8 @@ SIZE = (480, 360)
 """Width and height of the probe: larger than a thumbnail, so that a worker must make one."""
 
 SOMEONE = "https://attachments-doctor.example"
-"""The origin of the upload if the operator gave none. RFC 2606 reserves this domain, so nobody
-owns it.
+"""The origin of the upload if the operator gave none. The domain is reserved by RFC 2606, so nobody
+can own it.
 """
 
 REFUSALS = {
@@ -46,7 +46,7 @@ GRANT = "let it own the tables, or grant it SELECT, INSERT, UPDATE and DELETE on
 
 
 def draw() -> bytes:
-    """Make the probe: the bytes of a small PNG."""
+    """Return the bytes of the probe: a small PNG."""
     file = io.BytesIO()
     Image.linear_gradient("L").resize(SIZE).convert("RGB").save(file, "PNG")
     return file.getvalue()
@@ -55,7 +55,7 @@ def draw() -> bytes:
 async def check_upload(examination: Examination) -> Verdict:
     """Create an attachment, and post an image with its policy as a browser's form does.
 
-    Before that, check in a transaction that is rolled back that the database role may write.
+    First, checks in a transaction that is rolled back whether the database role may write.
     """
     refused = await _find_refused_writes(examination)
     if refused is not None:
@@ -114,8 +114,8 @@ async def _create(examination: Examination) -> Attachment:
         creator_id=None,
         bucket=settings.s3_bucket,
         policy_ttl_s=settings.policy_ttl,
-        # The value is half of the wait: if the event is lost, the sweep finds the upload in time
-        # for the later checks.
+        # Half of the wait: if the event is lost, the sweep still finds the upload in time for the
+        # later checks.
         first_check_s=min(settings.pending_check, examination.wait_s / 2),
     )
     examination.created = row
@@ -124,7 +124,7 @@ async def _create(examination: Examination) -> Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Posted:
-    """The store's answer to a form."""
+    """The store's answer to a posted form."""
 
     status: int
     text: str
@@ -132,7 +132,7 @@ class _Posted:
 
 
 async def _post(examination: Examination, row: Attachment, credentials: Credentials) -> _Posted:
-    """Post the probe. Raises aiohttp.ClientError and OSError."""
+    """Post the probe to the store. Raises aiohttp.ClientError and OSError."""
     settings = examination.settings
     policy = post_policy(
         bucket=row.bucket,
@@ -161,7 +161,7 @@ async def _post(examination: Examination, row: Attachment, credentials: Credenti
 
 
 def cors_rules(origin: str) -> dict[str, Any]:
-    """Return the CORS configuration, in S3's form, that lets pages of an origin upload."""
+    """Return the bucket's CORS configuration, in S3's form, that lets pages of an origin upload."""
     rule = {
         "AllowedOrigins": [origin],
         "AllowedMethods": ["POST"],
@@ -172,9 +172,7 @@ def cors_rules(origin: str) -> dict[str, Any]:
 
 
 async def check_cors(examination: Examination) -> Verdict:
-    """Check a browser's preflight request, and check that the browser may read the answer to an
-    upload.
-    """
+    """Check that browsers can upload: the store permits the preflight and shows the answer."""
     origin = examination.origin or SOMEONE
     faults = []
     if not await _admits_preflight(examination, origin):
@@ -203,7 +201,7 @@ def _what_pages_may(examination: Examination) -> str:
         return "pages of any origin may upload"
     if examination.settings.origins.allow(named):
         return f"pages of {named} may upload, and see what comes of it"
-    # This is no fault: a page may also ask its own backend.
+    # This is no fault: the page can ask its own backend instead.
     return f"pages of {named} may upload; ATTACHMENTS_CORS_ORIGINS does not let them call the API"
 
 

@@ -1,6 +1,4 @@
-"""Checks that the event of an upload arrives, a thumbnail is made, and the addresses can be
-read.
-"""
+"""Check that an upload's event arrives, its thumbnail is made, and its links can be opened."""
 
 import asyncio
 import io
@@ -24,14 +22,14 @@ from shared.web_proxies import proxy_for
 
 POLL_EVERY_S = 0.2
 LINGER_S = 1.0
-"""Seconds to wait for repetitions of the event after the first one has arrived."""
+"""Time, in seconds, to wait for repetitions of the event after the first one has arrived."""
 
 MAX_BYTES = 1024 * 1024
-REDIRECTS = 10  # The limit is the same as that of aiohttp.
+REDIRECTS = 10  # the default of aiohttp
 
 
 async def check_event(examination: Examination) -> Verdict:
-    """Wait for the store's event of the upload, and report its source and its delay."""
+    """Wait for the store's event of the upload; report how it came and its delay."""
     arrivals = await _wait_for_arrivals(examination)
     if not arrivals:
         return failed(*await _explain_silence(examination))
@@ -87,7 +85,7 @@ async def _explain_silence(examination: Examination) -> tuple[str, str]:
 
 async def _read(examination: Examination) -> Attachment:
     row = await examination.database.run(attachments.find_any, examination.probe.row.id)
-    assert row is not None  # Only a doctor removes other probes, and only after an hour.
+    assert row is not None  # only another doctor removes this row, and only after an hour
     return row
 
 
@@ -200,10 +198,9 @@ async def check_links(examination: Examination) -> Verdict:
 
 
 async def _open(examination: Examination, address: str) -> tuple[int, str | None, bytes]:
-    """Request an address of the API directly, and follow its redirects through the store's proxy,
-    if any.
+    """Request an address of the API directly, and follow its redirects through a proxy, if any.
 
-    Returns the status, the host of the last answer, and the body of that answer.
+    Returns the status, the host and the body of the last answer.
     """
     proxy = None
     for _ in range(REDIRECTS):

@@ -1,4 +1,4 @@
-"""Removes this doctor's probe, and probes that earlier doctors could not remove."""
+"""Remove this doctor's probe, and probes that earlier doctors could not remove."""
 
 import asyncio
 import time
@@ -13,11 +13,11 @@ from shared.errors import StoreError
 
 POLL_EVERY_S = 0.2
 IDLE_WITHIN_S = 5.0
-"""Seconds to wait for a worker that is processing the probe."""
+"""Maximum time, in seconds, to wait for a worker that is processing the probe."""
 
 
 async def remove_probes(examination: Examination) -> Verdict:
-    """Remove the probe's objects, row and arrivals, and leftovers older than an hour."""
+    """Remove the probe's objects, row and arrivals, and those of probes older than an hour."""
     if not examination.works("schema") or not examination.works("store"):
         return skipped("no probe was made")
     created, run = examination.created, examination.database.run
@@ -58,10 +58,11 @@ async def _wait_until_idle(examination: Examination, attachment_id: int) -> None
 
 
 async def _remove(examination: Examination, row: Attachment) -> bool:
-    """Remove all versions of a probe's objects; return True if a worker may still write objects.
+    """Remove all versions of a probe's objects.
 
-    The row is marked deleted first. From then on no worker claims the row and its events have no
-    effect; and if the doctor ends early, a sweep removes the objects.
+    Returns True if a worker may still write objects. The row is marked as deleted first: then no
+    worker claims it, its events have no effect, and a sweep removes the objects if the doctor ends
+    early.
     """
     run = examination.database.run
     await run(attachments.delete, row.id, probes.ORGANIZATION, retention_s=0)
@@ -70,8 +71,7 @@ async def _remove(examination: Examination, row: Attachment) -> bool:
     age_s = await run(lifecycle.row_age_s, row.id) or 0.0
     original, thumbnails = listings_of(found)
     await Eraser(examination.storage).erase(
-        # All thumbnail keys are removed, because a worker may have written one since the row was
-        # read.
+        # All possible thumbnail keys, because a worker may have written one after the row was read.
         (original, replace(thumbnails, current=thumbnails.keys)),
         row_age_s=lambda: age_s + time.monotonic() - began,
     )

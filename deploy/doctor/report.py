@@ -1,4 +1,4 @@
-"""Output of verdicts: a table for people, JSON for programs, and the name of the running check."""
+"""The output of verdicts: a table for people, JSON for programs, and the running check's name."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +25,10 @@ def is_healthy(verdicts: Mapping[str, Verdict]) -> bool:
 
 
 def to_json(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
-    """Return verdicts as `doctor --json` shows them; `seconds` only if a time was measured."""
+    """Return the verdicts as `doctor --json` shows them.
+
+    A check has `seconds` only if a time was measured.
+    """
     checks = []
     for name, verdict in verdicts.items():
         shown: dict[str, Any] = {
@@ -41,7 +44,10 @@ def to_json(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
 
 
 def print_verdicts(verdicts: Mapping[str, Verdict]) -> None:
-    """Print a table of the findings, each remedy below its finding, and a line with the totals."""
+    """Print a table of the findings and a line with the totals.
+
+    Each remedy is below its finding.
+    """
     table = Table("check", "status", "found, and the remedy", show_lines=False)
     table.columns[2].overflow = "fold"
     for name, verdict in verdicts.items():
@@ -67,7 +73,7 @@ def _sum_up(verdicts: Mapping[str, Verdict]) -> str:
 
 @contextmanager
 def progress(wait_s: float) -> Iterator[Callable[[str], None]]:
-    """Show the name of the running check on a terminal; yields a function that sets the name."""
+    """Show the running check's name on a terminal; yield a function that sets the name."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         yield lambda _name: None

@@ -1,4 +1,4 @@
-"""Checks that the broker's user may run all commands of workers and publishers on our keys."""
+"""Check that the broker's user may run every command of workers and publishers on their keys."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -39,10 +39,10 @@ ATTEMPTS: Final[dict[str, Attempt]] = {
     "del": lambda client, key: client.delete(*(f"{key}:{part}" for part in _PARTS)),
 }
 """The commands that kombu's Redis transport and the shared rate limits use, by their names in ACL
-rules."""
+rules. Each value is a function that runs the command."""
 
 KEYLESS: Final = frozenset({"script|load", "time"})
-"""The commands that name no key, so a user with rights for other keys may run them."""
+"""The commands that take no key. A user may run them even if it has rights only for other keys."""
 
 
 async def _watch(client: Any, key: str) -> None:
@@ -57,7 +57,7 @@ async def _exchange(client: Any, key: str) -> None:
 
 
 async def check_rights(examination: Examination) -> Verdict:
-    """Run every command on keys that only this check uses, and remove the keys again."""
+    """Run every command on keys that only this check uses, then remove the keys."""
     from deploy.doctor.broker import connect
 
     prefix = await find_prefix(examination.database, examination.settings)

@@ -1,4 +1,4 @@
-"""Checks that the scanner finds malware, and what it says of files that exceed its limits."""
+"""Check that the scanner finds malware, and what it answers for files that exceed its limits."""
 
 from collections.abc import AsyncIterator
 
@@ -15,7 +15,7 @@ RAISE = (
 
 
 async def check_scanner(examination: Examination) -> Verdict:
-    """Send EICAR, an archive as large as a file may be, and archives nested too deep to open."""
+    """Scan EICAR, an archive of the maximum size, and archives nested too deep to open."""
     settings = examination.settings
     if settings.clamd is None:
         return ok("uploads are not scanned: ATTACHMENTS_CLAMD_URL is not set")

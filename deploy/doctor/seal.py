@@ -1,4 +1,4 @@
-"""Checks that decoders can be sealed (sandboxed) on this machine."""
+"""Check that decoders can be sealed (sandboxed) on this machine."""
 
 import asyncio
 from ipaddress import ip_address
@@ -9,10 +9,10 @@ from worker.sandbox.sealing import find_obstacle
 
 
 async def check_seal(examination: Examination) -> Verdict:
-    """Check whether a decoder can be sealed here, if workers run here.
+    """Check whether a decoder can be sealed here, if workers run on this machine.
 
-    The doctor cannot find out where workers run. If the broker's address is a loopback address, the
-    workers must be on this machine. Otherwise they may be elsewhere, and the check is skipped.
+    The doctor cannot find out where workers run. If the broker's address is a loopback address,
+    they must be on this machine. Otherwise they may be elsewhere, and the check is skipped.
     """
     settings = examination.settings
     if not _is_here(settings.broker_url.get_secret_value()):
@@ -30,7 +30,7 @@ async def check_seal(examination: Examination) -> Verdict:
 
 
 def _is_here(address: str) -> bool:
-    """Return True if an address can be only on this machine: a Unix socket or a loopback host."""
+    """Return True if an address can only be on this machine: a Unix socket or a loopback host."""
     parts = urlsplit(address)
     host = parts.hostname or ""
     if parts.scheme == "unix" or host == "localhost":

@@ -1,4 +1,4 @@
-"""Checks that the ids which the database will assign are free in the bucket."""
+"""Check that the next ids of the database are still free in the bucket."""
 
 from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
 from shared import sequence

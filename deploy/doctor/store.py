@@ -1,4 +1,4 @@
-"""Checks that the store accepts our credentials and answers 404 (not 403) for a missing object."""
+"""Check that the store accepts the credentials and answers 404, not 403, for a missing object."""
 
 import secrets
 
@@ -43,11 +43,11 @@ UNREACHABLE = {
     "ReadTimeoutError": "no answer in time",
     "SSLError": "its TLS certificate is not accepted",
 }
-"""The meaning of each exception of botocore, by the exception's name."""
+"""The meaning of botocore's exceptions, by their names."""
 
 
 async def check_store(examination: Examination) -> Verdict:
-    """Request a key that does not exist; the store must answer 404."""
+    """Request a key that does not exist. The store must answer 404."""
     bucket = examination.settings.s3_bucket
     key = f"{PREFIX}doctor/{secrets.token_hex(8)}"
     try:
@@ -68,7 +68,7 @@ async def check_store(examination: Examination) -> Verdict:
             "check that the metadata service, container endpoint, STS or credential process works",
         )
     try:
-        # GET comes first, because only its answer has a body with the error code.
+        # GET first, because an answer to HEAD has no body, so no error code.
         try:
             async with examination.storage.read(key, end=1):
                 pass

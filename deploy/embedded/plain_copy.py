@@ -1,4 +1,4 @@
-"""Provide PostgreSQL's programs at a path without characters that are special to a shell."""
+"""Provide PostgreSQL's programs at a path without characters that a shell treats specially."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 READ_BY_SHELLS = frozenset('"$`\\')
-"""Characters with a special meaning for a shell between double quotes."""
+"""Characters that a shell treats specially between double quotes."""
 
 
 @contextmanager
@@ -27,6 +27,6 @@ def at_plain_path(binaries: Path) -> Iterator[Path]:
         os.chmod(folder, 0o755)  # noqa: S103 - PostgreSQL runs as another user than root
         package = binaries.parents[1]
         for each in (package, package.with_name(f"{package.name}.libs")):
-            if each.is_dir():  # In a wheel for macOS the libraries are inside the package.
+            if each.is_dir():  # on macOS, the wheel has the libraries inside the package
                 shutil.copytree(each, Path(folder) / each.name, symlinks=True)
         yield Path(folder) / binaries.relative_to(package.parent)

@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 
 HOST = "127.0.0.1"
 PORTS: range = range(12_000, 22_000)
-"""The range of chosen ports. It is below the ports that systems use for outgoing connections,
-so that a port is still free after a restart.
+"""The range of chosen ports. It is below the ports that systems use for outgoing connections.
+Otherwise such a connection could take a server's port before its restart.
 """
 PARTNER = 10_000
-"""The distance between two ports of SeaweedFS. SeaweedFS derives one from the other, so both
-must be free.
+"""The distance between two ports of SeaweedFS. It derives one port from the other, so both must be
+free.
 """
 
 _given: set[int] = set()
@@ -20,8 +20,7 @@ _given: set[int] = set()
 def is_free(port: int) -> bool:
     """Return True if a server could listen on a port now."""
     with socket.socket() as bound:
-        # SO_REUSEADDR is set because servers set it too: a port that was in use a moment ago counts
-        # as free.
+        # Servers set SO_REUSEADDR too: with it, a port that was in use a moment ago counts as free.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((HOST, port))
@@ -31,8 +30,9 @@ def is_free(port: int) -> bool:
 
 
 def choose_port() -> int:
-    """Return a free port whose partner port is free too; never the same port twice in one
-    process.
+    """Return a free port whose partner port (PARTNER above it) is free too.
+
+    A process never gets the same port twice.
     """
     while True:
         port = random.choice(PORTS)  # noqa: S311 - no secret
@@ -46,7 +46,7 @@ def choose_ports(
     kept: Mapping[str, int] | None = None,
     reserved: Collection[int] = (),
 ) -> dict[str, int]:
-    """Return a different port for each name. Ports of `kept` are used again if they are free.
+    """Return a different port for each name. A port in `kept` is used again if it is free.
 
     Ports in `reserved` are never chosen.
     """

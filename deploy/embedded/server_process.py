@@ -1,4 +1,4 @@
-"""The common base of the three embedded servers."""
+"""The base class of the three embedded servers."""
 
 import os
 from dataclasses import dataclass, field
@@ -11,7 +11,10 @@ START_S = 30.0
 
 @dataclass(kw_only=True)
 class Server:
-    """A server in its own directory; its output goes to `log`, or to a file in the directory."""
+    """A server in its own directory.
+
+    Its output goes to `log` or, if that is None, to a file there.
+    """
 
     name: str = field(init=False)
     directory: Path
@@ -20,7 +23,7 @@ class Server:
 
     @property
     def log_file(self) -> Path:
-        """Return the file for the server's output."""
+        """The file for the server's output."""
         return self.log or self.directory / f"{self.name}.log"
 
     async def start(self) -> None:
@@ -28,7 +31,7 @@ class Server:
         raise NotImplementedError
 
     async def stop(self, grace_s: float = 3.0) -> None:
-        """Stop the server, and kill it after `grace_s` seconds."""
+        """Stop the server; kill it if it still runs after `grace_s` seconds."""
         if self.child is not None:
             await self.child.stop(grace_s)
 
@@ -41,14 +44,14 @@ class Server:
 def environment(home: Path) -> dict[str, str]:
     """Return a minimal environment for a server.
 
-    The operator's variables are left out, because PGPORT or AWS_ACCESS_KEY_ID, for example, would
-    change what the server does.
+    The operator's variables are left out: PGPORT or AWS_ACCESS_KEY_ID, for example, would change
+    what the server does.
     """
     return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "LC_ALL": "C"}
 
 
 def missing(server: str, setting: str) -> StartFailed:
-    """Make the error that a server is not installed, with what the operator can do."""
+    """Return the error for a server that is not installed, with what the operator can do."""
     return StartFailed(
         f"{server} is not installed: make install installs it if this platform has it; "
         f"set {setting} to use one that runs elsewhere"

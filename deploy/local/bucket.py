@@ -1,8 +1,7 @@
-"""Checks, before a local stack is ready, that the bucket belongs to the stack and that ids are
-free.
+"""Check, before a local stack is ready, that the bucket belongs to it and that ids are free.
 
-`attachments up` has its own check, because `attachments reconcile` needs servers that run only
-while `up` runs.
+The remedy of `attachments up` is its option `--mend`. `attachments reconcile` could not help,
+because it needs the servers, which run only while `up` runs.
 """
 
 from typing import TYPE_CHECKING
@@ -20,19 +19,17 @@ if TYPE_CHECKING:
 
 
 async def check_bucket(settings: Settings, *, mend: bool) -> None:
-    """Check that the bucket is ours and that ids are free in it; with `mend`, repair both
-    conditions.
+    """Check that the bucket belongs to this stack and that ids are free in it. `mend` repairs both.
 
-    Raises StartFailed if a condition is not met. If the database or the store does not answer, the
-    check is left to the API. If both servers answer but the answers do not decide the check, a note
-    is printed.
+    Raises StartFailed if one of the two is not so. If the database or the store does not answer,
+    the API makes the check later. If they answer but the result is undecided, a note is printed.
     """
     from shared.database import open_database
     from shared.store_client import open_storage
 
     async with open_database(settings) as database, open_storage(settings) as storage:
         try:
-            # This step comes before the bucket is marked as ours, so that no id is assigned twice.
+            # The ids come before the bucket's owner is set, so that no id is assigned twice.
             if mend:
                 await _check_ids(database, storage, mend=True)
             await _check_owner(database, storage, mend=mend)

@@ -1,4 +1,4 @@
-"""Writes the lines of several processes to standard output: as text, or as JSON objects."""
+"""Write the lines of several processes to standard output, as text or as JSON objects."""
 
 import os
 import queue
@@ -18,10 +18,10 @@ FLUSH_S = 1.0
 
 
 class Console:
-    """Writes to standard output in a thread of its own, so that no process waits for the reader.
+    """Writes to standard output in its own thread, so that no process waits for the reader.
 
-    If the reader has ended or does not read, further lines are dropped once 10,000 lines wait. As
-    text, each line begins with its process's name. In JSON, objects of the processes are written
+    If the reader has ended or does not read, further lines are dropped while 10,000 lines wait. In
+    text, each line begins with the name of its process. In JSON, objects that a process writes are
     unchanged.
     """
 
@@ -33,7 +33,7 @@ class Console:
         self._thread.start()
 
     def write_line(self, name: str, line: bytes) -> None:
-        """Write a line of a process."""
+        """Write a line that a process has written."""
         text = line.decode(errors="backslashreplace")
         if self._as_json:
             self._queue(as_object(text, logger="output", process=name))
@@ -41,7 +41,7 @@ class Console:
             self._put(name, text.expandtabs())
 
     def print_lines(self, text: str) -> None:
-        """Write lines of `attachments up` itself."""
+        """Write lines of `attachments up` itself, in either format."""
         for line in text.splitlines():
             if self._as_json:
                 self.tell_event(line)
@@ -56,7 +56,7 @@ class Console:
         prefix = f"{name:<{WIDTH}} |"
         if self._coloured:
             prefix = f"\x1b[{COLOURS.get(name, 0)}m{prefix}\x1b[0m"
-        # Clients of the API choose parts of the text, which must not control the terminal.
+        # Clients of the API choose parts of this text. Escaped, it cannot control the terminal.
         self._queue(f"{prefix} {escape(line)}")
 
     def _queue(self, line: str) -> None:
@@ -64,14 +64,14 @@ class Console:
             self._waiting.put_nowait(f"{line}\n".encode())
 
     def close(self) -> None:
-        """Write the waiting lines, but give up after a second."""
+        """Write the waiting lines, for at most a second."""
         with suppress(queue.Full):
             self._waiting.put_nowait(None)
             self._thread.join(FLUSH_S)
 
     def _write(self) -> None:
-        # The descriptor is used and not sys.stdout: if this thread held the lock of sys.stdout when
-        # Python ends, the interpreter would abort.
+        # Write to the descriptor and not to sys.stdout: if this thread held the lock of sys.stdout
+        # when Python ends, the interpreter would abort.
         with suppress(OSError):
             while (line := self._waiting.get()) is not None:
                 while line:

@@ -1,4 +1,4 @@
-"""The data directory of a local stack: its lock, and the secrets and ports kept over restarts."""
+"""The data directory of a local stack: its lock, its secrets, and the ports kept over restarts."""
 
 import fcntl
 import json
@@ -20,7 +20,7 @@ READY = "ready.json"
 
 @dataclass(kw_only=True)
 class Kept:
-    """The secrets and ports of a stack, made at its first start."""
+    """The secrets and ports of a stack. They are made at its first start and then kept."""
 
     postgres_password: str = field(default_factory=secrets.token_hex, repr=False)
     valkey_password: str = field(default_factory=secrets.token_hex, repr=False)
@@ -34,9 +34,10 @@ class Kept:
 
 
 def read_kept(directory: Path) -> Kept:
-    """Read the secrets and ports of a data directory, or make new ones if there are none.
+    """Read the secrets and ports of a data directory; return new ones if there are none.
 
-    Raises StartFailed if the file is damaged, OSError if it cannot be read or is another user's.
+    Raises StartFailed if the file is damaged, OSError if it cannot be read or belongs to another
+    user.
     """
     try:
         return Kept(**json.loads(read_private(directory / KEPT)))
@@ -55,8 +56,12 @@ def write_kept(directory: Path, kept: Kept) -> None:
 
 @contextmanager
 def held(directory: Path) -> Iterator[None]:
-    """Make the directory if needed, and lock it for this process. Raises StartFailed, OSError."""
-    # For root, PostgreSQL runs as another user, who must be able to enter the directory.
+    """Make the directory if needed, and lock it for this process.
+
+    Raises StartFailed if another process holds the lock, or if other users could change the data.
+    Raises OSError.
+    """
+    # As root, PostgreSQL runs as another user, who must be able to enter the directory.
     mode = 0o711 if os.geteuid() == 0 else 0o700
     directory.mkdir(parents=True, exist_ok=True, mode=mode)
     _shut(directory)
@@ -69,10 +74,10 @@ def held(directory: Path) -> Iterator[None]:
 
 
 def _shut(directory: Path) -> None:
-    """Remove other users' right to write in a directory.
+    """Remove other users' right to write in the directory.
 
-    Raises StartFailed if other users left files in the directory. Otherwise such a user could
-    choose the keys of the stack, or replace its data by a folder.
+    Raises StartFailed if the directory or a file in it belongs to another user. Otherwise such a
+    user could choose the keys of the stack, or replace its data with another folder.
     """
     found = directory.stat()
     if found.st_uid != os.geteuid():
@@ -88,8 +93,8 @@ def _shut(directory: Path) -> None:
 def local_environment(directory: Path) -> dict[str, str] | None:
     """Return the settings and credentials of the stack that was started in a data directory.
 
-    ATTACHMENTS_TOKEN and ATTACHMENTS_ORGANIZATION_ID for clients are included. None if no stack was
-    started there, or the file is another user's.
+    They include ATTACHMENTS_TOKEN and ATTACHMENTS_ORGANIZATION_ID for clients. Returns None if no
+    stack was started there, or if the file belongs to another user.
     """
     try:
         found = json.loads(read_private(directory / ENVIRONMENT))

@@ -1,6 +1,6 @@
-"""Plans a local stack: which servers to run, and the settings of API and worker.
+"""Plan a local stack: which servers to run, and the settings of the API and the worker.
 
-Nothing is started or opened here; `stack` does that.
+Nothing is started or opened here; `deploy.local.stack` does that.
 """
 
 import os
@@ -24,21 +24,24 @@ PORTS = ("postgres", "valkey", *PORT_NAMES, *METRICS_PORTS.values(), PAGE_PORT)
 
 @dataclass(kw_only=True)
 class Servers:
-    """The embedded servers; None for a server that runs elsewhere."""
+    """The embedded servers of a stack; None for a server that runs elsewhere."""
 
     postgres: EmbeddedPostgres | None = None
     valkey: EmbeddedValkey | None = None
     seaweedfs: EmbeddedSeaweedFS | None = None
 
     def all(self) -> list[Server]:
-        """Return the servers that run here."""
+        """Return the servers that are embedded."""
         return [each for each in (self.postgres, self.valkey, self.seaweedfs) if each is not None]
 
 
 def plan_servers(
     directory: Path, kept: Kept, operator: Mapping[str, str], webhook: Webhook
 ) -> Servers:
-    """Make the servers that the operator's settings do not name; nothing is started."""
+    """Make a server object for each server that the operator's settings do not name.
+
+    Nothing is started.
+    """
     logs = directory / "logs"
     servers = Servers()
     if not operator.get("ATTACHMENTS_DATABASE_URL"):
@@ -71,16 +74,16 @@ def plan_servers(
 def plan_environment(
     kept: Kept, servers: Servers, operator: Mapping[str, str], own: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the whole environment of API and worker.
+    """Return the whole environment of the API and the worker.
 
-    `own` (from the command line) takes precedence over `operator` (the environment), which takes
-    precedence over our values.
+    A variable in `own` (from the command line) replaces the one in `operator` (the environment),
+    and that replaces the planned one.
     """
     planned = {
         "ATTACHMENTS_FILES_SECRET": kept.files_secret,
         "ATTACHMENTS_EVENTS_TOKENS": kept.events_token,
         "ATTACHMENTS_WEBHOOK_SECRET": kept.webhook_secret,
-        # Pages under development are mostly served by this machine, on any port.
+        # Pages under development usually come from this machine, on any port.
         "ATTACHMENTS_CORS_ORIGINS": ",".join(ANY_LOOPBACK),
     }
     if servers.postgres is not None:
@@ -93,7 +96,7 @@ def plan_environment(
         planned["ATTACHMENTS_S3_ENDPOINT_URL"] = servers.seaweedfs.url
         planned["ATTACHMENTS_S3_REGION"] = servers.seaweedfs.region
         # The operator's keys and profiles are for other stores, so they are dropped. AWS_CA_BUNDLE
-        # stays, because its certificate authorities are needed for SNS too.
+        # stays: SNS needs its certificate authorities too.
         given = {
             name: value
             for name, value in given.items()
@@ -111,15 +114,15 @@ def plan_environment(
 
 
 def check_settings(own: Mapping[str, str]) -> None:
-    """Check the operator's settings, before they are used.
+    """Check the operator's settings before they are used.
 
     Empty variables are removed from the environment. `own` are settings from the command line,
-    which take precedence. Raises SettingsError with all faults.
+    which replace the operator's. Raises SettingsError with all faults.
     """
     for name in [name for name, value in os.environ.items() if not value]:
         if name.startswith(PREFIX):
             del os.environ[name]
-    # These are placeholders for the settings that `plan_environment` sets if the operator does not.
+    # Placeholders for the settings that `plan_environment` adds if the operator gives none.
     ours = {"DATABASE_URL": "postgresql://", "BROKER_URL": "redis://", "FILES_SECRET": "x" * 16}
     if f"{PREFIX}S3_ENDPOINT_URL" not in os.environ:
         ours["S3_BUCKET"] = "attachments"

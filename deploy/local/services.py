@@ -1,4 +1,4 @@
-"""Our own processes (API, worker, consumer) as parts of a stack, and checks that they work."""
+"""The service's own processes (API, worker, consumer) in a stack, and checks that they work."""
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,9 +19,9 @@ Check = Callable[[], Awaitable[bool]]
 
 @dataclass(kw_only=True)
 class Service:
-    """One of our processes. The first start waits for `ready`, a restart only for `alive`.
+    """A process of the service. The first start waits for `ready`, a restart only for `alive`.
 
-    At a restart PostgreSQL or the broker may be down; the process itself waits for them.
+    At a restart, PostgreSQL or the broker may be down, and the process itself waits for them.
     """
 
     name: str
@@ -36,8 +36,8 @@ class Service:
         """Run the process and wait until its check succeeds. Raises StartFailed after START_S."""
         program = Program(
             name=self.name,
-            # The option -P excludes the working directory, which is the data directory, from
-            # imports, because that directory has folders with the names of packages.
+            # -P excludes the working directory from imports. It is the data directory, which has
+            # folders with the names of packages.
             argv=(sys.executable, "-P", "-m", *COMMANDS[self.name]),
             env=self.env,
             cwd=self.directory,
@@ -46,13 +46,13 @@ class Service:
         self.child = await start(program, self.alive if self.child else self.ready, START_S)
 
     async def stop(self, grace_s: float) -> None:
-        """Stop the process, and kill it after `grace_s` seconds."""
+        """Stop the process; kill it if it still runs after `grace_s` seconds."""
         if self.child is not None:
             await self.child.stop(grace_s)
 
 
 async def answers(url: str) -> bool:
-    """Return True if a GET is answered with 200 within 2 s."""
+    """Return True if a GET request is answered with 200 within 2 s."""
     try:
         timeout = aiohttp.ClientTimeout(total=2)
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
@@ -62,7 +62,10 @@ async def answers(url: str) -> bool:
 
 
 async def is_consumed(broker_url: str) -> bool:
-    """Return True if a worker waits at the broker, or if the broker forbids CLIENT LIST."""
+    """Return True if a worker waits for messages at the broker.
+
+    Also returns True if the broker forbids CLIENT LIST, because then nothing is known.
+    """
     try:
         async with redis.asyncio.from_url(broker_url, socket_timeout=2) as client:
             return any(each.get("cmd") == "brpop" for each in await client.client_list())
@@ -82,5 +85,5 @@ async def is_reachable(broker_url: str) -> bool:
 
 
 async def always() -> bool:
-    """Return True; the check of a process that need only run."""
+    """Return True: the check of a process that only has to run."""
     return True

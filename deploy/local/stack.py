@@ -1,6 +1,6 @@
 """A local stack: its parts, and the order in which they start and stop.
 
-Modules that take long to import and are needed only at the start are imported while servers start.
+Modules that take long to import and that only the start needs are imported while servers start.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ from shared.settings import Settings, load_settings, split_words
 from shared.signing import Credentials
 
 ORGANIZATION_ID = 1
-SERVICES_STOP_S = 7.0  # A worker waits 6 s for uploads in progress.
+SERVICES_STOP_S = 7.0  # a worker waits 6 s for uploads in progress
 SERVERS_STOP_S = 2.0
 RETRY_S = 0.1
 ELSEWHERE_S = 10.0
@@ -65,12 +65,12 @@ class Stack:
 
     @property
     def parts(self) -> list[Part]:
-        """Return all processes, servers first."""
+        """All servers and processes, the servers first."""
         return [*self.servers.all(), *self.services]
 
     @property
     def services(self) -> list[Service]:
-        """Return our own processes."""
+        """The service's own processes: the API, the worker and, with a queue, the consumer."""
         return [self.api, self.worker, *([] if self.consume is None else [self.consume])]
 
     async def start(self) -> None:
@@ -79,7 +79,7 @@ class Stack:
         Raises StartFailed; some parts may be running then, so call `stop`.
         """
         servers = together(self._start_worker(), self._start_store())
-        # The check comes first, because the API refuses to start with a wrong bucket or taken ids.
+        # If the bucket is another's or ids are taken, the API does not start, so mend first.
         if self.mend:
             await servers
             await check_bucket(self.settings, mend=True)
@@ -105,7 +105,7 @@ class Stack:
         loading = asyncio.create_task(asyncio.to_thread(import_module, "shared.schema"))
         if self.servers.postgres is not None:
             await self.servers.postgres.start()
-        # Only errors are logged here: the API logs the warning about ignored words of the address.
+        # Only errors: the API logs the warning about parameters of the address that are ignored.
         configure_logging("error", self.settings.log_format)
         connector = Connector(self.settings.database_url.get_secret_value())
         await _until_connected(connector)
@@ -140,19 +140,19 @@ class Stack:
                 ) from error
 
     async def stop(self) -> None:
-        """Stop all parts: first our own processes, then the servers. It takes at most 10 s."""
+        """Stop all parts: first the service's processes, then the servers. Takes at most 10 s."""
         await asyncio.gather(*(each.stop(SERVICES_STOP_S) for each in self.services))
         await asyncio.gather(*(each.stop(SERVERS_STOP_S) for each in self.servers.all()))
 
     def kill(self) -> None:
-        """Kill all parts together, without a clean end."""
+        """Kill all parts at once, without a clean end."""
         for part in self.parts:
             if part.child is not None:
                 part.child.kill()
 
     @cached_property
     def page(self) -> UploadPage:
-        """The page to try uploads; it is made when the stack has started."""
+        """The page to try uploads. It is made at the first use, after the stack has started."""
         settings = self.settings
         return UploadPage(
             port=self.page_port,
@@ -163,7 +163,7 @@ class Stack:
         )
 
     def document(self) -> dict[str, Any]:
-        """Return the content of the ready file: everything that clients and tests need."""
+        """Return the content of the ready file: what clients and tests need to use the stack."""
         assert self.credentials is not None
         settings = self.settings
         return {
@@ -195,11 +195,11 @@ def build_stack(
     *,
     mend: bool = False,
 ) -> Stack:
-    """Make a stack from the data directory's secrets and ports and this process's environment.
+    """Make a stack from the kept secrets and ports and the environment of this process.
 
-    The environment of this process is replaced by that of API and worker. `own` are settings from
-    the command line, which take precedence. With `mend` the start raises the sequence of ids if the
-    store holds higher ones. Raises SettingsError.
+    Replaces the environment of this process by that of the API and the worker. `own` are settings
+    from the command line, which replace all others. With `mend`, the start raises the sequence of
+    ids if the store has higher ones. Raises SettingsError.
     """
     operator = dict(os.environ)
     host = operator.get("ATTACHMENTS_API_HOST") or HOST
@@ -210,12 +210,11 @@ def build_stack(
     servers = plan_servers(directory, kept, operator, webhook)
     listen = {"ATTACHMENTS_API_HOST": host, "ATTACHMENTS_API_PORT": str(port)}
     if not operator.get("ATTACHMENTS_HOSTS"):
-        # With these hosts, links work at the address that `up` prints, even if the API listens on
-        # all interfaces.
+        # So links work at the address that `up` prints, even if the API listens on all interfaces.
         local = (f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
         listen["ATTACHMENTS_HOSTS"] = ",".join(local)
     if origins := operator.get("ATTACHMENTS_CORS_ORIGINS"):
-        # The page to try uploads must be able to follow them.
+        # The page to try uploads must be able to call the API.
         page = f"http://{HOST}:{kept.ports[PAGE_PORT]}"
         listen["ATTACHMENTS_CORS_ORIGINS"] = f"{origins},{page}"
     environment = plan_environment(kept, servers, operator, {**listen, **own})
@@ -231,7 +230,7 @@ def build_stack(
         )
 
     broker_url = settings.broker_url.get_secret_value()
-    # The consumer gets the operator's own AWS keys for the queue, even if the store is embedded.
+    # The consumer needs the operator's AWS keys for the queue, even if the store is embedded.
     keys = {name: value for name, value in operator.items() if name.startswith("AWS_") and value}
     return Stack(
         servers=servers,
@@ -241,7 +240,7 @@ def build_stack(
             alive=lambda: answers(f"{api_url}/health/live"),
         ),
         worker=service("worker", ready=lambda: is_consumed(broker_url), alive=always),
-        # There is no check, because an unreachable queue must not prevent the stack's start.
+        # No check: an unreachable queue must not prevent the stack's start.
         consume=service("consume", always, always, **keys) if settings.sqs_queue_url else None,
         settings=settings,
         api_url=api_url,

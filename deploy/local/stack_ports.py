@@ -14,7 +14,7 @@ USUAL_PORT = 8000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenPorts:
-    """Ports by name, including `api`, and a line for each port that is not the expected one."""
+    """The ports by name, including `api`, and a note for each port that is not the expected one."""
 
     ports: dict[str, int]
     notes: list[str]
@@ -23,8 +23,9 @@ class ChosenPorts:
 def choose(port: int | None, last: Mapping[str, int]) -> ChosenPorts:
     """Choose the ports of a run.
 
-    `port` is the API's port from the command line. None means the last run's port, else 8000, else
-    any free one; 0 means any free one. Raises StartFailed if a port that the operator set is taken.
+    `port` is the API's port from the command line. None means the last run's port, or 8000, or any
+    free port, in this order; 0 means any free port. Raises StartFailed if a port that the operator
+    has set is taken.
     """
     from deploy.local.plan import METRICS_PORTS, PORTS
 
@@ -48,9 +49,7 @@ def choose(port: int | None, last: Mapping[str, int]) -> ChosenPorts:
 
 
 def _choose_api_port(port: int | None, last: int) -> tuple[int, str | None]:
-    """Choose the API's port; return a line about the port unless it is 8000 or the requested
-    one.
-    """
+    """Choose the API's port; return it with a note unless it is 8000 or the requested one."""
     asked = port if port is not None else _given("ATTACHMENTS_API_PORT")
     if asked:
         if fault := api_fault_of(asked):
@@ -80,14 +79,14 @@ def _given(name: str) -> int | None:
 
 
 def api_fault_of(port: int) -> str | None:
-    """Return why the API cannot listen on its address at a port; None if it can."""
+    """Return why the API cannot listen at a port of its address; None if it can."""
     return _fault_at(os.environ.get("ATTACHMENTS_API_HOST") or HOST, port)
 
 
 def _fault_at(host: str, port: int) -> str | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # The name is resolved first: create_server would turn this error into another one.
+        # Resolve the name first: create_server would replace this error by another one.
         socket.getaddrinfo(host, port, family)
         listening = listen_everywhere(host, port)
         (listening or socket.create_server((host, port), family=family)).close()

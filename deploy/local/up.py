@@ -1,4 +1,4 @@
-"""`attachments up`: runs the whole service on one machine, in the foreground, with no setup."""
+"""`attachments up`: run the whole service on one machine, in the foreground, with no setup."""
 
 import asyncio
 import json
@@ -41,9 +41,9 @@ def run_up(
 ) -> int:
     """Run a stack until a signal stops it; return the exit status.
 
-    `port` None means the last run's port, else 8000, else any free one; 0 means any free one. A
-    fault that the operator can repair is printed in a line on standard error. `mend` raises the
-    sequence of ids after rows were lost. Raises SettingsError.
+    `port` None means the last run's port, or 8000, or any free port, in this order; 0 means any
+    free port. A fault that the operator can repair is printed in one line to standard error. `mend`
+    raises the sequence of ids after rows were lost. Raises SettingsError.
     """
     try:
         data_dir = data_dir.resolve()
@@ -62,8 +62,8 @@ async def up(
 ) -> int:
     """Run a stack in a locked data directory until SIGINT, SIGTERM or SIGHUP; return 0.
 
-    This process's signal handlers and environment are replaced. Raises StartFailed, SettingsError,
-    OSError.
+    Replaces the signal handlers and the environment of this process. Raises StartFailed,
+    SettingsError, OSError.
     """
     from deploy.local.console import Console
 
@@ -95,7 +95,7 @@ async def up(
                     supervisor.watch(part)
                 seconds = time.monotonic() - began
                 _print_ready(console, stack, seconds)
-                # The first ones have scrolled out of the terminal.
+                # Again, because the first ones have scrolled out of the terminal.
                 console.print_lines("\n".join(notes))
                 await stopping.wait()
             return 0
@@ -111,8 +111,9 @@ async def up(
 
 
 def _print_ready(console: "Console", stack: "Stack", seconds: float) -> None:
-    """Print the stack's addresses. JSON output does not contain the token, because a log must
-    not hold the token, nor the address of the page, which holds a secret.
+    """Print the stack's addresses.
+
+    JSON output is a log, so it has no secrets: the token and the page's address are left out.
     """
     ready = stack.document()
     if wants_json():
@@ -127,7 +128,7 @@ def _print_ready(console: "Console", stack: "Stack", seconds: float) -> None:
 
 
 async def _started(stack: "Stack", stopping: asyncio.Event) -> bool:
-    """Start a stack, but cancel it when `stopping` is set; return True if it has started."""
+    """Start a stack; cancel the start when `stopping` is set. Returns True if it has started."""
     start = asyncio.create_task(stack.start())
     stop = asyncio.create_task(stopping.wait())
     try:
@@ -142,8 +143,9 @@ async def _started(stack: "Stack", stopping: asyncio.Event) -> bool:
 
 
 def _on_signals(action: Callable[[], None]) -> None:
-    """Call `action` at SIGINT, SIGTERM and SIGHUP; not at SIGHUP if `nohup` made this process
-    ignore it.
+    """Call `action` at SIGINT, SIGTERM and SIGHUP.
+
+    SIGHUP stays ignored if `nohup` made this process ignore it.
     """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -152,7 +154,7 @@ def _on_signals(action: Callable[[], None]) -> None:
 
 
 def _forget(ready_files: list[Path]) -> None:
-    """Remove ready files of an earlier run, and check that they can be written later."""
+    """Remove ready files of an earlier run, and check that new ones can be written."""
     for path in ready_files:
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise StartFailed(f"{path} is not a regular file")
@@ -178,7 +180,7 @@ def _check_settings(own: dict[str, str]) -> None:
 
 
 def _keep(data_dir: Path, port: int | None) -> tuple[Kept, list[str]]:
-    """Read the data directory's secrets, choose this run's ports, and return notes about them."""
+    """Read the kept secrets and choose this run's ports; return both with notes about ports."""
     kept = read_kept(data_dir)
     chosen = choose(port, kept.ports)
     kept.ports = chosen.ports
@@ -206,7 +208,7 @@ def _write_environment(data_dir: Path, stack: "Stack") -> None:
         name: value
         for name, value in stack.api.env.items()
         if name.startswith(("ATTACHMENTS_", "AWS_"))
-        # Each process of the stack has its own metrics port, which other commands must not use.
+        # The stack's processes each have their own metrics port; other commands must not use one.
         and name != "ATTACHMENTS_METRICS_PORT"
     }
     client = {

@@ -1,9 +1,9 @@
 """The page of `attachments up` to try uploads, and the small backend that gives it tickets.
 
-The backend has the token of the stack, so it serves the operator's own page only. It listens on
-loopback, and the page's address holds a secret, because other users of the machine reach loopback
-too. A ticket needs the exact Host and Origin, and a second secret that only the page's script
-reads; without them, any page in the operator's browser could upload into the stack.
+The backend has the stack's token, so only the operator's own page may use it. Other users of the
+machine can reach loopback too, so the page's address contains a secret. Any page in the operator's
+browser could send requests as well. So a ticket needs the exact Host and Origin, and a second
+secret that only the page's script can read.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ MAX_BODY_BYTES = 64 * 1024
 ANSWER_S = 15.0
 MEDIA_TYPE = "application/vnd.api+json"
 GUARD = "X-Page-Guard"
-"""The header with the page's secret. Only a script of the same origin can send it: a page of
+"""The header with the page's second secret. Only a script of the same origin can send it: a page of
 another origin would need a preflight, which is not allowed."""
 
 PAGE = """\
@@ -80,10 +80,10 @@ document.querySelector("attachment-upload").ticket = async (file, {{signal}}) =>
 
 
 class UploadPage:
-    """Serves the page and its tickets.
+    """Serves the page and gives it tickets.
 
-    `api_url`, `token` and `organization_id` are those of the stack. The page may reach the hosts of
-    `links`: the addresses of uploads and files.
+    `api_url`, `token` and `organization_id` are those of the stack. The page may connect to the
+    hosts of `links`: the addresses of uploads and files.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class UploadPage:
 
     @web.middleware
     async def _only_own(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        """Refuse requests for another host (DNS rebinding), and set the headers of every answer."""
+        """Answer requests for another host with 421 (DNS rebinding); add headers to answers."""
         if request.headers.getall("Host", []) != [f"{HOST}:{self._port}"]:
             return web.Response(status=421)
         fault = None
@@ -162,7 +162,7 @@ class UploadPage:
         return web.Response(text=script, content_type="text/javascript")
 
     async def _ticket(self, request: web.Request) -> web.Response:
-        """Answer POST /ticket: the ticket of a new attachment, or a new one of an attachment."""
+        """Answer POST /ticket: create an attachment or renew a ticket; return the ticket."""
         given = request.headers.get(GUARD, "")
         if request.headers.getall("Origin", []) != [self._origin] or not secrets.compare_digest(
             given.encode("utf-8", "surrogateescape"), self._guard.encode()

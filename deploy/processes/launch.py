@@ -4,7 +4,7 @@
 
 This is a separate program for two reasons. The kernel clears the parent-death signal when a process
 changes its user, so the signal must be set after the change. And code between fork and exec may
-hang (deadlock) in a process that has threads.
+deadlock in a process that has threads.
 """
 
 import ctypes
@@ -15,11 +15,12 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Change to UID and GID (unless -1), request SIGNAL for the end of PARENT, and execute
-    PROGRAM.
+    """Change to UID and GID unless they are -1, then execute PROGRAM.
+
+    The kernel sends SIGNAL to it when PARENT ends.
     """
     parent, number, uid, gid = map(int, arguments[:4])
-    # Only the owner may use files and Unix sockets: connecting to a socket needs the right to
+    # Files and Unix sockets are for the owner only: connecting to a socket needs the right to
     # write.
     os.umask(0o077)
     if uid != -1:

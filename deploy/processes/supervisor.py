@@ -1,4 +1,4 @@
-"""Child processes that cannot outlive this process. They are watched, restarted and stopped."""
+"""Child processes that cannot outlive this process: start, watch, restart and stop them."""
 
 import asyncio
 import os
@@ -21,25 +21,25 @@ WATCH_S = 0.1
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 SETTLED_S = 30.0
-"""The run time in seconds after which the pause before a restart is FIRST_PAUSE_S again."""
+"""Run time, in seconds, after which the next pause before a restart is FIRST_PAUSE_S again."""
 
 MAX_LINE_BYTES = 64 * 1024
 
 WriteLine = Callable[[str, bytes], None]
-"""A function that gets the name of a process and a line that it wrote."""
+"""A function that gets the name of a process and a line of its output."""
 
 
 class StartFailed(AttachmentsError):
-    """A part could not be started; the message names the part and the remedy."""
+    """A part could not be started. The message names the part and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """A program to run.
 
-    Its output goes to the file `log`, or line by line to `write_line`. Its input comes from the
-    file `stdin`, or is empty. `prefix` is a command that executes its further arguments. `user` is
-    a pair of uid and gid to change to, which only root can do. `stop_signal` asks it to stop;
+    Its output goes to the file `log`, or line by line to `write_line`. Its input is the file
+    `stdin`, or empty. `prefix` is a command that executes its further arguments. `user` is the uid
+    and gid to change to, which only root can do. `stop_signal` asks the program to stop.
     `orphan_signal` is sent by the kernel when this process ends (Linux).
     """
 
@@ -57,10 +57,10 @@ class Program:
 
 
 class Child:
-    """A running program in a process group of its own; not bound to an event loop.
+    """A running program in its own process group. It is not bound to an event loop.
 
-    It must be made in the main thread: the kernel sends the parent-death signal when the thread
-    that made the child ends (prctl(2), PR_SET_PDEATHSIG).
+    Create it in the main thread: the kernel sends the parent-death signal when the thread that
+    created the child ends (prctl(2), PR_SET_PDEATHSIG).
     """
 
     def __init__(self, program: Program) -> None:
@@ -81,7 +81,7 @@ class Child:
 
     @property
     def status(self) -> int | None:
-        """Return the exit status, or minus a signal's number; None while the program runs."""
+        """The exit status, or minus the number of the signal that ended it; None while it runs."""
         return self._process.poll()
 
     def _read(self) -> None:
@@ -92,13 +92,13 @@ class Child:
                     self.program.write_line(self.program.name, line.rstrip(b"\n"))
 
     async def wait(self, poll_s: float = POLL_S) -> int:
-        """Wait until the program has ended, and return its status."""
+        """Wait until the program has ended; return its status."""
         while (status := self.status) is None:  # noqa: ASYNC110 - no event reports it
             await asyncio.sleep(poll_s)
         return status
 
     async def stop(self, grace_s: float) -> None:
-        """Send the program its stop signal, and kill its whole group after `grace_s` seconds."""
+        """Send the stop signal; kill the whole group after at most `grace_s` seconds."""
         if self.status is None:
             self._process.send_signal(self.program.stop_signal)
             with suppress(TimeoutError):
@@ -136,7 +136,7 @@ async def start(program: Program, ready: Callable[[], Awaitable[bool]], within_s
     """Run a program, wait until `ready` returns True, and return the child.
 
     Raises StartFailed if the program ends before it is ready, or is not ready within `within_s`
-    seconds. The program is killed in both cases, and also if this call is cancelled.
+    seconds. In both cases, and if this call is cancelled, the program is killed.
     """
     deadline = time.monotonic() + within_s
     child = Child(program)
@@ -162,11 +162,11 @@ def _end_of_log(program: Program) -> str:
 
 
 class Part(Protocol):
-    """A process that is kept running. `start` may be called again after the process has ended."""
+    """A process that is kept running. `start` may be called again after it has ended."""
 
     @property
     def name(self) -> str:
-        """Return the process's name."""
+        """The process's name."""
 
     child: Child | None
 
@@ -178,7 +178,7 @@ class Part(Protocol):
 
 
 class Supervisor:
-    """Restarts parts that end after they were started."""
+    """Restarts parts that end after their start."""
 
     def __init__(self, report: Callable[[str], None], restarted: Callable[[], None]) -> None:
         self._report = report
@@ -186,7 +186,7 @@ class Supervisor:
         self._watches: list[asyncio.Task[None]] = []
 
     def watch(self, part: Part) -> None:
-        """Restart a part from now on whenever it ends, after a pause of 0.2 to 5 s."""
+        """Watch a part: restart it whenever it ends, after a pause of 0.2 to 5 s."""
         self._watches.append(asyncio.create_task(self._watch(part), name=f"watch {part.name}"))
 
     async def release(self) -> None:
@@ -201,7 +201,7 @@ class Supervisor:
             assert part.child is not None
             since = time.monotonic()
             status = await part.child.wait(WATCH_S)
-            part.child.kill()  # This call kills the rest of the child's process group.
+            part.child.kill()  # kills the rest of the child's process group
             if time.monotonic() - since > SETTLED_S:
                 pause_s = FIRST_PAUSE_S
             self._report(f"{part.name} ended ({_ending(status)}); starting it again")
@@ -223,9 +223,7 @@ def _ending(status: int) -> str:
 
 
 async def together(*work: Awaitable[None]) -> None:
-    """Wait for all awaitables; at the first exception cancel the others and raise that
-    exception.
-    """
+    """Wait for all awaitables. At the first exception, cancel the others and raise it."""
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
         await asyncio.gather(*tasks)
