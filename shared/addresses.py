@@ -109,8 +109,7 @@ def decode_once(text: str) -> tuple[str, list[int]]:
 
 
 def _fold(text: str, start: int, end: int, letters: list[str], offsets: list[int]) -> None:
-    """Append the folded characters of `text[start:end]`, which has no escapes, and their
-    offsets."""
+    """Append the folded characters of `text[start:end]`, a part without escapes."""
     part = text[start:end]
     if part.isascii():
         letters.append(part.lower())

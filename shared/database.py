@@ -77,8 +77,7 @@ class DatabaseAway(AttachmentsError):
         self.refusal = why if isinstance(why, Refusal) else None
 
     def report(self) -> None:
-        """Record an outage of the database, unless PostgreSQL refused only the statement's
-        values."""
+        """Record an outage of the database. If only values were refused, record nothing."""
         refusal = self.refusal
         if refusal is None or not refusal.of_content:
             DATABASE.fault(str(self), only_writes=refusal is not None and refusal.of_writes)

@@ -87,7 +87,7 @@ class Eraser:
         row_age_s: Callable[[], float],
         give_up_at: float = float("inf"),
     ) -> bool:
-        """Remove every version of the keys of some listings. Returns True if all are removed.
+        """Remove every version of the keys of some listings. Returns whether nothing is left to do.
 
         Stops at `give_up_at`, in seconds of `time.monotonic`. An object that is older than the row
         (see `shared.ages`) belongs to another attachment and is not removed. In a bucket without

@@ -28,7 +28,7 @@
     ├── TooExpensive                the decoder used more CPU time than one file may use
     ├── ZygoteGone                  the process that forks decoders has ended
     ├── ClaimLost                   another worker has claimed the attachment
-    ├── Busy                        a limited part of the service was in use for too long
+    ├── Busy                        a limited part of the service is in use
     ├── TooManyLookUps              too many unknown tokens are being looked up
     ├── KeyReused                   an Idempotency-Key comes with another request than before
     ├── KeyInUse                    a request with the same Idempotency-Key is being answered
@@ -144,7 +144,7 @@ class IdsTaken(AttachmentsError):
 
 
 class Busy(AttachmentsError):
-    """A limited part of the service, such as a connection or a decoder, was in use for too long.
+    """A limited part of the service is in use, such as the connections or the decoders.
 
     `own` is true if the caller's organization itself uses all that it may use at one time. `waited`
     is false if the caller was refused at once, without waiting.

@@ -36,9 +36,9 @@ thousands."""
 
 MAX_QUEUED = 10_000
 LOOK_EVERY_S = 1.0
-"""The most messages in a queue. If a queue is full, wake-ups are dropped, so the broker's memory is
-bounded when no worker runs; the sweep finds those uploads. A queue's length is read again after
-LOOK_EVERY_S seconds."""
+"""A queue takes at most MAX_QUEUED messages, so that the broker's memory is bounded if no worker
+runs. Further wake-ups are dropped, and the sweep finds those uploads. The length of a queue is read
+again after LOOK_EVERY_S seconds."""
 
 MEASURE_EVERY_S = 10.0
 """Seconds between two reads of the lengths of all queues, for the metrics, in one round trip."""

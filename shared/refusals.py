@@ -193,8 +193,7 @@ def find_refusal(error: BaseException, server: str = "") -> Refusal | None:
 
 
 def explain(error: BaseException, server: str = "") -> Refusal:
-    """Explain an error or one of its causes as `find_refusal` does, or else with UNKNOWN's
-    words."""
+    """Explain an error or one of its causes as `find_refusal` does, or else as UNKNOWN."""
     for each in _chain(error):
         if (found := find_refusal(each, server)) is not None:
             return found

@@ -83,9 +83,10 @@ class Recorder(Protocol):
         """Begin a span below the current span. Return NOTHING if there is no current span."""
 
     def call(self, name: str, attributes: Attributes) -> AbstractContextManager[Any]:
-        """Begin the span of a call to a server, as `inside` does, but not as the current span.
+        """Begin the span of a call to a server below the current span, as `inside` does.
 
-        So the context that a statement writes into a row is that of the request.
+        The new span does not become the current one. So the context that a statement writes into a
+        row is that of the request.
         """
 
     def past(self, name: str, seconds: float) -> None:
