@@ -100,7 +100,7 @@ class BucketGuard:
             async with self._looking:
                 if not self._has_looked:
                     failed_at, failure = self._failed
-                    if failure is not None and failed_at >= asked_at:  # failed while we waited
+                    if failure is not None and failed_at >= asked_at:  # failed meanwhile
                         away = isinstance(failure, DatabaseAway)
                         raise (DatabaseAway if away else StoreUnavailable)(str(failure))
                     await self._look()

@@ -175,7 +175,7 @@ class Connector:
         return False
 
     def _warn(self) -> None:
-        if self.ignored and self.ignored not in _warned:  # once, although there are two pools
+        if self.ignored and self.ignored not in _warned:  # once for two pools
             _warned.add(self.ignored)
             log.warning(
                 "parameters of the database's address are ignored", words=list(self.ignored)

@@ -40,7 +40,7 @@ AWAY = (
     asyncpg.OperatorInterventionError,  # shutting down, starting up, cancelled by an operator
     asyncpg.InsufficientResourcesError,  # disk, memory or connections
     asyncpg.PostgresSystemError,  # an error of the server's files
-    asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password too
+    asyncpg.InvalidAuthorizationSpecificationError,  # also a wrong password
     asyncpg.InvalidCatalogNameError,
     asyncpg.ObjectNotInPrerequisiteStateError,  # a database that accepts no connections
     asyncpg.ReadOnlySQLTransactionError,  # the server is no longer the primary

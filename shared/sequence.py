@@ -184,7 +184,7 @@ class IdSearch:
         IdsUndecided if KEY_PAGES pages have no such key.
         """
         pages = 0
-        after = f"{keys.PREFIX}{keys.partition(self.last_id)}/u"  # "u" sorts after original/ and thumb/
+        after = f"{keys.PREFIX}{keys.partition(self.last_id)}/u"  # sorts after original/ and thumb/
         async for page in self.storage.list_keys(keys.PREFIX, after=after):
             for key, _ in page:
                 parsed = keys.parse_key(key)

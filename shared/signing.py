@@ -35,7 +35,7 @@ class Credentials:
     ends_at: datetime | None = None
 
 
-@lru_cache(maxsize=16)  # one answer calls it for each of its policies and for `expires_at`
+@lru_cache(maxsize=16)  # called for each policy of an answer, and for `expires_at`
 def policy_end(*, credentials: Credentials, now: datetime, lifetime_s: int) -> datetime:
     """Return the time, in whole seconds, at which a policy signed at `now` ends.
 
