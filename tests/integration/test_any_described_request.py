@@ -1,4 +1,4 @@
-"""schemathesis sends requests made from the API's description, and judges the answers by it."""
+"""schemathesis makes requests from the OpenAPI document, and checks the answers against it."""
 
 import asyncio
 import copy
@@ -20,14 +20,14 @@ from tests.support.starting import StartService
 CONFIG = Path(__file__).parents[1] / "data/schemathesis.toml"
 
 KEPT = {"id", "state", "external_id", "created_at"}
-"""The filters that requests have. The others are read by the same code, and take much time."""
+"""The filters that the requests use. The same code reads all others, and each costs much time."""
 
 
 def adapted() -> Any:
-    """Return the description in a form that schemathesis can use."""
+    """Return the OpenAPI document in a form that schemathesis can use."""
     found = copy.deepcopy(description())
     attachments = found["paths"]["/api/v2/attachments"]
-    # schemathesis compares media types without their parameters, so it does not see `ext=bulk`.
+    # schemathesis ignores parameters of media types, so it does not see `ext=bulk`.
     bodies = attachments["post"]["responses"]["201"]["content"]
     either = [bodies.pop(BULK)["schema"], bodies[MEDIA_TYPE]["schema"]]
     bodies[MEDIA_TYPE] = {"schema": {"anyOf": either}}
@@ -37,7 +37,7 @@ def adapted() -> Any:
 
 
 def is_kept(parameter: Any) -> bool:
-    """Return False for a filter that repeats another one."""
+    """Return False for a filter that is like another one."""
     match = re.match(r"filter\[(\w+)\]", parameter["name"])
     return match is None or match[1] in KEPT
 
@@ -86,7 +86,7 @@ async def test_requests_made_from_the_description_get_described_answers(
     output, _ = await process.communicate()
 
     assert process.returncode == 0, output.decode()
-    # A faulty configuration or an unreachable API must not pass as a run without failures.
+    # If the configuration is faulty or the API is unreachable, the run must not count as a success.
     tested = re.search(r"Tested: (\d+)", output.decode())
     assert tested is not None
     assert int(tested[1]) == len([*all_operations()])
@@ -94,7 +94,7 @@ async def test_requests_made_from_the_description_get_described_answers(
 
 
 def all_operations() -> list[str]:
-    """Return the ids of all described operations."""
+    """Return the ids of all operations in the OpenAPI document."""
     return [
         each["operationId"]
         for path in description()["paths"].values()

@@ -1,4 +1,6 @@
-"""Tests of the backlog, the number for scaling: uploads that wait, their age, and its low cost."""
+"""The backlog, which is the number for autoscaling: waiting uploads, their age, and its
+low cost.
+"""
 
 import asyncio
 import json
@@ -22,8 +24,8 @@ ROW = """
 """
 
 CASES: dict[str, tuple[tuple[Any, ...], float | None]] = {
-    # The values are: state, revision, claimed, attempt; seconds since uploaded, processed, due;
-    # deleted.
+    # The values are: state, revision, claimed revision, attempt; seconds since uploaded_at,
+    # processed_at and due_at; deleted.
     "uploaded, left to its wake-up": (("uploaded", 1, 0, 0, 40, None, -5, False), 40),
     "uploaded, left to the sweep": (("uploaded", 1, 0, 0, 40, None, 25, False), 40),
     "uploaded again": (("uploaded", 2, 1, 1, 40, 90, -5, False), 40),
@@ -47,7 +49,7 @@ async def test_an_upload_waits_from_when_a_worker_could_first_claim_it(
     async with service.database.acquire() as connection:
         found = await backlog.measure(connection)
     assert found.waiting == (waits_s is not None)
-    # The database's clock moves on between the two statements.
+    # Some time passes between the two statements by the database's clock.
     assert (waits_s or 0) <= found.oldest_seconds <= (waits_s or 0) + 20
 
 
@@ -88,7 +90,7 @@ async def test_a_fresh_sample_is_shared_and_an_old_one_is_taken_once(service: Se
     await service.execute(ROW, "uploaded", 1, 0, 0, 40, None, 25, False)
     assert (await sample(3600)).waiting == 0
     assert await measured_at() == first
-    # While another process takes a sample, the old sample is shown without waiting.
+    # While another process measures the backlog, the old sample is shown without waiting.
     async with service.database.acquire() as other, other.transaction():
         await other.execute("SELECT FROM backlog_sample FOR UPDATE")
         async with asyncio.timeout(5):

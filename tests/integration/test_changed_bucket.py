@@ -1,4 +1,4 @@
-"""Tests of rows in a former bucket: they use no object of the new bucket until they are moved."""
+"""Rows in a former bucket use no object of the new bucket until they are moved there."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -24,14 +24,14 @@ QUICK = {"sweep_interval": "0.2", "pending_check": "1", "retention": "0"}
 
 @dataclass(frozen=True, kw_only=True)
 class Changed:
-    """One database whose service used one bucket before and uses another bucket now."""
+    """A database whose service used one bucket before and uses another bucket now."""
 
     before: Service
     now: Service
 
     @property
     def client(self) -> Client:
-        """The organization with the older rows, as a client of the present service."""
+        """Return a client of the present service for the organization with the older rows."""
         client = self.before.client
         return Client(
             session=client.session,
@@ -43,7 +43,7 @@ class Changed:
 
 @pytest_asyncio.fixture
 async def changed(stack: Stack) -> AsyncIterator[Changed]:
-    """Two services on one database, each with a bucket of its own."""
+    """Start two services on one database, each with its own bucket."""
     async with AsyncExitStack() as exits:
         url = await clone_database(stack)
         before, now = [
@@ -61,7 +61,7 @@ async def changed(stack: Stack) -> AsyncIterator[Changed]:
 
 
 async def opened(client: Client, resource: Any, name: str) -> int:
-    """Open a link of a resource, and return the status."""
+    """Request a link of a resource, and return the status of the answer."""
     path = "/attachments" + resource["attributes"][name].partition("/attachments")[2]
     return (await client.request("GET", path)).status
 
@@ -86,7 +86,7 @@ async def test_a_row_of_another_bucket_uses_nothing_of_the_new_one_until_its_obj
         opened_storage(stack, changed.now.settings.s3_bucket) as storage,
         opened_storage(stack, changed.before.settings.s3_bucket) as former_storage,
     ):
-        # These objects belong to another deployment, which used the bucket before.
+        # These objects belong to another deployment that used the new bucket before.
         for row in rows:
             await storage.write(row.key, OTHER, content_type="image/png")
             await storage.write(row.key.replace("/original/", "/thumb/"), OTHER, content_type="i/p")
@@ -116,7 +116,7 @@ async def test_a_row_of_another_bucket_uses_nothing_of_the_new_one_until_its_obj
         assert "row_names_another_bucket" not in kinds.values()
         assert await opened(client, ready, "url") == 404
 
-        # The object is moved into the new bucket.
+        # An operator has moved the object into the new bucket.
         await storage.write(rows[0].key, PHOTO, content_type="image/png")
         _, _, document = await reconciled(changed.now, "--mend")
 

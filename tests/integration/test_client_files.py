@@ -1,4 +1,4 @@
-"""Tests of the scripts for pages: GET /client/{name}."""
+"""The scripts for web pages, which the API serves at GET /client/{name}."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Tests of slow or broken connections: one client does not delay other clients."""
+"""Slow or broken connections: one client does not delay other clients."""
 
 import asyncio
 import gc
@@ -25,7 +25,7 @@ PIPELINED = 10
 async def connection(
     service: Service,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Open a connection to the API."""
+    """Open a connection to the API in the block."""
     url = urlsplit(service.base_url)
     reader, writer = await asyncio.open_connection(url.hostname, url.port)
     try:
@@ -35,7 +35,7 @@ async def connection(
 
 
 def request(service: Service, method: str, path: str, *headers: str, known: bool = True) -> bytes:
-    """Return the head of a request."""
+    """Return the head of an HTTP request. If `known` is true, it has the client's token."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: {urlsplit(service.base_url).netloc}", *headers]
     if known:
         client = service.client
@@ -47,7 +47,7 @@ def request(service: Service, method: str, path: str, *headers: str, known: bool
 
 
 def created_in_chunks(service: Service, *trailer: str, known: bool = True) -> bytes:
-    """Return a create request whose body is in chunked coding and has trailer fields."""
+    """Return a create request with a chunked body and trailer fields."""
     attributes = {"name": "img.png"}
     body = json.dumps({"data": {"type": "attachments", "attributes": attributes}}).encode()
     head = request(
@@ -132,7 +132,7 @@ async def test_clients_that_do_not_read_are_cut_off(
     clients = []
     for _ in range(READERS):
         client = socket.socket()
-        # A small buffer, so that the kernel accepts only little of a response.
+        # With a small buffer, the kernel accepts only a small part of an answer.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)
         clients.append(client)
@@ -155,7 +155,9 @@ async def test_clients_that_do_not_read_are_cut_off(
 
 
 def _server_sides(port: int | None, clients: set[int]) -> int:
-    """Count the API's sockets of these clients, including those that only the kernel holds."""
+    """Count the API's sockets for these clients; closed sockets that the kernel still keeps count
+    too.
+    """
     return sum(
         bool(each.raddr) and each.laddr.port == port and each.raddr.port in clients
         for each in psutil.net_connections("tcp")
@@ -179,7 +181,7 @@ async def test_nothing_is_kept_of_an_unparsable_message(
 ) -> None:
     url = URL(service.base_url if port == "api" else service.metrics_url)
     gc.collect()
-    gc.disable()  # Without the garbage collector, objects in a reference cycle stay in memory.
+    gc.disable()  # objects in reference cycles then stay in memory
     try:
         reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(beginning + b"x" * 200_000)

@@ -1,4 +1,4 @@
-"""Tests of CORS: pages of the allowed origins may read answers, pages of all others may not."""
+"""CORS: web pages of the allowed origins may read answers, all other pages may not."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ READABLE = (
 
 
 def cors(answer: Answer) -> dict[str, str]:
-    """Return the headers of CORS in an answer."""
+    """Return the CORS headers of an answer."""
     return {
         name.lower(): value
         for name, value in answer.headers.items()
@@ -29,7 +29,7 @@ def cors(answer: Answer) -> dict[str, str]:
 
 
 def varies_by_origin(answer: Answer) -> bool:
-    """Return whether a cache keeps the answer for one origin only."""
+    """Return True if the answer tells caches that it depends on the origin."""
     return "Origin" in answer.headers.get("Vary", "").split(", ")
 
 
@@ -40,13 +40,13 @@ async def ask(
     origin: str | None,
     headers: Mapping[str, str] = ANONYMOUS,
 ) -> Answer:
-    """Send a request as a page of an origin does."""
+    """Send a request as a web page of this origin does."""
     sent = dict(headers) if origin is None else {**headers, "Origin": origin}
     return await service.client.request(method, path, headers=sent)
 
 
 async def preflight(service: Service, path: str, origin: str, method: str = "POST") -> Answer:
-    """Send the preflight of a browser."""
+    """Send a preflight request, as a browser does."""
     asked = {
         "Access-Control-Request-Method": method,
         "Access-Control-Request-Headers": "content-type,x-auth-token,x-organization-id",
@@ -218,7 +218,7 @@ async def test_a_redirect_to_a_file_is_shared(start_service: StartService) -> No
     assert cors(answer)["access-control-allow-origin"] == PAGE
     assert answer.headers["Vary"] == "Origin"
     assert answer.headers["Cache-Control"].startswith("private, max-age=")
-    # Browsers send "null" to the store: the redirect leads to a third origin.
+    # The redirect leads to another origin, so browsers send the origin "null" to the store.
     async with service.client.session.get(
         answer.headers["Location"], headers={"Origin": "null"}
     ) as file:

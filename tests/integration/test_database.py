@@ -1,4 +1,4 @@
-"""Tests of a database that refuses the service: clients get 503, and no bug is reported."""
+"""A database that refuses the service: clients get 503, and the log reports no bug."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ PASSWORD = "not-the-password-of-the-role"
 
 
 async def send_event(service: Service, key: str | None = None) -> Answer:
-    """Send an event about an object, as the store does."""
+    """Send an event about an object, as the store does, and return the answer."""
     event = json.loads(json.dumps(EVENT))
     event["s3"]["bucket"]["name"] = service.settings.s3_bucket
     if key is not None:
@@ -48,13 +48,13 @@ async def send_event(service: Service, key: str | None = None) -> Answer:
 
 
 def is_unavailable(answer: Answer) -> bool:
-    """Return True if the response is a 503 whose Retry-After field names the time to retry."""
+    """Return True if the answer is a 503 with a Retry-After of at least one second."""
     return answer.status == 503 and int(answer.headers["Retry-After"]) >= 1
 
 
 @pytest_asyncio.fixture
 async def refused_url(stack: Stack, database_url: str) -> AsyncIterator[str]:
-    """The address of a database with a role that may not log in."""
+    """Yield a database address with a role that may not log in."""
     connection = await asyncpg.connect(database_url)
     await connection.execute("CREATE ROLE locked_out NOLOGIN")
     parts = urlsplit(database_url)

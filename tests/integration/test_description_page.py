@@ -1,4 +1,4 @@
-"""Tests of /openapi.json and /docs: served without a token, cached, compressed, from a package."""
+"""/openapi.json and /docs are served without a token, cached, compressed, and from a package."""
 
 import gzip
 import re
@@ -25,7 +25,7 @@ PATHS = (
 async def fetch(
     service: Service, path: str, method: str = "GET", **headers: str
 ) -> tuple[aiohttp.ClientResponse, bytes]:
-    """Send a request without any token, and return its answer and the bytes as they were sent."""
+    """Send a request without a token; return the response and its bytes as they were sent."""
     async with (
         aiohttp.ClientSession(auto_decompress=False) as session,
         session.request(method, URL(f"{service.base_url}{path}"), headers=headers) as answer,

@@ -1,4 +1,4 @@
-"""Tests of the requests and responses in `deploy/docs`: the service sends and accepts the same."""
+"""The requests and answers in `deploy/docs` are those that the service accepts and sends."""
 
 import base64
 import io
@@ -36,16 +36,16 @@ DIFFERENT = {
     "x-amz-credential",
     "x-amz-date",
 }
-"""Names of members whose digits differ in each response."""
+"""Names of members whose digits differ in each answer."""
 
 
 def samples(text: str) -> list[Any]:
-    """Parse the JSON examples of a documentation page."""
+    """Return the JSON examples of a documentation page."""
     return [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
 
 
 def general(value: Any, name: str = "") -> Any:
-    """Replace the parts of a response that depend on the service, the file or the time.
+    """Replace the parts of an answer that depend on the service, the file or the time.
 
     All other parts must agree with the documentation.
     """
@@ -70,7 +70,7 @@ def general(value: Any, name: str = "") -> Any:
 
 
 def shape(value: Any) -> str:
-    """Return the remaining parts of a response as text, in the order of its members."""
+    """Return an answer as text, without its varying parts, and with its members in their order."""
     return json.dumps(general(value), indent=1)
 
 

@@ -1,4 +1,4 @@
-"""Tests of temporary credentials: no signature outlives its credentials, which are renewed."""
+"""Temporary credentials are renewed, and no signature is valid longer than its credentials."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ SOURCES = [
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """An API process whose credentials come from a credential source."""
+    """An API process that gets its AWS credentials from a credential source."""
 
     source: CredentialSource
     service: Service
@@ -47,7 +47,7 @@ class Site:
 
 @pytest_asyncio.fixture
 async def source(stack: Stack) -> AsyncIterator[CredentialSource]:
-    """A credential source that returns the keys of the store."""
+    """Run a credential source that returns the keys of the store."""
     seaweedfs = stack.seaweedfs
     async with running_source(seaweedfs.access_key_id, seaweedfs.secret_access_key) as running:
         yield running
@@ -57,7 +57,7 @@ async def source(stack: Stack) -> AsyncIterator[CredentialSource]:
 async def start_site(
     service: Service, source: CredentialSource
 ) -> AsyncIterator[Callable[..., Any]]:
-    """Start an API that finds its credentials through the given variables."""
+    """Return a function that starts an API; the given variables name the credential source."""
     async with AsyncExitStack() as exits:
 
         async def start(variables: Mapping[str, str]) -> Site:
@@ -71,7 +71,9 @@ async def start_site(
 
 
 def policy_of(created: Any) -> tuple[datetime, dict[str, str]]:
-    """Return the signed end of a policy, which `meta.expires_at` must equal, and its fields."""
+    """Return the expiry in a signed policy, and the policy's form fields; `meta.expires_at` must be
+    equal.
+    """
     fields = created["data"]["attributes"]["aws_policy"]
     document = json.loads(base64.b64decode(fields["policy"]))
     end = datetime.fromisoformat(document["expiration"])
@@ -80,7 +82,9 @@ def policy_of(created: Any) -> tuple[datetime, dict[str, str]]:
 
 
 def an_hour_from_now() -> datetime:
-    """Return a time slightly before the usual end of a policy, because a test takes time."""
+    """Return a time just before the usual expiry of a policy, because the test itself
+    takes time.
+    """
     return datetime.now(UTC) + timedelta(seconds=3500)
 
 
@@ -113,7 +117,7 @@ async def test_credentials_that_end_soon_are_renewed_before_they_sign(
     asked = source.asked
     for _ in range(5):
         await site.client.create()
-    # Credentials with a long lifetime are not renewed at every request.
+    # The API does not renew credentials with a long lifetime at every request.
     assert source.asked == asked
 
 
@@ -164,7 +168,7 @@ async def test_a_link_ends_with_its_credentials(source: CredentialSource, start_
     site.service.stack.relay.target = site.api.url
     attachment_id = await site.client.upload(images.encode(images.quadrants(), "PNG"))
     url = await until(lambda: shown_url(site.client, attachment_id))
-    # SeaweedFS ignores sessions. In the state `ready` the service need not ask the store.
+    # SeaweedFS ignores session tokens. For a `ready` attachment, the API need not ask the store.
     await site.service.execute("UPDATE attachments SET state = 'ready'")
 
     address = f"{site.api.url}{urlsplit(url).path}?{urlsplit(url).query}"
@@ -178,12 +182,12 @@ async def test_a_link_ends_with_its_credentials(source: CredentialSource, start_
     assert lives_s > 0
     assert signed_at + timedelta(seconds=lives_s) <= source.ends_at
     assert query["X-Amz-Security-Token"] == ["a-session-token"]
-    # A copy in a browser's cache expires before the link.
+    # A browser's cached copy expires before the link.
     assert int(cache.rpartition("=")[2]) < lives_s
 
 
 async def shown_url(client: Client, attachment_id: str) -> str | None:
-    """Return the signed address of an original once its upload is recorded, else None."""
+    """Return the signed address of an original if its upload is recorded, otherwise None."""
     url: str = (await client.show(attachment_id))["attributes"]["url"]
     return url if "?" in url else None
 
@@ -250,7 +254,7 @@ async def test_calls_of_the_store_raise_unavailable_after_the_credentials_have_e
 
 
 def storage_of(environment: Mapping[str, str]) -> Any:
-    """Open the store with the given AWS_* variables as the only ones in the environment."""
+    """Open the store with only the given AWS variables in the environment."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
     class Opened(AsyncExitStack):

@@ -1,4 +1,4 @@
-"""Tests of permanent removal: all versions of exactly the given keys, but no older object."""
+"""Permanent removal: all versions of exactly the given keys, but no object older than its row."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ YOUNG_S = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """A store, and a client that uses the store directly."""
+    """A store, and a client that uses it directly."""
 
     name: str
     url: str
@@ -46,7 +46,7 @@ class Store:
 
 @pytest_asyncio.fixture(params=["seaweedfs", "moto"])
 async def store(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterator[Store]:
-    """Two stores with versioning, which differ in details."""
+    """Return one of two stores with versioning, which differ in details."""
     if request.param == "seaweedfs":
         async with open_bucket(stack) as client:
             yield Store(name="seaweedfs", url=stack.seaweedfs.url, client=client, stack=stack)
@@ -56,7 +56,7 @@ async def store(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterator[S
 
 
 async def erase(storage: Storage, *, row_age_s: float = YOUNG_S) -> bool:
-    """Remove the key's object with all versions."""
+    """Remove the object with all its versions; return the result of the removal."""
     return await Eraser(storage).erase([LISTING], row_age_s=lambda: row_age_s)
 
 
@@ -79,7 +79,7 @@ async def test_every_version_and_marker_of_the_key_goes_and_nothing_of_others(
         assert await erase(storage)
         assert {key for key, _ in await versions(store.client, bucket)} == set(others)
         assert KEY not in [key for key, _ in await markers(store.client, bucket)]
-        assert await erase(storage)  # The removal succeeds again although no object exists.
+        assert await erase(storage)  # succeeds although no object is left
 
 
 @pytest.mark.parametrize("versioning", [None, "Enabled", "Suspended"])
@@ -107,7 +107,7 @@ async def test_objects_stored_before_versioning_was_suspended_are_removed(
         await put(storage, KEY, KEY)
         await set_versioning(store.client, bucket, "Suspended")
         await put(storage, KEY)
-        # moto loses versions if an object is stored while versioning is suspended.
+        # moto loses versions when an object is stored while versioning is suspended.
         assert len(await versions(store.client, bucket)) == {"seaweedfs": 3, "moto": 1}[store.name]
         assert await erase(storage)
         assert await versions(store.client, bucket) == []
@@ -171,7 +171,7 @@ async def test_an_object_older_than_its_row_stays(
     bucket = await make_bucket(store.client, versioning)
     async with bucket_storage(store.stack, bucket, store.url) as storage:
         await put(storage, KEY)
-        # The margin makes each object appear 10 s younger than it is.
+        # With this margin, each object seems 10 s younger than it is.
         monkeypatch.setattr("shared.ages.MARGIN_S", -10.0)
         assert await erase(storage, row_age_s=5.0)
         assert len(await versions(store.client, bucket)) == 1
@@ -183,7 +183,7 @@ async def test_an_object_older_than_its_row_stays(
 
 @pytest_asyncio.fixture
 async def refusing(store: Store) -> AsyncIterator[Refusing]:
-    """A proxy before the store that can refuse requests."""
+    """Start a proxy in front of the store that can refuse requests."""
     proxy = Refusing(store.url)
     await proxy.start()
     yield proxy
@@ -243,7 +243,7 @@ async def test_a_bucket_without_versions_needs_no_right_to_ask_and_few_calls(
             assert await eraser.erase([LISTING], row_age_s=lambda: YOUNG_S)
             asked = [line.split()[0] for line in refusing.asked if b"?version" not in line]
             assert asked == [b"HEAD", b"DELETE"]
-        # The service remembers that the bucket has no versioning.
+        # The service remembers that this bucket has no versioning.
         assert not any(b"?version" in line for line in refusing.asked)
     assert await versions(store.client, bucket) == []
 

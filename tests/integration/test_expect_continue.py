@@ -1,4 +1,4 @@
-"""Tests of `Expect: 100-continue`: invalid requests are refused before their body is sent."""
+"""`Expect: 100-continue`: invalid requests are refused before the client sends their body."""
 
 import json
 

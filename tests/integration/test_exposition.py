@@ -1,4 +1,4 @@
-"""Tests of the metrics' format: the checker of Prometheus finds no fault in any process."""
+"""The format of the metrics: Prometheus's checker finds no fault in any process."""
 
 import asyncio
 import shutil

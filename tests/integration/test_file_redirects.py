@@ -1,4 +1,4 @@
-"""Tests of signed addresses with players, download managers and browsers' caches."""
+"""Signed addresses of files as players, download managers and browser caches use them."""
 
 import asyncio
 import re
@@ -17,11 +17,11 @@ from tests.support.starting import StartService, StartWorker
 TEXT = b"0123456789" * 100
 FILM = containers.file_type(b"isom") + containers.movie(b"vide", b"soun")
 HEADER_BUFFER = 4096
-"""The value of nginx's proxy_buffer_size: one page of memory, in bytes."""
+"""The default of nginx's proxy_buffer_size in bytes: one page of memory."""
 
 
 async def head_of(client: Client, address: str, method: str = "GET") -> bytes:
-    """Request a file, and return the head of the response as raw bytes."""
+    """Request a file, and return the head of the answer as bytes."""
     url = urlsplit(address)
     reader, writer = await asyncio.open_connection(url.hostname, url.port)
     try:
@@ -37,7 +37,7 @@ async def head_of(client: Client, address: str, method: str = "GET") -> bytes:
 async def follow(
     client: Client, address: str, method: str = "GET", headers: Mapping[str, str] | None = None
 ) -> tuple[int, Mapping[str, str], bytes]:
-    """Follow an address to the store as a client does: with the same method and headers."""
+    """Follow an address to the store as a client does, with the same method and headers."""
     async with client.session.request(
         method, URL(address, encoded=True), headers=headers or {}
     ) as answer:
@@ -129,7 +129,7 @@ async def test_every_head_fits_in_a_balancers_buffer(working: Service, name: str
     assert (status, body) == (200, TEXT)
     encoded = headers["Content-Disposition"].partition("filename*=UTF-8''")[2]
     extension = ".txt" if name.endswith(".txt") else ""
-    # A shortened name must not end in an accidental extension.
+    # A shortened name must not end in another extension by accident.
     stem = encoded.removesuffix(extension or "_")
     assert encoded.endswith(extension)
     assert stem

@@ -1,4 +1,4 @@
-"""Tests of processes with many foreign environment variables, which must change nothing."""
+"""Processes with many environment variables of other programs, which must have no effect."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.support.service_processes import ApiProcess, WorkerProcess
 from tests.support.stack import Stack
 from tests.support.starting import StartService, StartWorker
 
-NOWHERE = "http://127.0.0.1:9"  # No process listens on the discard port.
+NOWHERE = "http://127.0.0.1:9"  # no process listens on port 9
 OTHER_BROKER = "redis://127.0.0.1:9/7"
 
 FOREIGN = {
@@ -79,8 +79,8 @@ FOREIGN = {
 async def test_an_upload_goes_the_same_way(
     stack: Stack, start_service: StartService, start_worker: StartWorker
 ) -> None:
-    # The sweep cannot end this wait: only a published wake-up can. So the worker must use the
-    # broker of the settings.
+    # The sweep comes too late to end the wait, so only a published wake-up can end it. So the
+    # worker must use the broker of the settings.
     service = await start_service(publish_grace="300", pending_check="3600", sweep_interval="300")
     api = await ApiProcess({**service.environment, **FOREIGN}).start()
     worker = WorkerProcess({**service.environment, **FOREIGN})

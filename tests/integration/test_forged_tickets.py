@@ -1,4 +1,4 @@
-"""Tests of tickets that were changed, have expired, or belong to something else: they get a 404."""
+"""Tickets that were changed, have expired, or belong to something else are answered with 404."""
 
 import time
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""A client that openapi-python-client generates from the description is typed, and uploads."""
+"""openapi-python-client generates a typed client from the OpenAPI document, and it can upload."""
 
 import asyncio
 import sys
@@ -55,7 +55,7 @@ print(shown.data.attributes.size, shown.data.attributes.content_type)
 
 
 async def run(folder: Path, *command: str | Path) -> str:
-    """Run a program of this environment in a folder and return its output."""
+    """Run a Python program in a folder, and return its output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,

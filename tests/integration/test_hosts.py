@@ -1,4 +1,4 @@
-"""Tests of the host in links: a client's host is used only if the settings allow it."""
+"""The host in links: the host that a client names is used only if the settings allow it."""
 
 import asyncio
 import json
@@ -15,7 +15,9 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - a setting to read; these tests listen on 
 
 
 async def ask(service: Service, head: str, document: Any = None) -> tuple[int, dict[str, str], Any]:
-    """Send a request line and Host fields unchanged; return status, headers and document."""
+    """Send a request line and Host fields unchanged; return the answer's status, headers and
+    document.
+    """
     url = urlsplit(service.base_url)
     client = service.client
     sent = b"" if document is None else json.dumps(document).encode()
@@ -40,7 +42,7 @@ async def ask(service: Service, head: str, document: Any = None) -> tuple[int, d
 
 
 def links_of(headers: dict[str, str], document: Any) -> Iterator[str]:
-    """Yield every address of the API in a response."""
+    """Yield every address of the API in an answer."""
     if "location" in headers:
         yield headers["location"]
     resources = document["data"] if isinstance(document["data"], list) else [document["data"]]
@@ -52,7 +54,7 @@ def links_of(headers: dict[str, str], document: Any) -> Iterator[str]:
 
 
 async def prefixes(service: Service, host: str, target: str = "", version: str = "1.1") -> set[str]:
-    """Send every request that returns links, and return the parts of the links before the paths."""
+    """Send every request that returns links; return what comes before the path in each link."""
     attachment_id = (await service.client.create("a.png"))["data"]["id"]
     await service.execute(
         "UPDATE attachments SET uploaded_at = now(), resized = true, thumbnail_name = 'a.png'"
@@ -141,7 +143,7 @@ REFUSED = ["", " ", "evil@x", "a b", "a/b", "[::1", "host:port", "http://host", 
 
 
 async def test_an_invalid_host_is_refused_and_not_shown(service: Service) -> None:
-    for host in REFUSED:  # RFC 9112, section 3.2, demands a 400 response to such a Host field.
+    for host in REFUSED:  # RFC 9112, section 3.2, requires a 400
         for lines in (f"Host: {host}\r\n", f"Host: 127.0.0.1\r\nHost: {host}\r\n"):
             status, headers, document = await ask(service, f"GET {PATH} HTTP/1.1\r\n{lines}")
 

@@ -1,4 +1,4 @@
-"""Tests of HTTP_PROXY, HTTPS_PROXY and NO_PROXY: requests to S3, SQS and SNS obey them."""
+"""Requests to S3, SQS and SNS obey HTTP_PROXY, HTTPS_PROXY and NO_PROXY."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ STORE = "store.example.com"
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the proxy variables of this machine."""
+    """Remove this machine's proxy variables from the environment."""
     for name in ("http_proxy", "https_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -76,7 +76,7 @@ async def test_a_store_elsewhere_is_reached_through_the_proxy(
         proxy.seen.clear()
         monkeypatch.setenv("NO_PROXY", f"elsewhere.example,.{STORE.partition('.')[2]}")
         async with open_storage(make_settings(environment)) as storage:
-            with pytest.raises(StoreUnavailable):  # The host of the store does not exist.
+            with pytest.raises(StoreUnavailable):  # the store's host does not exist
                 await storage.head("by-a-proxy")
         assert proxy.seen == []
 

@@ -1,4 +1,4 @@
-"""Tests of requests by balancers and old clients: HTTP/1.0, HEAD, OPTIONS, HTTP/2, no Host."""
+"""Requests of load balancers and old clients: HTTP/1.0, HEAD, OPTIONS, HTTP/2, no Host."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ HTTP2_CLIENT = HTTP2 + b"\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
 async def send(url: str, *pieces: bytes) -> bytes:
-    """Send bytes, and read until the connection ends or no byte arrives for 2 s."""
+    """Send bytes; read until the connection ends or no byte arrives for 2 s."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     answer = b""
@@ -39,7 +39,7 @@ async def send(url: str, *pieces: bytes) -> bytes:
 
 
 def credentials(service: Service) -> str:
-    """Return the caller's header fields."""
+    """Return the header fields with the client's token and organization."""
     client = service.client
     return (
         f"X-Auth-Token: {client.token}\r\nX-Organization-Id: {client.organization_id}\r\n"
@@ -59,13 +59,13 @@ def create(service: Service, version: str, *fields: str) -> tuple[bytes, bytes]:
 
 
 def parts(answer: bytes) -> tuple[int, str, bytes]:
-    """Split a response into its status, its head in lower case, and all bytes after the head."""
+    """Return the status of an answer, its head in lower case, and all bytes after the head."""
     head, _, rest = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), head.decode().lower(), rest
 
 
 async def every_answer(service: Service, version: str, field: str) -> dict[str, bytes]:
-    """Send several requests, each with one more header field, and return the responses by name."""
+    """Send several requests with one additional header field; return the answers by name."""
     known = credentials(service)
     asked = {
         "ready": f"GET /health/ready HTTP/{version}\r\n{field}\r\n\r\n",
@@ -127,11 +127,11 @@ async def test_two_requests_of_http_1_0_share_a_connection(service: Service) -> 
 async def test_a_body_that_waits_for_100_is_asked_for(service: Service) -> None:
     expecting = ("Host: a", "Expect: 100-continue")
     answer = await send(service.base_url, *create(service, "1.1", *expecting))
-    # The server may omit 100 Continue if the body has already arrived (RFC 9110, section 10.1.1).
+    # The API may leave 100 Continue out if the body has already arrived (RFC 9110, section 10.1.1).
     answer = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 201 ")
 
-    # HTTP/1.0 has no 100 Continue, so the server must not send it (RFC 9110, section 10.1.1).
+    # HTTP/1.0 has no 100 Continue, so the API must not send it (RFC 9110, section 10.1.1).
     answer = await send(service.base_url, *create(service, "1.0", expecting[1]))
     assert parts(answer)[0] == 201
 
@@ -200,13 +200,13 @@ async def test_health_checks_leave_no_trace_in_the_log(service: Service) -> None
         url = urlsplit(api.url)
         for reset in (False, True):
             connection = socket.create_connection((url.hostname or "", url.port or 0), 5)
-            if reset:  # haproxy ends the connections of its health checks by a reset.
+            if reset:  # haproxy resets the connections of its health checks
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             connection.close()
         for method in ("GET", "HEAD", "OPTIONS"):
             for path in ("/health/live", "/health/ready"):
                 for head in (f"{method} {path} HTTP/1.0\r\n\r\n", f"{method} {path} HTTP/1.0\r\n"):
-                    await send(api.url, head.encode())  # The second request head is incomplete.
+                    await send(api.url, head.encode())  # the second request's head is incomplete
         assert api.log() == before
     finally:
         api.close()

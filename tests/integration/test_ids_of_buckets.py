@@ -1,6 +1,6 @@
-"""Tests of ids in a bucket above the database sequence: no API starts.
+"""If the bucket has ids above the database's sequence, no API starts.
 
-The doctor fails too, until an operator corrects the sequence.
+The doctor also reports this, until an operator corrects the sequence.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ REMEDY = "attachments reconcile --mend"
 
 @pytest_asyncio.fixture
 async def alone(stack: Stack, start_service: StartService) -> AsyncIterator[Service]:
-    """A service with a bucket of its own."""
+    """Start a service with its own bucket."""
     async with own_bucket(stack) as bucket:
         yield await start_service(s3_bucket=bucket)
 
 
 async def put(service: Service, *ids: int) -> None:
-    """Store originals directly in the store."""
+    """Store originals with these ids directly in the store."""
     async with open_bucket(service.stack) as bucket:
         for each in ids:
             key = keys.original_key(each, "img.png")
@@ -61,13 +61,13 @@ async def find_taken(service: Service) -> int | None:
 
 
 async def last_id(service: Service) -> int:
-    """Return the last id that the sequence has issued."""
+    """Return the last id that the database's sequence has issued."""
     async with service.database.acquire() as connection:
         return await sequence.find_last_id(connection)
 
 
 async def ended(service: Service, *program: str) -> tuple[int, str]:
-    """Run a process that ends by itself; return its exit status and its output."""
+    """Run a process until it ends by itself; return its exit status and its output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *program,
@@ -104,12 +104,12 @@ async def test_an_object_that_was_deleted_again_takes_no_id(alone: Service) -> N
 
 @pytest.fixture
 def few_listings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limit a search to six listings of folders."""
+    """Limit the search for ids to six listings of folders."""
     monkeypatch.setattr(sequence, "MAX_LISTINGS", 6)
 
 
 async def empty(service: Service, *ids: int) -> None:
-    """Store originals and delete them; the store still lists their empty folders."""
+    """Store originals and delete them. The store still lists their empty folders."""
     await put(service, *ids)
     async with opened_storage(service.stack, service.settings.s3_bucket) as storage:
         for each in ids:
@@ -134,7 +134,7 @@ async def test_undecided_is_never_free(
     monkeypatch.setattr(sequence, "KEY_PAGES", 1)
     await lose_rows(alone, 5)
     await empty(alone, *range(2000, 2010))
-    # These keys fill a page of the store's list, and no key is an original's key.
+    # These keys fill a whole page of the store's list, and none of them is an original's key.
     async with open_bucket(alone.stack) as bucket:
         for number in range(1001):
             key = f"attachments/files/000/000/006/x/{number}"
@@ -187,7 +187,7 @@ async def test_an_api_does_not_start_until_it_is_mended(
 
     assert status == 1
     assert "Traceback" not in printed
-    # On a slow machine the API also logs what it waits for.
+    # On a slow machine, the API also logs what it waits for.
     usual = ("metrics are served", "api waits")
     (line,) = (each for each in printed.splitlines() if not any(word in each for word in usual))
     assert REMEDY in line
@@ -207,7 +207,7 @@ async def test_the_doctor_fails_until_it_is_mended(alone: Service) -> None:
     assert examined["sequence"]["status"] == "failed"
     assert str(taken) in examined["sequence"]["found"]
     assert REMEDY in examined["sequence"]["mend"]
-    # The doctor's probe would get an id that is already used.
+    # The doctor's probe would get an id that the bucket already uses.
     assert examined["upload"]["status"] == "skipped"
     await command(alone, "reconcile", "--mend")
     examined = await examine(environment(alone), wait=1)

@@ -1,4 +1,4 @@
-"""Tests of the indexes that are built after the migrations, while other processes write."""
+"""Indexes are built after the migrations, while other processes write to the table."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ VALID = "SELECT i.indexrelid::regclass::text FROM pg_index AS i WHERE i.indisval
 
 @pytest_asyncio.fixture
 async def connection(database_url: str) -> AsyncIterator[Any]:
-    """A connection to a database whose indexes are missing."""
+    """Open a connection to a database whose indexes are missing."""
     plain = await asyncpg.connect(database_url)
     for name in INDEXES:
         await plain.execute(f"DROP INDEX {name}")
@@ -33,7 +33,7 @@ async def insert(connection: Any) -> None:
 
 
 async def built(connection: Any) -> set[str]:
-    """Return the names of the valid indexes that the build makes."""
+    """Return the names of the valid indexes that the build has made."""
     return {row[0] for row in await connection.fetch(VALID)} & set(INDEXES)
 
 
@@ -64,7 +64,7 @@ async def test_writes_go_on_during_a_build(database_url: str, connection: Any) -
     other = await asyncpg.connect(database_url)
     transaction = other.transaction()
     await transaction.start()
-    await insert(other)  # The build must wait for this transaction.
+    await insert(other)  # the build must wait for this transaction
     build = asyncio.create_task(build_indexes(database_url))
 
     async def waits() -> bool:

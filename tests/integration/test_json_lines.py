@@ -1,4 +1,4 @@
-"""Tests of the log format `json`: each line of each process is an object with the same fields."""
+"""The log format `json`: each line of each process is an object with the same fields."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ from tests.support.service_processes import (
 
 @pytest_asyncio.fixture
 async def api(service: Service) -> AsyncIterator[ApiProcess]:
-    """An API process that receives the store's events."""
+    """Start an API process that receives the store's events."""
     process = ApiProcess(service.environment)
     before = service.stack.relay.target
     try:
@@ -37,7 +37,7 @@ async def api(service: Service) -> AsyncIterator[ApiProcess]:
 
 @pytest_asyncio.fixture
 async def worker(service: Service) -> AsyncIterator[WorkerProcess]:
-    """A worker process."""
+    """Start a worker process."""
     process = WorkerProcess(service.environment)
     try:
         yield await process.start()

@@ -1,4 +1,4 @@
-"""Tests of connections that are kept between statements: they return to the pool when needed."""
+"""Connections that callers keep between statements return to the pool when others need them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,31 +15,31 @@ from tests.support.stack import Stack
 
 
 async def session(connection: Connection) -> int:
-    """Return the id of the server process that serves a connection."""
+    """Return the process id of the PostgreSQL backend that serves a connection."""
     return int(await connection.fetchval("SELECT pg_backend_pid()"))
 
 
 async def sleep(connection: Connection, seconds: float) -> int:
-    """Keep a connection busy, and return the id of the server process that served it."""
+    """Keep a connection busy; return the process id of the backend that served it."""
     await connection.execute("SELECT pg_sleep($1)", seconds)
     return await session(connection)
 
 
 async def end(connection: Connection, *processes: int) -> None:
-    """End other sessions as an operator would."""
+    """End the sessions of these backends, as an operator would."""
     for process in processes:
         await connection.execute("SELECT pg_terminate_backend($1)", process)
 
 
 @pytest.fixture
 def settings(stack: Stack, database_url: str) -> Settings:
-    """Settings with a database of the test's own."""
+    """Return settings with a fresh database."""
     return make_settings(stack.environment(database_url))
 
 
 @pytest_asyncio.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
-    """A pool of two connections."""
+    """Open a pool of two connections."""
     async with open_database(settings, size=2) as opened:
         yield opened
 
@@ -62,7 +62,7 @@ async def test_a_connection_that_is_not_used_goes_back(database: Database) -> No
 async def test_a_returned_connection_goes_to_a_waiting_caller(database: Database) -> None:
     served = await asyncio.gather(*(database.run(sleep, 0.01) for _ in range(60)))
     assert len(set(served)) == 2
-    # Both connections can be acquired, so no connection is kept for ever.
+    # Both connections can be acquired, so no caller keeps one forever.
     async with database.pool.acquire(), database.pool.acquire():
         with pytest.raises(DatabaseAway):
             await database.run(session)

@@ -1,4 +1,4 @@
-"""Tests of embedded servers with data of an earlier version, and of the keys that they keep."""
+"""Embedded servers with data of an earlier version, and the keys that they keep."""
 
 import os
 import stat
@@ -21,7 +21,7 @@ HOST = "127.0.0.1"
 
 @pytest.fixture
 def pem(tmp_path: Path) -> Path:
-    """The file of certificates and key that a first start writes."""
+    """Write the file with certificates and key that a first start writes, and return its path."""
     write_security(tmp_path, HOST)
     return tmp_path / "tls.pem"
 
@@ -90,7 +90,7 @@ async def test_objects_of_a_store_without_keys_are_kept(
 
 async def test_a_socket_of_another_user_is_not_used(tmp_path: Path) -> None:
     store = EmbeddedSeaweedFS(directory=tmp_path)
-    # A folder cannot be removed like a socket, even by root.
+    # A folder at the path of the socket: even root cannot remove it as it would remove a socket.
     squatted = Path(f"/tmp/seaweedfs-filer-grpc-{store.ports['filer.port.grpc']}.sock")
     os.mkdir(squatted)
     try:

@@ -1,4 +1,4 @@
-"""Tests of `meta.limits`: a client sets a lower limit, which the store and the worker enforce."""
+"""`meta.limits`: a client sets a lower limit, which the store and the worker enforce."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Tests of very long lists: totals are estimated, and a request that takes too long gets 400."""
+"""Very long lists: totals are estimated, and a request that takes too long is answered with 400."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ FROM generate_series(1, $2::integer) AS n
 
 
 async def fill(service: Service, organization_id: int, rows: int) -> None:
-    """Insert many rows, as a large organization has them."""
+    """Insert many rows for an organization."""
     connection = await asyncpg.connect(service.environment["ATTACHMENTS_DATABASE_URL"])
     await connection.execute(FILL, organization_id, rows)
     await connection.execute("VACUUM ANALYZE attachments")
@@ -77,7 +77,7 @@ async def test_a_walk_that_takes_too_long_is_400_with_a_remedy(
 
 @asynccontextmanager
 async def stuck(service: Service) -> AsyncIterator[None]:
-    """Lock the table, so that every list request runs until its timeout."""
+    """Lock the table in the block, so that every list request runs until its timeout."""
     async with service.database.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE attachments IN ACCESS EXCLUSIVE MODE")
         yield
@@ -86,8 +86,8 @@ async def stuck(service: Service) -> AsyncIterator[None]:
 async def test_a_flood_of_walks_that_take_too_long_keeps_no_one_waiting(
     service: Service,
 ) -> None:
-    # Each request sleeps in the database, as a request over 10^7 rows would compute, until it gets
-    # 400.
+    # Each request waits in the database until it is answered with 400, as a request over 10^7 rows
+    # would.
     client, other = service.client, await service.organization()
     await fill(service, client.organization_id, 1000)
     await service.execute(

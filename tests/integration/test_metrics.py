@@ -1,4 +1,4 @@
-"""Tests of metrics: they have an address of their own, a bounded size, and cheap reads."""
+"""Metrics: a separate address, a limited number of series, and cheap reads."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ MADE_UP = 200
 
 
 def series(text: str, name: str) -> list[str]:
-    """List the series of a metric."""
+    """Return the lines with the series of a metric."""
     return [line for line in text.splitlines() if line.startswith(f"{name}{{")]
 
 
@@ -72,7 +72,7 @@ async def test_one_scrape_serves_those_of_the_same_second(monkeypatch: pytest.Mo
 
 
 def sent(url: str, request: bytes) -> bytes:
-    """Send bytes to a metrics address, and return the whole response."""
+    """Send bytes to a metrics address, and return the whole answer."""
     parts = urlsplit(url)
     with socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=30) as to:
         to.sendall(request)
@@ -90,7 +90,7 @@ async def test_unparsable_requests_are_logged_once_a_minute_without_their_conten
         assert answer.startswith(b"HTTP/1.0 400 "), answer
         assert b"Secret" not in answer
 
-    async def unreadable() -> list[str]:  # A thread writes the log, so a line may appear late.
+    async def unreadable() -> list[str]:  # a thread writes the log, so a line may come late
         return [line for line in worker.log().splitlines() if "unreadable" in line]
 
     assert len(await until(unreadable)) == 1

@@ -1,4 +1,4 @@
-"""Tests of migrations: repeated, in parallel, and with any rows in the table."""
+"""Migrations: repeated, in parallel, and with any rows in the table."""
 
 import asyncio
 import multiprocessing
@@ -17,7 +17,7 @@ NAME = "test_migrations"
 
 @pytest_asyncio.fixture
 async def empty_url(stack: Stack) -> AsyncIterator[str]:
-    """The address of an empty database."""
+    """Create an empty database, and return its address."""
     connection = await asyncpg.connect(stack.postgres.url)
     await connection.execute(f"CREATE DATABASE {NAME}")
     yield stack.postgres.database_url(NAME)
@@ -26,7 +26,9 @@ async def empty_url(stack: Stack) -> AsyncIterator[str]:
 
 
 async def schema(database_url: str) -> dict[str, Any]:
-    """Return the tables, columns, indexes, constraints, functions and triggers as text."""
+    """Return the tables, columns, indexes, constraints, functions and triggers of a database as
+    text.
+    """
     connection = await asyncpg.connect(database_url)
     queries = {
         "columns": "SELECT table_name, column_name, data_type, is_nullable, column_default"
@@ -46,7 +48,7 @@ async def schema(database_url: str) -> dict[str, Any]:
 
 
 async def locks(database_url: str) -> int:
-    """Count the advisory locks that are held in a database."""
+    """Return the number of advisory locks that sessions hold in a database."""
     connection = await asyncpg.connect(database_url)
     count: int = await connection.fetchval(
         "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
@@ -233,11 +235,11 @@ async def test_rejected_files_are_kept(
         [*old, *same, died],
     )
     await asyncio.to_thread(migrate, empty_url)
-    # The last row has no known result, so it is checked once more.
+    # The result of the last row is unknown, so the row is checked once more.
     assert await found() == [*renamed, *same, ("uploaded", None)]
     due = "SELECT due_at <= now() AND revision = 1 FROM attachments ORDER BY id DESC LIMIT 1"
     assert await connection.fetchval(due)
-    # A worker of the previous release still writes the older states and reasons.
+    # A worker of the release before still writes the old states and reasons.
     for number, (state, reason) in enumerate([*old, *same, died], 1):
         await connection.execute(
             "UPDATE attachments SET state = $2, reason = $3 WHERE id = $1", number, state, reason

@@ -1,4 +1,4 @@
-"""Tests of an id that is used again: the new row never gets the file of the lost row."""
+"""An id that is used again: the new row never gets the file of the lost row."""
 
 from collections.abc import Awaitable, Callable
 
@@ -36,7 +36,7 @@ CLEARED = (
 
 @pytest_asyncio.fixture
 async def quick(start_service: StartService) -> Service:
-    """A service that checks a row without an event after one second."""
+    """Start a service that checks a row without an event after one second."""
     return await start_service(**QUICK)
 
 
@@ -45,12 +45,12 @@ async def by_sweep(_reused: Reused) -> None:
 
 
 async def by_event(reused: Reused) -> None:
-    """Send a late event of the first upload."""
+    """Send the late event of the first upload."""
     await reused.send_event()
 
 
 async def by_patch(reused: Reused) -> None:
-    """Report the file as the client, by a PATCH of `temp_url`."""
+    """Report the object as a client does, by a PATCH that sets `temp_url`."""
     url = f"{reused.service.settings.upload_url}/{reused.key}"
     answer = await reused.second.request(
         "PATCH",
@@ -61,7 +61,7 @@ async def by_patch(reused: Reused) -> None:
 
 
 async def by_retry(reused: Reused) -> None:
-    """Retry a failed upload, as an operator does."""
+    """Set the upload to failed, and retry it as an operator does."""
     await reused.send_event()
     await reused.service.execute(
         "UPDATE attachments SET state = 'failed', reason = 'store_unavailable', due_at = NULL"
@@ -72,7 +72,7 @@ async def by_retry(reused: Reused) -> None:
 
 
 async def by_event_after_the_end(reused: Reused) -> None:
-    """Send a late event about a row that is expired already."""
+    """Send a late event about a row that has already expired."""
     await reused.service.execute(
         "UPDATE attachments SET state = 'expired', due_at = NULL,"
         " policy_expires_at = now() - interval '1 day' WHERE id = $1",
@@ -90,7 +90,7 @@ async def test_a_file_of_a_lost_row_is_never_adopted(
 ) -> None:
     reused = await reuse_id(quick, FIRST)
     await way(reused)
-    assert await reused.download() is None  # No worker has checked the object yet.
+    assert await reused.download() is None  # no worker has checked the object yet
 
     worker = await start_worker(quick, **QUICK)
 
@@ -121,7 +121,7 @@ async def test_a_file_of_a_lost_row_is_never_adopted(
 
 
 async def runs_on_to_expired(reused: Reused) -> None:
-    """Let the policy end; assert that the row expires and that the object is not moved."""
+    """Let the policy expire; assert that the row expires and that the object is not moved."""
     await reused.service.execute(
         "UPDATE attachments SET policy_expires_at = now() - interval '1 day', due_at = now()"
         " WHERE id = $1",
@@ -135,7 +135,7 @@ async def runs_on_to_expired(reused: Reused) -> None:
 
 
 async def adopts_a_true_upload(reused: Reused, *, sent: bool) -> None:
-    """Upload under the second row's policy; assert that an event or the sweep records it."""
+    """Upload with the second row's policy; assert that the service records this upload."""
     service = reused.service
     await service.execute(
         "UPDATE attachments SET created_at = least(created_at, now()), due_at = coalesce(due_at,"
@@ -183,7 +183,7 @@ async def test_some_seconds_between_the_two_are_enough(
     assert await reused.download() is None
     await start_worker(quick, **QUICK)
     await until(lambda: is_in(quick, reused, "pending"), within_s=30)
-    # No age was changed in this test, so the true upload is accepted without further changes.
+    # The test has changed no ages, so the second organization's upload is accepted as it is.
     quick.stack.relay.target = quick.base_url
     assert (await reused.second.post_file(reused.created, SECOND))[0] == 201
     await until(lambda: is_in(quick, reused, "ready"), within_s=30)
@@ -191,7 +191,7 @@ async def test_some_seconds_between_the_two_are_enough(
 
 
 async def is_in(service: Service, reused: Reused, state: State) -> bool:
-    """Return True if the row is in the given state."""
+    """Return True if the row is in this state."""
     return (await service.row(reused.attachment_id)).state == state
 
 
@@ -271,7 +271,7 @@ async def test_a_store_without_a_readable_owner_serves_nothing_yet(quick: Servic
 
 
 def refused(service: Service) -> float:
-    """Return the counter of objects that are older than their rows."""
+    """Return the metric that counts objects that are older than their rows."""
     (line,) = (
         line
         for line in service.metrics().splitlines()

@@ -1,4 +1,4 @@
-"""Tests of PgBouncer in both pool modes, with its other defaults, before PostgreSQL."""
+"""PgBouncer in front of PostgreSQL in both pool modes, otherwise with its defaults."""
 
 import asyncio
 import multiprocessing
@@ -31,7 +31,7 @@ MODES = ("transaction", "session")
 async def bouncer(
     request: pytest.FixtureRequest, tmp_path: Path, database_url: str
 ) -> AsyncIterator[PgBouncer]:
-    """PgBouncer in each of its pool modes."""
+    """Run PgBouncer in each of its pool modes."""
     async with running_pgbouncer(tmp_path, database_url, mode=request.param) as running:
         yield running
 
@@ -81,7 +81,7 @@ async def test_commands_go_through_pgbouncer(
     ):
         ended = await command(service, *arguments)
         assert ended.status == 0, (arguments, ended.err)
-    # The bucket holds objects of other tests, which the command lists.
+    # The command also lists objects of other tests, because they are in the same bucket.
     ended = await command(service, "reconcile", "--json")
     assert ended.status in (0, 1)
     assert ended.err == ""
@@ -142,7 +142,8 @@ async def test_the_settings_that_pgbouncer_refuses_are_set_on_the_role(
     try:
         names = await set_on_role(url)
         assert set(names) == {*SERVER_SETTINGS, "search_path"} - {"application_name"}
-        # PgBouncer opens sessions when needed; an open session keeps the settings of its start.
+        # PgBouncer opens sessions on demand. An open session keeps the settings with which it
+        # started.
         session = await asyncpg.connect(database_url)
         assert await session.fetchval("SHOW statement_timeout") == "5s"
         assert await find_missing(session, wanted) == []
@@ -168,7 +169,7 @@ async def test_settings_are_set_on_the_role_by_several_side_by_side(
 
 
 async def forget_role_settings(database_url: str) -> None:
-    """Undo `set_on_role` of a test, because all tests use the same role."""
+    """Undo a test's `set_on_role`, because all tests use the same role."""
     session = await asyncpg.connect(database_url)
     database = await session.fetchval("SELECT quote_ident(current_database())")
     await session.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {database} RESET ALL")
@@ -243,7 +244,7 @@ async def test_a_direct_address_hears_of_tokens_beside_pgbouncer(
 
 
 async def revoke_all(connection: Connection) -> None:
-    """Revoke all tokens, which notifies every API process."""
+    """Revoke all tokens; PostgreSQL then notifies every API process."""
     await connection.execute("UPDATE tokens SET revoked_at = now()")
 
 
@@ -261,7 +262,7 @@ async def test_without_a_direct_address_nothing_listens_through_pgbouncer(
 
 
 async def ask(connection: Connection, number: int) -> Any:
-    """Run one of many statements with different text and types, and return its number."""
+    """Run one of many statements that differ in text and types, and return its number."""
     query = f"SELECT $1::int + {number}" if number % 2 else f"SELECT $1::text || '{number}'"
     value = 0 if number % 2 else ""
     return int(await connection.fetchval(query, value))
@@ -271,7 +272,7 @@ async def ask(connection: Connection, number: int) -> Any:
     "more",
     [
         pytest.param("", id="defaults"),
-        # PgBouncer accepts every setting here, so the service notices PgBouncer only when prepared
+        # PgBouncer accepts all these settings, so the service notices PgBouncer only when prepared
         # statements fail.
         pytest.param(
             "ignore_startup_parameters = attachments.session,statement_timeout,lock_timeout,jit,"

@@ -1,4 +1,4 @@
-"""Tests of one upload that this process handles with real servers, while its object changes."""
+"""One upload that the test's process handles with real servers, while its object changes."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ from worker.tools import Tools
 
 
 class ReplacingStorage(Storage):
-    """A store that replaces an object immediately after the object was found empty."""
+    """A store in which the object is replaced right after a read has found it empty."""
 
     def __init__(self, storage: Storage, replacement: bytes) -> None:
         super().__init__(storage._client, storage._session, storage.bucket)
@@ -46,7 +46,7 @@ class ReplacingStorage(Storage):
 
 
 class DyingSniffers(Sniffers):
-    """A sniffer whose process dies for every file."""
+    """Sniffers whose process dies for every file."""
 
     async def identify(self, organization_id: int, head: bytes, size: int, read: Read) -> str:
         raise DecoderFault("decoder_died")
@@ -55,7 +55,7 @@ class DyingSniffers(Sniffers):
 async def test_a_file_that_no_attempt_can_identify_is_kept_as_bytes(
     stack: Stack, service: Service
 ) -> None:
-    stack.relay.target = None  # No event may change the row in this test.
+    stack.relay.target = None  # no event may change the row here
     body = b"what kills whoever looks at it"
     attachment_id = await service.client.upload(body, name="img.png")
     await service.execute(
@@ -91,7 +91,7 @@ async def test_a_file_that_no_attempt_can_identify_is_kept_as_bytes(
 async def test_an_image_over_an_empty_object_is_not_described_as_empty(
     stack: Stack, service: Service
 ) -> None:
-    stack.relay.target = None  # No event may change the row in this test.
+    stack.relay.target = None  # no event may change the row here
     attachment_id = await service.client.upload(b"", name="img.png")
     etag = hashlib.md5(b"", usedforsecurity=False).hexdigest()
     await service.execute(

@@ -1,4 +1,4 @@
-"""Tests of the public mode: nobody can make the store serve content that a browser runs."""
+"""The public mode: nobody can make the store serve content that a browser runs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,24 +28,27 @@ PINNED = {
     "png": OCTETS,
     "a.txt": OCTETS,
 }
-"""Each file name without a declared type maps to the type that its policy demands."""
+"""File names without a declared type, each with the type that its policy requires."""
 
 
 @pytest_asyncio.fixture
 async def public(start_service: StartService) -> Service:
-    """An API in the public mode."""
+    """Start an API in the public mode."""
     return await start_service(files_public="true", files_url="https://files.example")
 
 
 async def served_type(service: Service, key: str) -> str:
-    """Return the content type that the store sends to a CDN, which overrides no header."""
+    """Return the content type that the store sends to a CDN, which cannot replace headers."""
     async with open_bucket(service.stack) as bucket:
         answer = await bucket.head_object(Bucket=service.settings.s3_bucket, Key=key)
         return answer["ContentType"]
 
 
 async def post_part(created: Any, changed: Mapping[str, str], part_type: str) -> int:
-    """Post an HTML page with a policy and a content type of the file part; return the status."""
+    """Post an HTML page with a policy; `part_type` is the type of the form's file part.
+
+    Return the status.
+    """
     form = aiohttp.FormData()
     fields = created["data"]["attributes"]["aws_policy"]
     for name, value in fields.items():
@@ -179,7 +182,7 @@ async def test_an_object_that_is_copied_loses_the_type_of_its_source(public: Ser
 
 
 async def served_cache(service: Service, key: str) -> str:
-    """Return the Cache-Control field that the store sends for an object."""
+    """Return the Cache-Control header that the store sends for an object."""
     async with open_bucket(service.stack) as bucket:
         answer = await bucket.head_object(Bucket=service.settings.s3_bucket, Key=key)
         return answer["CacheControl"]

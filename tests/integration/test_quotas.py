@@ -1,4 +1,6 @@
-"""Tests of quotas: a request above a quota gets an error with its name, also in parallel."""
+"""Quotas: a request above a quota gets an error that names the quota, even with parallel
+requests.
+"""
 
 import asyncio
 import base64
@@ -24,7 +26,7 @@ async def limit(service: Service, client: Client, *options: str) -> None:
     assert ended.status == 0, ended.err
 
     async def known() -> bool:
-        # The API receives the new quota by a notification, or after 5 s.
+        # The API learns the new quota from a notification, or after 5 s.
         own = await service.database.fetchval(
             "SELECT (quota_attachments, quota_bytes, quota_uploads_per_day)::text"
             " FROM organizations WHERE id = $1",
@@ -142,7 +144,7 @@ async def test_a_create_waits_for_one_that_is_not_committed_yet(service: Service
 
 
 async def connection_with_own_slot(service: Service) -> "asyncpg.Connection[asyncpg.Record]":
-    """Connect until the session shares its slot of the counters with no other session."""
+    """Return a connection whose slot of the usage counters no other session uses."""
     while True:
         connection = await asyncpg.connect(service.environment["ATTACHMENTS_DATABASE_URL"])
         if await connection.fetchval(

@@ -1,4 +1,4 @@
-"""Tests of rate limits: of organizations and tokens, and of all API processes together."""
+"""Rate limits of organizations and tokens, and of all API processes together."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +16,7 @@ LIMIT = 20
 
 
 def caller_of(organization_id: int, rate_limit: int | None = None) -> Caller:
-    """Return the caller of a token of an organization."""
+    """Return a caller with a token of this organization."""
     return Caller(
         token_id=organization_id + 1000,
         organization_id=organization_id,
@@ -37,7 +37,7 @@ class Clock:
 
 
 def admitted(limits: RateLimit, asked: int, caller: Caller) -> int:
-    """Send requests, and return how many were admitted."""
+    """Count `asked` requests for the caller's rate limit; return how many are admitted."""
     count = 0
     for _ in range(asked):
         with suppress(Problem):
@@ -63,7 +63,7 @@ async def test_a_token_has_a_limit_beside_that_of_its_organization() -> None:
     limited = caller_of(1, rate_limit=3)
 
     assert admitted(limits, 10, limited) == 3
-    # Refused requests of the token take nothing from the organization.
+    # Requests that the token's limit refuses do not count for the organization's limit.
     assert admitted(limits, 50, replace(limited, token_id=2, rate_limit=None)) == LIMIT - 3
     assert admitted(RateLimit(0, clock=Clock()), 50, limited) == 3
     assert admitted(RateLimit(0, clock=Clock()), 50, caller_of(1)) == 50
@@ -84,7 +84,7 @@ async def test_a_process_admits_its_share_of_what_is_left() -> None:
     limits = RateLimit(LIMIT, clock=clock)
     assert admitted(limits, 1, caller) == 1
     assert limits.take(10) == {key: (LIMIT, 1)}
-    assert admitted(limits, 2, caller) == 2  # after the report, so they are not in its answer
+    assert admitted(limits, 2, caller) == 2  # after the report, so its answer does not count them
     limits.learn({key: (12.0, 4)})
 
     assert admitted(limits, 50, caller) == 12 // 4 - 2
@@ -118,7 +118,7 @@ async def test_reports_take_turns_and_end_without_requests() -> None:
 
 
 async def limited_client(service: Service, rate_limit: int) -> Client:
-    """Return a client of the service's organization whose token has a limit."""
+    """Return a client of the service's organization whose token has a rate limit."""
     async with service.database.acquire() as connection:
         made = await tokens.issue_token(
             connection, service.client.organization_id, "limited", rate_limit=rate_limit
@@ -142,6 +142,6 @@ async def test_answers_show_the_limits(start_service: StartService) -> None:
         assert '"token";r=0;t=' in answer.headers["RateLimit"]
         assert int(answer.headers["Retry-After"]) >= 1
     assert (await service.client.request("GET", PATH)).status == 200
-    # A request without a known token is not counted.
+    # The rate limit does not count requests with an unknown token.
     unknown = await replace(limited, token="unknown").request("GET", PATH)
     assert "RateLimit" not in unknown.headers

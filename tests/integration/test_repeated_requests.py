@@ -1,4 +1,4 @@
-"""Tests of Idempotency-Key: a POST that is sent again creates nothing twice."""
+"""Idempotency-Key: a POST that is sent again creates nothing twice."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ NAME = {"name": "a.png", "external_id": "e"}
 async def post(
     client: Client, key: str, document: Any = None, *, path: str = PATH, **more: str
 ) -> Answer:
-    """Send a POST with an Idempotency-Key."""
+    """Send a POST with this Idempotency-Key."""
     headers = {"Idempotency-Key": key, **more}
     return await client.request("POST", path, document or body(NAME), headers=headers)
 
@@ -143,7 +143,7 @@ async def test_a_refused_request_does_not_use_its_key_up(start_service: StartSer
     await service.execute("UPDATE organizations SET quota_attachments = 2")
     await asyncio.sleep(0.2)
     made = await post(service.client, "k")
-    # The quota is used up by now, but the repeated request is still answered 201.
+    # The quota is used up by now, but the repeated request is still answered with 201.
     again = await post(service.client, "k")
 
     assert [answer.status for answer in (refused, made, again)] == [422, 201, 201]
@@ -239,7 +239,9 @@ async def test_row103_a_hundred_thousand_keys_are_found_by_an_index(service: Ser
 
 
 def is_a_commit(_link: Link, data: bytes) -> bool:
-    """Return True for the response to a COMMIT: CommandComplete and then ReadyForQuery."""
+    """Return True if the bytes are PostgreSQL's answer to COMMIT: CommandComplete, then
+    ReadyForQuery.
+    """
     return b"COMMIT\x00Z" in data
 
 

@@ -1,4 +1,4 @@
-"""Tests of Idempotency-Key on retries of deliveries."""
+"""Idempotency-Key in requests that retry deliveries of webhooks."""
 
 from tests.support.receiver import PATH as WEBHOOKS
 from tests.support.receiver import SETTINGS

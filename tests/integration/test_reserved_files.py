@@ -1,4 +1,4 @@
-"""Tests of reserved files: refused at create and PATCH, and rejected by their bytes or name."""
+"""Reserved files: refused in create and PATCH requests, and rejected by their bytes or name."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ BULK = f"{MEDIA_TYPE}; ext=bulk"
 
 
 def reserved(pointer: str, value: str) -> dict[str, Any]:
-    """Return the error object of a reserved value."""
+    """Return the expected error object for a reserved value."""
     return {
         "status": "422",
         "code": "invalid_attribute",
@@ -26,7 +26,7 @@ def reserved(pointer: str, value: str) -> dict[str, Any]:
 
 
 def named(name: str, **more: Any) -> dict[str, Any]:
-    """Return a resource object with a name."""
+    """Return a resource object with this name."""
     return {"type": "attachments", "attributes": {"name": name}, **more}
 
 
@@ -75,7 +75,7 @@ async def test_a_name_that_is_kept_since_before_is_no_fault(service: Service) ->
 
 
 async def outcome(client: Client, content: bytes, name: str) -> tuple[str, str | None, str]:
-    """Upload a file, and return its final state, the code of its reason, and its measured type."""
+    """Upload a file; return its final state, the code of its reason, and its measured type."""
     resource = await client.settled(await client.upload(content, name), within_s=60)
     reason = resource["meta"]["reason"]
     return (

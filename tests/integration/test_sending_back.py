@@ -1,4 +1,4 @@
-"""Tests of a resource that is sent back as it was shown: unchanged values report no new file."""
+"""A client sends a resource back as it was shown: unchanged values do not report a new file."""
 
 import copy
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ FOREIGN = "attachments.elsewhere.example:8000"
 
 @pytest_asyncio.fixture
 async def bucket(stack: Stack) -> AsyncIterator["S3Client"]:
-    """A client that uses the store directly, without the service."""
+    """Open a client of the store that does not use the service."""
     async with open_bucket(stack) as client:
         yield client
 
@@ -34,20 +34,20 @@ async def bucket(stack: Stack) -> AsyncIterator["S3Client"]:
 async def send(
     client: Client, resource: Any, *, headers: dict[str, str] | None = None, **changed: Any
 ) -> Answer:
-    """Save a resource as it was shown, with some attributes changed."""
+    """Send a resource back in a PATCH as it was shown, with some attributes changed."""
     document = copy.deepcopy({"data": resource, "meta": {}, "included": [], "jsonapi": {}})
     document["data"]["attributes"].update(changed)
     return await client.request("PATCH", f"{PATH}/{resource['id']}", document, headers=headers)
 
 
 async def patch(client: Client, attachment_id: str, **attributes: Any) -> Answer:
-    """Change only these attributes by a PATCH."""
+    """Send a PATCH with only these attributes."""
     data = {"type": "attachments", "id": attachment_id, "attributes": attributes}
     return await client.request("PATCH", f"{PATH}/{attachment_id}", {"data": data})
 
 
 async def show(client: Client, attachment_id: str, **headers: str) -> Any:
-    """Request an attachment with all relationships that can be included."""
+    """Return the document of an attachment with all relationships that can be included."""
     answer = await client.request(
         "GET", f"{PATH}/{attachment_id}?include=task,creator", headers=headers
     )
@@ -63,7 +63,7 @@ async def without_temp_url(service: Service, bucket: "S3Client") -> str:
 
 
 async def with_location(service: Service, bucket: "S3Client") -> str:
-    """Create an attachment that shows the `<Location>` of its upload."""
+    """Create an attachment that shows the `<Location>` of its upload as `temp_url`."""
     return (await recorded(service))[0]
 
 
@@ -78,14 +78,14 @@ async def with_source_gone(service: Service, bucket: "S3Client") -> str:
 
 
 async def with_forbidden_source(service: Service, bucket: "S3Client") -> str:
-    """Create a copy whose source is at an address that the settings no longer allow."""
+    """Create a copy whose source address the settings no longer allow."""
     attachment_id, _ = await recorded(service)
     await service.execute("UPDATE attachments SET temp_url = 'https://former.example/b/a.jpg'")
     return attachment_id
 
 
 async def recorded(service: Service, name: str = "a.jpg") -> tuple[str, str]:
-    """Upload a photo and report it by its Location; return the id and the Location."""
+    """Upload a photo, and report it by its Location; return the id and the Location."""
     service.stack.relay.target = None
     attachment_id = await service.client.upload(gradient_photo(), name, attachable_type="task")
     key = (await service.row(attachment_id)).key
@@ -105,7 +105,7 @@ async def test_shown_attributes_can_be_sent_back_in_every_state(
     service: Service, bucket: "S3Client", having: Any
 ) -> None:
     attachment_id = await having(service, bucket)
-    # This name was allowed when it was set.
+    # The name was allowed when it was set.
     await service.execute("UPDATE attachments SET name = 'a.exe', message_id = ''")
     for state in STATES:
         await service.execute(
@@ -176,7 +176,7 @@ async def test_the_address_of_the_file_is_known_however_it_was_asked_for(
         for saved in hosts:
             answer = await send(client, shown, headers={"Host": saved})
             assert answer.status == 200, (asked, saved, answer.body)
-            # HTTP libraries write an address in these spellings.
+            # HTTP libraries spell an address in these ways.
             for spelling in (
                 temp_url.partition("?")[0],
                 f"{temp_url}&utm=1#here",
@@ -252,7 +252,7 @@ async def test_the_own_key_in_any_spelling_reports_a_newer_file(
         assert answer.status == 200, answer.body
         row = await service.row(attachment_id)
         assert (row.state, row.revision) == ("uploaded", first.revision + number + 1), url
-        if url.startswith((service.base_url, "/")):  # A signed URL is not stored.
+        if url.startswith((service.base_url, "/")):  # signed addresses are not stored
             assert row.temp_url == location
 
 

@@ -1,4 +1,4 @@
-"""Tests of fair shares: one organization leaves connections to the others and to the store."""
+"""Shares of connections: one organization leaves some to others, and some for the store."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ BULK = f"{MEDIA_TYPE}; ext=bulk"
 
 @asynccontextmanager
 async def locked(service: Service, attachment_id: str) -> AsyncIterator[None]:
-    """Lock a row, so that every statement that changes the row waits."""
+    """Lock an attachment's row in the block, so that every statement that changes the row waits."""
     async with service.database.acquire() as connection, connection.transaction():
         await connection.execute(
             "SELECT FROM attachments WHERE id = $1 FOR UPDATE", int(attachment_id)
@@ -29,14 +29,14 @@ async def locked(service: Service, attachment_id: str) -> AsyncIterator[None]:
 
 
 def renamed(client: Client, attachment_id: str) -> "asyncio.Task[Answer]":
-    """Begin a request that renames an attachment."""
+    """Start a request that renames an attachment."""
     attributes = {"name": "other.png"}
     document = {"data": {"type": "attachments", "id": attachment_id, "attributes": attributes}}
     return asyncio.create_task(client.request("PATCH", f"{PATH}/{attachment_id}", document))
 
 
 async def waiting(service: Service) -> int:
-    """Count the statements that wait for a lock."""
+    """Return the number of statements that wait for a lock."""
     return int(
         await service.database.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -59,11 +59,11 @@ def long_bulk(client: Client) -> bytes:
 
 
 async def status_of_bulk(client: Client) -> int:
-    """Send a long bulk request, and return the status of the response."""
+    """Send a long bulk request, and return the status of the answer."""
     url = URL(client.base_url)
     reader, writer = await asyncio.open_connection(url.host, url.port)
     sent = long_bulk(client)
-    writer.write(sent[:-1])  # A body that arrives in one piece needs no slot.
+    writer.write(sent[:-1])  # a body in one piece needs no slot
     await writer.drain()
     await asyncio.sleep(0.05)
     writer.write(sent[-1:])
@@ -116,7 +116,7 @@ async def test_an_organization_that_fills_its_share_keeps_no_one_waiting(
 
         await until(is_full)
         key = created["data"]["attributes"]["aws_policy"]["key"]
-        if clients > 1:  # A single connection for all clients leaves none for another client.
+        if clients > 1:  # one connection for all clients leaves none for another
             assert (await other.create("b.png"))["data"]["id"]
         assert (await service.client.request("GET", "/health/ready")).status == 200
         answer = await service.client.request("GET", PATH, headers={"X-Auth-Token": "unknown"})
@@ -174,7 +174,7 @@ async def test_too_many_statements_of_one_organization_are_429(
     created = await service.client.create("a.png")
     connector = service.client.session.connector
     assert connector is not None
-    # `_limit` is private in aiohttp: the limit of an open connector has no other name.
+    # `_limit` is private in aiohttp, but nothing else changes the limit of an open connector.
     connector._limit = 0
     async with locked(service, created["data"]["id"]):
         held = [renamed(service.client, created["data"]["id"]) for _ in range(WAITING + 50)]

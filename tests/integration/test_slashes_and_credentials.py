@@ -1,4 +1,4 @@
-"""Tests of HTTP by libraries and proxies: slashes at the end, several credentials, caches."""
+"""HTTP as libraries and proxies send it: slashes at the end, several credentials, caches."""
 
 import re
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ async def test_a_slash_at_the_end_changes_no_answer(running: Service, path: str)
         usual = await client.request("GET", f"{path}{query}")
         slashed = await client.request("GET", f"{path}/{query}")
         assert slashed.status == usual.status
-        if path != "/api/v2/usage":  # The response of this route contains the current time.
+        if path != "/api/v2/usage":  # its answer contains the current time
             assert slashed.body == usual.body
 
 
@@ -84,7 +84,10 @@ async def test_a_file_opens_with_a_slash_at_the_end(service: Service) -> None:
 
 
 async def status_with(client: Client, credentials: Sequence[tuple[str, str]]) -> int:
-    """Request a list with header fields, in which `{token}` stands for the client's token."""
+    """Request a list with these header fields, and return the status.
+
+    `{token}` means the client's token.
+    """
     headers: CIMultiDict[str] = CIMultiDict()
     headers["X-Organization-Id"] = str(client.organization_id)
     for name, value in credentials:

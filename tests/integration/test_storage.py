@@ -1,4 +1,4 @@
-"""Tests of the service's requirements of a store, with a real store."""
+"""What the service requires of a store, tested with a real store."""
 
 import asyncio
 import hashlib
@@ -27,21 +27,21 @@ BODY = bytes(range(256)) * 40
 
 @pytest_asyncio.fixture
 async def storage(stack: Stack) -> AsyncIterator[Storage]:
-    """The tests' bucket."""
+    """Open the bucket of the tests."""
     async with opened_storage(stack) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture
 async def key(storage: Storage) -> AsyncIterator[str]:
-    """A key without an object; the object is deleted after the test."""
+    """Return a key without an object, and delete the object after the test."""
     name = f"conformance/{uuid4()}"
     yield name
     await storage.delete(name)
 
 
 async def pinned(storage: Storage, key: str, start: int, end: int, pin: StoredObject) -> bytes:
-    """Read a range of exactly this stored object."""
+    """Read a range of exactly this version of an object."""
     async with storage.read(key, start=start, end=end, pin=pin) as (_, chunks):
         return b"".join([chunk async for chunk in chunks])
 
@@ -100,7 +100,7 @@ async def test_a_range_is_read_from_start_up_to_end(
     await storage.write(key, BODY, content_type="image/png")
     async with storage.read(key, start=start, end=end) as (found, chunks):
         assert b"".join([chunk async for chunk in chunks]) == BODY[start:end]
-    # The size is that of the whole object, even for a range.
+    # The size is that of the whole object, even if only a range is read.
     assert found.size == len(BODY)
     assert found.etag == (await storage.head(key)).etag
 
@@ -108,7 +108,7 @@ async def test_a_range_is_read_from_start_up_to_end(
 async def test_a_read_may_be_left_at_any_time(storage: Storage, key: str) -> None:
     large = os.urandom(3_000_000)
     await storage._client.put_object(Bucket=BUCKET, Key=key, Body=io.BytesIO(large))
-    for _ in range(40):  # There are more reads than connections.
+    for _ in range(40):  # more reads than connections
         async with storage.read(key, end=len(large)) as (_, chunks):
             async for chunk in chunks:
                 assert large.startswith(chunk)
@@ -203,7 +203,7 @@ async def test_its_etag_has_no_quotes(storage: Storage, key: str) -> None:
 
 
 async def raises(stack: Stack, error: type[Exception], key: str, **changes: str) -> None:
-    """Assert that each operation raises this exception with the given settings of the store."""
+    """Assert that each operation raises this exception if the store has these settings."""
     environment = {**stack.environment("postgresql://nowhere/none"), **changes}
     with mock.patch.dict(os.environ, environment):
         opened = open_storage(make_settings(environment))

@@ -1,4 +1,4 @@
-"""Tests of time limits of calls, with a real store that accepts connections and does not answer."""
+"""Timeouts of calls to a real store that accepts connections and does not answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,12 +20,16 @@ from tests.support.stack import Stack
 
 LIMIT_S = 0.3
 LARGE = 20_000_000
-"""Bytes of an object that is larger than all buffers between the store and the client."""
+"""The size of an object in bytes. It is larger than all buffers between the store and the
+client.
+"""
 
 
 @pytest.fixture
 def outage(monkeypatch: pytest.MonkeyPatch) -> Outage:
-    """The outage of the store; a test does not inherit the one of other tests."""
+    """Replace the outage log of the store, so that a test does not inherit the outage of another
+    test.
+    """
     fresh = Outage("store is unavailable", "store is back")
     monkeypatch.setattr("shared.store_faults.STORE", fresh)
     return fresh
@@ -33,7 +37,7 @@ def outage(monkeypatch: pytest.MonkeyPatch) -> Outage:
 
 @pytest_asyncio.fixture
 async def key(stack: Stack) -> AsyncIterator[str]:
-    """The key of an object."""
+    """Store an object, and return its key."""
     name = f"limits/{uuid4()}"
     async with opened_storage(stack) as storage:
         await storage.write(name, b"old", content_type="text/plain")
@@ -45,7 +49,7 @@ async def key(stack: Stack) -> AsyncIterator[str]:
 async def storage(
     stack: Stack, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Storage]:
-    """The tests' bucket through the proxy."""
+    """Open the bucket of the tests through the proxy."""
     environment = stack.environment("postgresql://nowhere/none")
     environment["ATTACHMENTS_S3_ENDPOINT_URL"] = proxy.url
     for name, value in environment.items():
@@ -56,7 +60,7 @@ async def storage(
 
 
 def errors(verb: str) -> float:
-    """Return how many calls with a verb the store did not carry out."""
+    """Return how many calls of this kind failed because the store was unavailable."""
     labels = {"verb": verb, "error": "unavailable"}
     return REGISTRY.get_sample_value("attachments_store_errors_total", labels) or 0
 
@@ -131,7 +135,7 @@ async def test_a_limit_of_a_task_that_waits_for_something_else_is_no_fault_of_th
     await until(lambda: asyncio.sleep(0, proxy.held))
     with pytest.raises(TimeoutError):
         async with store_limit(LIMIT_S):
-            await asyncio.Event().wait()  # as for a turn, or for the database
+            await asyncio.Event().wait()  # as if waiting for a turn or for the database
     others.cancel()
     await asyncio.wait([others])
     assert outage.away is None

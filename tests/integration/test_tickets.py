@@ -1,4 +1,4 @@
-"""Tests of tickets: a page that has no token sees the result of its upload."""
+"""Tickets: a web page without a token sees the result of its upload."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ LONG_S = 25
 
 
 async def settle(service: Service, attachment_id: str, state: State = "ready") -> None:
-    """Set the state of an attachment, as the commit of a worker does."""
+    """Set the state of an attachment, as a worker's commit does."""
     await service.execute(
         "UPDATE attachments SET state = $2 WHERE id = $1", int(attachment_id), state
     )
@@ -115,7 +115,7 @@ async def test_a_page_that_waits_is_answered_with_the_commit(
 
 
 async def counted(service: Service, count: int) -> bool:
-    """Return whether exactly `count` clients wait."""
+    """Return True if exactly `count` clients wait."""
     return service.waiters.count == count
 
 
@@ -172,12 +172,12 @@ async def test_a_deleted_attachment_is_missing(service: Service) -> None:
 
 
 async def nothing() -> Any:
-    """Wait for ever, like a read of a row that is never settled."""
+    """Wait forever, like a read of a row that is never settled."""
     await asyncio.Event().wait()
 
 
 def hold(waiters: Waiters, attachment_id: int, organization_id: int) -> "asyncio.Task[Any]":
-    """Take the place of one waiting client."""
+    """Start to wait for an attachment, as one client does."""
     return asyncio.create_task(
         waiters.wait(
             attachment_id,
@@ -219,13 +219,13 @@ async def test_a_flood_of_one_ticket_has_no_other_refused(
     async with service.database.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE attachments IN ACCESS EXCLUSIVE MODE")
         flood = [look(service, flooded) for _ in range(40)]
-        # The first refusal shows that the largest allowed number of requests is waiting.
+        # The first refusal shows that the maximum number of requests is waiting.
         first = next(asyncio.as_completed(flood))
         assert (await first).status == 429
         waiting = look(service, other)
         await asyncio.sleep(0.1)
         assert not waiting.done()
-    # A 503 is possible only because this test machine may be too busy to answer in time.
+    # A busy test machine may not answer in time; only then is the answer 503.
     assert (await waiting).status in (200, 503)
     await asyncio.gather(*flood)
     assert (await look(service, other)).status == 200

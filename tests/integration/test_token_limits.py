@@ -1,4 +1,4 @@
-"""Tests of tokens that expire, that allow only some requests, and that show their last use."""
+"""Tokens that expire, that allow only some requests, and that show when they were last used."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -25,7 +25,7 @@ DENIED = problem(403, "Access Denied", "You are not authorized to access this re
 
 
 async def with_token(service: Service, client: Client, **options: Any) -> Client:
-    """Return a client of the organization with another token."""
+    """Return a client of the same organization with another token."""
     async with service.database.acquire() as connection:
         token = await tokens.issue_token(connection, client.organization_id, "limited", **options)
     return replace(client, token=token.plain)
@@ -122,12 +122,12 @@ async def test_a_revoked_or_expired_token_has_ended(running: Service) -> None:
     assert ended == [False, True, True]
 
 
-# The following tests check the time at which a token was last used.
+# The following tests are about the time at which a token was last used.
 
 
 @pytest_asyncio.fixture
 async def connection(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """A connection to the test's database."""
+    """Open a connection to the test's database."""
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
@@ -135,19 +135,19 @@ async def connection(database_url: str) -> AsyncIterator["asyncpg.Connection[asy
 
 @pytest_asyncio.fixture
 async def database(stack: Stack, database_url: str) -> AsyncIterator[Database]:
-    """A pool for the test's database."""
+    """Open a pool for the test's database."""
     async with open_database(make_settings(stack.environment(database_url))) as opened:
         yield opened
 
 
 async def last_used(connection: Any) -> list[datetime | None]:
-    """Return the time of the last use of each token, in the order of ids."""
+    """Return when each token was last used, in the order of token ids."""
     rows = await connection.fetch("SELECT last_used_at FROM tokens ORDER BY id")
     return [row[0] for row in rows]
 
 
 async def make_tokens(connection: Any, count: int) -> list[int]:
-    """Create a new organization with tokens, and return the tokens' ids."""
+    """Create an organization with `count` tokens, and return the token ids."""
     owner = await organizations.create_organization(connection, "tests")
     made = [await tokens.issue_token(connection, owner, "test") for _ in range(count)]
     return [token.id for token in made]

@@ -1,4 +1,4 @@
-"""One trace leads from a request through worker, store, decoder and database to the webhook."""
+"""One trace leads from a request through the worker, store, decoder and database to the webhook."""
 
 from collections.abc import AsyncIterator
 
@@ -23,20 +23,20 @@ CREATE = {"data": {"type": "attachments", "attributes": {"name": "secret-name.jp
 
 @pytest_asyncio.fixture
 async def collector() -> AsyncIterator[Collector]:
-    """A collector that takes spans."""
+    """Start a trace collector."""
     async with running_collector() as running:
         yield running
 
 
 @pytest_asyncio.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """A receiver of webhooks on loopback."""
+    """Start a receiver of webhooks on loopback."""
     async with running_receiver() as running:
         yield running
 
 
 async def create(client: Client, **headers: str) -> Answer:
-    """Create an attachment, below the span of a caller."""
+    """Create an attachment in a request whose parent is the caller's span."""
     named = {"traceparent": f"00-{TRACE}-{CALLER}-01", **headers}
     answer = await client.request("POST", "/api/v2/attachments", CREATE, headers=named)
     assert answer.status == 201
@@ -44,7 +44,7 @@ async def create(client: Client, **headers: str) -> Answer:
 
 
 def path_to(span: SeenSpan, spans: list[SeenSpan]) -> list[str]:
-    """Return the names of the spans above a span, from the top; the caller's span is `caller`."""
+    """Return the names of all spans above a span, from the top; the caller's span is `caller`."""
     by_id = {each.span_id: each for each in spans}
     names = []
     above = span.parent_id
@@ -123,10 +123,10 @@ async def test_one_trace_leads_from_create_to_the_webhook(
         "attachment.ready",
     ]
     assert all(path_to(each, spans) == ["caller", top] for each in posts)
-    # The receiver may continue the trace.
+    # The webhook's header lets the receiver continue the trace.
     assert delivered.headers["traceparent"] == f"00-{TRACE}-{posts[1].span_id}-01"
 
-    # The request of the store's event began a trace of its own; the wake-up refers to it.
+    # The store's event request began a separate trace, to which the wake-up's span has a link.
     (cause,) = only(spans, f"send {QUEUE}").links
     (event,) = [each for each in collector.spans if each.span_id == cause]
     assert event.name == "POST /events/s3"
@@ -219,7 +219,7 @@ async def test_what_a_caller_does_not_sample_is_not_exported(
     assert await api.stop() == 0
     assert collector.of(TRACE) == []
     names = {each.name for each in collector.spans if each.kind == "server"}
-    assert names == {"GET"}  # the route does not exist, and a health check has no span
+    assert names == {"GET"}  # unknown routes and health checks have no span
 
 
 async def test_the_share_of_new_traces_is_a_setting(

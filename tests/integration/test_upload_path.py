@@ -1,4 +1,4 @@
-"""One upload enters the modules of the worker as the docstring of the package `worker` says."""
+"""An upload passes through the worker's modules as the docstring of the package `worker` says."""
 
 import asyncio
 import inspect
@@ -29,20 +29,22 @@ from worker.slots import Slots
 from worker.tools import open_tools
 
 FOLDERS = ("worker.decoding", "worker.sniffing")
-"""Folders that count as one module. Their own calls are not followed."""
+"""Folders that count as one module. Calls between their files are not followed."""
 
 RECORDS = {"shared.attachments", "shared.facts", "shared.keys", "shared.reserved"}
-"""Modules of records and of pure functions: these keep nothing of an upload."""
+"""Modules of records and pure functions. They store nothing about an upload."""
 
 MORE_THAN_ONCE = "entered more than once:"
-"""The words of the docstring before its list of modules."""
+"""The words that come before the list of modules in the docstring."""
 
 PASSED_ON = {"shared.lifecycle": "shared.database"}
-"""Modules whose functions another module calls for the worker."""
+"""Modules whose functions the worker does not call directly, each with the module that
+calls them.
+"""
 
 
 class Entries:
-    """Counts how often the modules of the worker enter other modules; a profile function."""
+    """A profile function that counts how often the worker's modules enter other modules."""
 
     def __init__(self) -> None:
         self.counted: Counter[str] = Counter()
@@ -51,11 +53,11 @@ class Entries:
         self._started: set[FrameType] = set()
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        """Count the start of a function. A coroutine that continues does not start again."""
+        """Count the start of a function. A coroutine that continues is not counted again."""
         entered = module_of(frame)
         if event != "call" or entered is None or frame in self._started:
             return
-        self._started.add(frame)  # The reference keeps a later frame from being equal to it.
+        self._started.add(frame)  # keeps the frame alive, so no later frame is equal
         if frame.f_code is Jobs.start.__code__:
             self.start = self.start or calls_to(frame)
         elif frame.f_code is inspect.unwrap(Storage.read).__code__:
@@ -71,7 +73,7 @@ class Entries:
 
 
 def module_of(frame: FrameType) -> str | None:
-    """Return the module of a frame, or its folder; None outside of `worker` and `shared`."""
+    """Return the module or folder of a frame, or None outside of `worker` and `shared`."""
     name = str(frame.f_globals.get("__name__", ""))
     if not name.startswith(("worker.", "shared.")):
         return None
@@ -79,7 +81,7 @@ def module_of(frame: FrameType) -> str | None:
 
 
 def calls_to(frame: FrameType) -> list[str]:
-    """Return the functions of the service on the stack above a frame, the outermost first."""
+    """Return the functions of the service that led to a frame, the outermost first."""
     found: list[str] = []
     while (caller := frame.f_back) is not None:
         frame = caller
@@ -89,7 +91,7 @@ def calls_to(frame: FrameType) -> list[str]:
 
 
 async def process(service: Service, name: str, body: bytes) -> tuple[Entries, str]:
-    """Process one upload in this process; return what was entered, and the end state."""
+    """Process one upload in this process; return the counted modules and the final state."""
     attachment_id = int(await service.client.upload(body, name=name))
     await service.execute(
         "UPDATE attachments SET state = 'uploaded', revision = 1 WHERE id = $1", attachment_id
@@ -120,7 +122,7 @@ async def process(service: Service, name: str, body: bytes) -> tuple[Entries, st
 
 
 def listed() -> set[str]:
-    """Return the modules that the docstring says are entered more than once."""
+    """Return the modules that, by the docstring, are entered more than once."""
     text = (worker.__doc__ or "").split(MORE_THAN_ONCE)[1]
     return set(re.findall(r"^    ((?:worker|shared)\.\w+)  ", text, re.MULTILINE))
 
@@ -128,7 +130,7 @@ def listed() -> set[str]:
 async def test_an_upload_enters_each_module_once_or_the_docstring_says_why(
     stack: Stack, service: Service
 ) -> None:
-    stack.relay.target = None  # No event may wake another worker.
+    stack.relay.target = None  # no event may wake another worker
     make, _ = UNLISTED["jp2"]
     shown, state = await process(service, "a.png", images.encode(images.quadrants(), "PNG"))
     kept, other_state = await process(service, "a.jp2", make())
@@ -142,12 +144,12 @@ async def test_an_upload_enters_each_module_once_or_the_docstring_says_why(
 
 
 def drawn() -> list[str]:
-    """Return the functions that the docstring shows, from the task to the first byte."""
+    """Return the functions in the docstring's drawing, from the task to the first byte."""
     return re.findall(r"^    (\w+) +worker\.\w+ {2,}\w", introduction(), re.MULTILINE)
 
 
 def introduction() -> str:
-    """Return the docstring up to its list of modules that are entered more than once."""
+    """Return the docstring of `worker` up to its list of modules."""
     return (worker.__doc__ or "").split(MORE_THAN_ONCE)[0]
 
 

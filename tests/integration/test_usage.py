@@ -1,4 +1,4 @@
-"""Tests of usage: which attachments count, from when until when, and how usage is shown."""
+"""Usage: which attachments count, from when until when, and how usage is shown."""
 
 import asyncio
 from typing import Any
@@ -41,14 +41,14 @@ async def test_a_copy_in_place_of_a_file_counts(start_service: StartService) -> 
 
 
 def copying(url: str) -> dict[str, Any]:
-    """Return the document of a PATCH that requests a copy of an object."""
+    """Return the document of a PATCH that requests a copy of this object."""
     return {"data": {"type": "attachments", "attributes": {"temp_url": url}}}
 
 
 async def test_a_copy_counts_from_the_moment_at_which_it_is_asked_for(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Every copy is left to a worker, and no worker runs.
+    # The API leaves every copy to a worker, and no worker runs.
     monkeypatch.setattr("api.temp_urls.copying.MAX_COPIED_AT_ONCE", 10)
     service = await start_service(quota_bytes="200")
     client, key = service.client, "incoming/counted.txt"
@@ -76,7 +76,7 @@ async def test_a_copy_counts_from_the_moment_at_which_it_is_asked_for(
     assert (await usage(client))["bytes"] == 60 + 2 * 60 + 3
     assert await drift(service, client.organization_id) == NO_DRIFT
 
-    # After a failed copy, the attachment counts as before.
+    # After a failed copy, the attachment counts as it did before.
     asked = next(answer.data["id"] for answer in answers if answer.status == 200)
     async with service.database.acquire() as connection:
         claimed = await copy_claims.claim(connection, int(asked), None, lease_s=60)
@@ -123,7 +123,7 @@ async def test_usage_answers_as_all_routes_do(working: Service) -> None:
     client = working.client
     answer = await client.request("GET", "/api/v2/usage?fields[usage]=bytes&fields[x]=y")
     assert list(answer.data["attributes"]) == ["bytes"]
-    # The last value of a repeated parameter counts, and values of array parameters are combined.
+    # If a parameter is repeated, its last value counts; values of array parameters are combined.
     query = "include=x&include=&fields[usage]=limits&fields[usage]=bytes&fields[usage][]=as_of"
     answer = await client.request("GET", f"/api/v2/usage?{query}")
     assert list(answer.data["attributes"]) == ["bytes", "as_of"]

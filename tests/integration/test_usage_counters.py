@@ -1,4 +1,4 @@
-"""Tests of the usage counters: they agree with a recount, or they are corrected."""
+"""The usage counters agree with a recount of the rows, or are corrected."""
 
 import asyncio
 import json
@@ -15,9 +15,9 @@ from tests.support.service import Service, until
 
 
 async def test_a_recount_beside_creates_and_deletes_is_exact(service: Service) -> None:
-    """A recount starts while others write; it must see all of a change, or nothing of the change.
+    """A recount runs while others write. It must see all of a change, or nothing of it.
 
-    If the recount saw only a part of a change, the counter would stay wrong.
+    If it saw a part of a change, the counter would stay wrong.
     """
     client = service.client
 
@@ -61,7 +61,7 @@ async def test_a_large_organization_is_counted_by_a_worker(
 
 
 async def test_counting_costs_the_same_for_every_number_of_rows(service: Service) -> None:
-    """The query plan of a read of usage names only the tables of counters and organizations."""
+    """The query plan for reading usage contains only the tables of counters and organizations."""
     await usage(service.client)
     async with service.database.acquire() as connection:
         plan = await connection.fetchval(
@@ -74,7 +74,9 @@ async def test_counting_costs_the_same_for_every_number_of_rows(service: Service
 async def test_after_anything_the_counters_agree_with_a_recount(
     working: Service, seed: int
 ) -> None:
-    """Random creates, uploads, overwrites, retries, deletes and purges, with real servers."""
+    """The test makes random creates, uploads, overwrites, retries, deletes and purges, with real
+    servers.
+    """
     client, random = await working.organization(), Random(seed)
     await usage(client)
     made: list[Any] = []

@@ -1,4 +1,4 @@
-"""Tests of a bucket with versioning: events, pinned versions, links, and the purge."""
+"""A bucket with versioning: events, pinned versions, links, and the purge."""
 
 import asyncio
 import hashlib
@@ -31,23 +31,26 @@ FIRST = images.encode(images.noise(400, 300), "JPEG")
 SECOND = images.encode(images.noise(300, 400), "JPEG")
 
 NO_PROBES = {"pending_check": "3600", "sweep_interval": "0.2"}
-"""The sweep checks uploads only after an hour, so earlier results come from events."""
+"""With these settings, the sweep checks uploads only after an hour.
+
+So earlier results come from events.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A service with a bucket of its own, and a client that uses the store directly."""
+    """A service with its own bucket, and a client that uses the store directly."""
 
     service: Service
     client: "S3Client"
     bucket: str
 
     async def row(self, attachment_id: str) -> Attachment:
-        """Read an attachment's row."""
+        """Return an attachment's row."""
         return await self.service.row(attachment_id)
 
     async def described(self, attachment_id: str, body: bytes) -> Attachment:
-        """Wait until a row is ready and describes an object with this body."""
+        """Wait until an attachment is ready and its row describes this file; return the row."""
 
         async def described() -> Attachment | None:
             row = await self.row(attachment_id)
@@ -57,7 +60,7 @@ class Place:
         return await until(described, within_s=30)  # type: ignore[no-any-return]  # it is a row
 
     async def follow(self, url: str) -> bytes:
-        """Open a signed address as a browser does, through the redirect."""
+        """Request a signed address, and follow its redirect as a browser does; return the bytes."""
         async with self.service.client.session.get(url) as answer:
             assert answer.status == 200, await answer.text()
             return await answer.read()
@@ -67,7 +70,7 @@ class Place:
 async def versioned(
     request: pytest.FixtureRequest, stack: Stack, start_service: StartService
 ) -> AsyncIterator[Place]:
-    """A service with a bucket of SeaweedFS that has versioning."""
+    """Start a service whose bucket in SeaweedFS has versioning, enabled or suspended."""
     async with open_bucket(stack) as client:
         bucket = await make_bucket(client, request.param)
         service = await start_service(s3_bucket=bucket, **NO_PROBES)
@@ -116,7 +119,7 @@ async def test_an_upload_an_overwrite_and_a_removal_are_all_seen(
     seen = versioned.service.stack.relay.seen
     await until(lambda: asyncio.sleep(0, any("/thumb/" in str(item["key"]) for item in seen)))
     row = await versioned.row(attachment_id)
-    # Each upload adds one revision; events of thumbnails and replaced versions add none.
+    # Each upload adds one revision. Events about thumbnails and replaced versions add none.
     assert (row.state, row.revision) == ("ready", revisions[-1])
     assert revisions == [1, 2]
     await versioned.client.delete_object(Bucket=versioned.bucket, Key=row.key)
@@ -139,7 +142,7 @@ async def test_the_removal_of_an_old_version_changes_nothing(
         pytest.skip("a suspended bucket replaces the version that it has")
     await versioned.client.delete_object(Bucket=versioned.bucket, Key=key, VersionId=old)
 
-    # The first check is immediate, and the next check is after the end of the policy.
+    # The first check is now, the next one after the policy's expiry.
     async def asked() -> bool:
         row = await versioned.row(attachment_id)
         return row.due_at is not None and row.due_at > row.policy_expires_at
@@ -156,13 +159,13 @@ async def test_the_removal_of_an_old_version_changes_nothing(
 
 
 async def state(place: Place, attachment_id: str, wanted: State, reason: ReasonCode) -> bool:
-    """Return True if a row is in this state for this reason."""
+    """Return True if an attachment is in this state with this reason."""
     row = await place.row(attachment_id)
     return (row.state, row.reason) == (wanted, reason)
 
 
 async def purge(place: Place, attachment_id: str) -> Attachment:
-    """Delete an attachment as a client does, make its purge due, and wait for the purge."""
+    """Delete an attachment as a client does, make its purge due, and wait until it is purged."""
     client = place.service.client
     answer = await client.request("DELETE", f"/api/v2/attachments/{attachment_id}")
     assert answer.status in (200, 204)
@@ -185,7 +188,7 @@ async def test_a_purge_leaves_no_version_of_original_or_thumbnails(
     other = await client.upload(FIRST, "img.gif")
     created = await client.create("img.gif")
     attachment_id = created["data"]["id"]
-    # The thumbnail is first `img.gif`, then `img.png`; the text file has no thumbnail.
+    # The thumbnail is first `img.gif`, later `img.png`. The text file has no thumbnail.
     for body in (FIRST, images.MODES["gif"][0](), b"only words\n", FIRST, SECOND):
         await client.post_file(created, body)
         await versioned.described(attachment_id, body)
@@ -202,7 +205,7 @@ async def test_a_purge_leaves_no_version_of_original_or_thumbnails(
 
 @pytest_asyncio.fixture
 async def in_moto(start_service: StartService) -> AsyncIterator[Place]:
-    """A service with a bucket of moto that has versioning; moto sends no events."""
+    """Start a service whose bucket in moto has versioning. moto sends no events."""
     async with AsyncExitStack() as exits:
         moto = await exits.enter_async_context(running_moto())
         bucket = await make_bucket(moto.s3, "Enabled")

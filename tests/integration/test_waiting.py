@@ -1,4 +1,6 @@
-"""Tests of `wait`: the answer comes when an attachment settles; waiting uses no connection."""
+"""The parameter `wait`: the answer comes when an attachment is settled; waiting uses no
+connection.
+"""
 
 import asyncio
 import time
@@ -17,7 +19,7 @@ LONG_S = 25
 
 
 async def settle(service: Service, attachment_id: str, state: State = "ready") -> None:
-    """Set the state of an attachment, as the commit of a worker does."""
+    """Set the state of an attachment, as a worker's commit does."""
     await service.execute(
         "UPDATE attachments SET state = $2 WHERE id = $1", int(attachment_id), state
     )
@@ -26,14 +28,16 @@ async def settle(service: Service, attachment_id: str, state: State = "ready") -
 def wait(
     client: Client, attachment_id: str, *, query: str = f"?wait={LONG_S}", **headers: str
 ) -> "asyncio.Task[Answer]":
-    """Begin a request that waits for an attachment."""
+    """Start a request that waits until an attachment is settled."""
     return asyncio.create_task(
         client.request("GET", f"{PATH}/{attachment_id}{query}", headers=headers)
     )
 
 
 async def waiting(service: Service, count: int) -> None:
-    """Wait until `count` processes announce waiting clients, so that their first reads are over."""
+    """Wait until `count` API processes announce that clients wait; by then, the clients' first
+    reads are over.
+    """
 
     async def announced() -> bool:
         found = await service.database.fetchval("SELECT count(*) FROM waiting")
@@ -146,7 +150,7 @@ def ids_of(texts: list[str]) -> list[int]:
 
 
 def is_a_notification(_link: Link, data: bytes) -> bool:
-    """Return True for the bytes of PostgreSQL's NotificationResponse."""
+    """Return True if the bytes are PostgreSQL's NotificationResponse."""
     return data.startswith(b"A")
 
 
@@ -195,7 +199,7 @@ async def test_row102_a_client_that_leaves_frees_its_place(service: Service) -> 
 
 
 async def nothing() -> Any:
-    """Wait for ever, like a read of a row that is never settled."""
+    """Wait forever, like a read of a row that is never settled."""
     await asyncio.Event().wait()
 
 

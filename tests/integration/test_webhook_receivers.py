@@ -1,4 +1,4 @@
-"""Tests of receivers that cannot be trusted: each receiver is a real server on this machine."""
+"""Receivers of webhooks that cannot be trusted. Each of them is a real server on this machine."""
 
 import asyncio
 import socket
@@ -61,9 +61,10 @@ async def test_row95_of_an_answer_of_ten_gigabytes_little_is_read(
         (reply,) = await send(f"http://127.0.0.1:{port}/")
         await asyncio.wait_for(ended.wait(), 10)
     assert reply == Reply(status=200)
-    # One read may take what the system has buffered for the connection, besides the 4 KiB.
+    # Besides the 4 KiB, one read may return everything that the kernel has buffered for the
+    # connection.
     assert 4096 < taken < 32 * 1024
-    # The system's buffers accept some bytes that the sender never reads.
+    # The kernel's buffers accept some bytes that the sender never reads.
     assert server.written < 64 * 1024 * 1024
 
 
@@ -112,7 +113,7 @@ async def test_row96_a_body_that_trickles_does_not_undo_the_status() -> None:
 async def test_row96_a_status_counts_that_comes_just_before_the_timeout() -> None:
     async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
-        # The body ends long after the timeout of 2 s; the sender waits for it for one second.
+        # The body comes long after the timeout of 2 s. The sender waits at most one second for it.
         await asyncio.sleep(1.2)
         writer.write(b"HTTP/1.1 200 Fine\r\nContent-Length: 100\r\n\r\n")
         await writer.drain()
@@ -136,8 +137,8 @@ async def test_row97_a_redirect_is_not_followed(status: int) -> None:
 
         async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await read_request(reader)
-            # Nothing answers at 169.254.169.254 here, so another target is an address that would
-            # answer.
+            # No server answers at 169.254.169.254 here, so the other case redirects to an address
+            # that would answer.
             place = f"http://127.0.0.1:{hidden}/" if status == 307 else "http://169.254.169.254/"
             head = f"HTTP/1.1 {status} Away\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n"
             writer.write(head.encode())
@@ -239,8 +240,8 @@ async def test_row99_the_name_of_the_receiver_is_in_its_certificate(
 ) -> None:
     context = self_signed(tmp_path, "receiver.example")
     trusting = ssl.create_default_context(cafile=str(tmp_path / "server.pem"))
-    # `_SSL_CONTEXT_VERIFIED` is private in aiohttp. The sender takes no other authorities than
-    # those of aiohttp.
+    # `_SSL_CONTEXT_VERIFIED` is private in aiohttp. The sender trusts only the certificate
+    # authorities in it.
     monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", trusting)
     async with running(accept_all, Server(), context) as port:
         names = Names("127.0.0.1")

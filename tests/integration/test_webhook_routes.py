@@ -1,4 +1,4 @@
-"""Tests of the routes of webhooks and deliveries: their responses and their permissions."""
+"""The routes of webhooks and deliveries: their answers and the required permissions."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ URL = "https://receiver.example/hook"
 
 @pytest_asyncio.fixture
 async def service(start_service: StartService) -> Service:
-    """An API whose settings allow webhooks to receivers of the tests."""
+    """Start an API whose settings allow webhooks to the tests' receivers."""
     return await start_service(**SETTINGS)
 
 

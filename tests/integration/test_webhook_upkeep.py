@@ -1,4 +1,4 @@
-"""Tests of the statements of couriers and of the upkeep of deliveries, with only a database."""
+"""The SQL statements of couriers and of the upkeep of deliveries; no courier runs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,31 +29,31 @@ VALUES = {
 
 @pytest_asyncio.fixture
 async def database(stack: Stack, database_url: str) -> AsyncIterator[Database]:
-    """A fresh database with organization 1."""
+    """Open a fresh database with organization 1."""
     async with open_database(make_settings(stack.environment(database_url))) as opened:
         await opened.run(create_organization, "tests", 1)
         yield opened
 
 
 async def make_webhook(database: Database, organization_id: int = 1, **changes: Any) -> int:
-    """Create a webhook and return its id."""
+    """Create a webhook, and return its id."""
     made = await database.run(registry.create, organization_id, {**VALUES, **changes}, VAULT)
     return made.webhook.id
 
 
 async def queue(database: Database, webhook_id: int, count: int, organization_id: int = 1) -> None:
-    """Queue test events of a webhook."""
+    """Queue `count` deliveries of a test event."""
     for _ in range(count):
         await database.run(deliveries.queue_test, webhook_id, organization_id)
 
 
 async def execute(database: Database, statement: str, *values: Any) -> Any:
-    """Run a statement and return the first value of its first row."""
+    """Run a statement, and return the first value of its first row."""
     return await database.run(lambda connection: connection.fetchval(statement, *values))
 
 
 async def taken(database: Database, **options: Any) -> list[int]:
-    """Claim due deliveries, and return the id of each delivery's webhook."""
+    """Claim due deliveries, and return the webhook's id for each of them."""
     given: dict[str, Any] = {"limit": 100, "rooms": {}, "usual_room": WIDEST, **options}
     found = await database.run(take, **given)
     return [each.webhook_id for each in found.deliveries]
@@ -114,7 +114,7 @@ async def test_an_outdated_attempt_changes_nothing(database: Database) -> None:
     webhook_id = await make_webhook(database)
     await queue(database, webhook_id, 1)
     (held,) = (await database.run(take, limit=1, rooms={}, usual_room=1)).deliveries
-    # The lease of the delivery has ended.
+    # The lease of the first claim is over.
     await execute(database, "UPDATE webhook_deliveries SET due_at = now()")
     (newer,) = (await database.run(take, limit=1, rooms={}, usual_room=1)).deliveries
     assert (held.attempt, newer.attempt) == (1, 2)
@@ -125,7 +125,7 @@ async def test_an_outdated_attempt_changes_nothing(database: Database) -> None:
 
 
 async def fail(database: Database, webhook_id: int, fault: Any = "timeout") -> list[str]:
-    """Let one delivery fail, and return the reasons of the webhooks that were deactivated."""
+    """Let one delivery fail; return the reason for each webhook that is deactivated by it."""
     await queue(database, webhook_id, 1)
     (held,) = (await database.run(take, limit=1, rooms={}, usual_room=1)).deliveries
     attempt = Attempt(delivery_id=held.id, attempt=held.attempt, fault=fault)
@@ -138,7 +138,7 @@ async def test_five_days_of_failures_deactivate_and_a_success_begins_anew(
     webhook_id = await make_webhook(database)
     assert await fail(database, webhook_id) == []
     await execute(database, "UPDATE webhooks SET failing_since = now() - interval '6 days'")
-    # This failure is not the receiver's fault.
+    # The receiver is not the cause of this failure.
     assert await fail(database, webhook_id, "secret_unreadable") == []
     await queue(database, webhook_id, 1)
     (held,) = (await database.run(take, limit=1, rooms={}, usual_room=1)).deliveries

@@ -1,4 +1,4 @@
-"""Tests of webhooks, from a change of an attachment to a receiver that checks the signature."""
+"""Webhooks, from the change of an attachment to a receiver that verifies the signature."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """A receiver of webhooks on loopback."""
+    """Start a receiver of webhooks on loopback."""
     async with running_receiver() as running:
         yield running
 
 
 @pytest_asyncio.fixture
 async def service(start_service: StartService) -> Service:
-    """An API whose settings allow webhooks to receivers of the tests."""
+    """Start an API whose settings allow webhooks to the tests' receivers."""
     return await start_service(**SETTINGS)
 
 
@@ -92,7 +92,7 @@ async def test_a_delivery_has_the_values_of_its_commit_and_no_other_organization
 
 
 async def wait_for(receiver: Receiver, count: int, *, within_s: float = 10) -> None:
-    """Wait until a receiver has received this many deliveries."""
+    """Wait until a receiver has received `count` deliveries."""
 
     async def enough() -> bool:
         return len(receiver.received) >= count
@@ -176,7 +176,7 @@ async def test_an_answer_410_deactivates_the_webhook_visibly(
     async def logged() -> bool:
         return "webhook deactivated" in worker.log()
 
-    await until(logged)  # the line is written after the commit that the answer above shows
+    await until(logged)  # the line is written after the commit
     before = await service.database.fetchval("SELECT count(*) FROM webhook_deliveries")
     await service.client.upload(photo())
     assert await service.database.fetchval("SELECT count(*) FROM webhook_deliveries") == before
@@ -213,7 +213,7 @@ async def reject(service: Service, _: "S3Client") -> str:
 
 
 async def fail(service: Service, bucket: "S3Client") -> str:
-    """Create an attachment whose object is gone when a worker wants to read it."""
+    """Create an attachment whose object is deleted before a worker reads it."""
     attachment_id = await service.client.upload(photo(), "gone.jpg")
     row = await service.row(attachment_id)
     await bucket.delete_object(Bucket=BUCKET, Key=row.key)
@@ -221,7 +221,7 @@ async def fail(service: Service, bucket: "S3Client") -> str:
 
 
 async def expire(service: Service, _: "S3Client") -> str:
-    """Create an attachment whose policy has ended, without an upload."""
+    """Create an attachment whose policy has expired without an upload."""
     attachment_id = str((await service.client.create())["data"]["id"])
     await service.execute(
         "UPDATE attachments SET policy_expires_at = now() - interval '1 day',"

@@ -1,4 +1,4 @@
-"""Tests of a worker that processes uploads, also replaced and removed ones."""
+"""A worker that processes uploads; some are replaced or removed meanwhile."""
 
 import asyncio
 import hashlib
@@ -21,27 +21,27 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture
 async def storage(stack: Stack) -> AsyncIterator[Storage]:
-    """The tests' bucket."""
+    """Open the bucket of the tests."""
     async with opened_storage(stack) as opened:
         yield opened
 
 
 async def fetch(client: Client, url: str) -> bytes:
-    """Return the bytes that a link leads to."""
+    """Return the bytes to which a link leads."""
     async with client.session.get(url) as answer:
         assert answer.status == 200, answer.status
         return await answer.read()
 
 
 async def thumbnail(client: Client, resource: Any) -> Image.Image:
-    """Load an attachment's thumbnail as an image."""
+    """Return an attachment's thumbnail as an image."""
     image = Image.open(io.BytesIO(await fetch(client, resource["attributes"]["thumb"])))
     image.load()
     return image
 
 
 def alike(image: Image.Image, colours: list[tuple[int, ...]]) -> bool:
-    """Return True if an image's corners have these colours, within the error of lossy formats."""
+    """Return True if an image's quadrants have these colours, within the error of lossy formats."""
     pairs = zip(images.corners(image), colours, strict=True)
     return all(
         abs(one - other) <= 6
@@ -51,7 +51,7 @@ def alike(image: Image.Image, colours: list[tuple[int, ...]]) -> bool:
 
 
 async def overwrite(service: Service, created: Any, body: bytes, state: State = "ready") -> Any:
-    """Post another file under the policy that was already used, and wait for its result."""
+    """Post another file with the policy that was used before, and wait for its result."""
     row_id = created["data"]["id"]
     etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
     assert (await service.client.post_file(created, body))[0] == 201
@@ -195,7 +195,7 @@ async def test_an_image_of_another_format_leaves_no_second_thumbnail(
 ) -> None:
     client = working.client
     created = await client.create("img.gif")
-    # The content is a JPEG, but the name is img.gif.
+    # The content is a JPEG, but the attachment's name is img.gif.
     await client.post_file(created, images.photo())
     await client.settled(created["data"]["id"])
     old = (await working.row(created["data"]["id"])).thumbnail_key
@@ -233,7 +233,7 @@ async def test_a_replaced_object_that_is_too_large_is_not_described_by_the_old_t
 
 
 async def put_sparse(storage: Storage, key: str, size: int) -> str:
-    """Store an object of zeros in parts, and return its etag."""
+    """Store a large object of zeros in parts, and return its etag."""
     client = storage._client
     upload = await client.create_multipart_upload(Bucket=storage.bucket, Key=key)
     parts, part = [], 64 * 1024 * 1024
@@ -288,7 +288,7 @@ async def test_objects_of_a_deleted_row_are_purged_from_the_store(
     assert row.thumbnail_key is not None
     answer = await client.request("DELETE", f"/api/v2/attachments/{attachment_id}")
     assert answer.status in (200, 204)
-    # The purge is not due before the ends of the retention and of the policy.
+    # The purge is not due before the retention and the policy are over.
     assert await exists(storage, row.key)
     await service.execute("UPDATE attachments SET due_at = now() WHERE id = $1", row.id)
 

@@ -1,4 +1,4 @@
-"""Fixtures of the tests with any event: one API for each test module."""
+"""Fixtures of the tests that send random events: one API for each test module."""
 
 from collections.abc import AsyncIterator
 
@@ -12,12 +12,12 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def target(stack: Stack) -> AsyncIterator[Target]:
-    """An API for the whole test module, with one attachment that no test may change."""
+    """Start an API for the whole test module, with one attachment that no test may change."""
     async with running_service(stack, await clone_database(stack)) as service:
         yield Target(service=service, row=await new_row(service))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def service(target: Target) -> Service:
-    """The module's shared API, for tests that create their own attachments."""
+    """Return the module's shared API, for tests that create their own attachments."""
     return target.service

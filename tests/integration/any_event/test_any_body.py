@@ -1,4 +1,4 @@
-"""Tests of events with any body: no body causes a fault or changes a row."""
+"""Events with any body: no body causes an error answer or changes a row."""
 
 import asyncio
 import gzip
@@ -29,7 +29,7 @@ from tests.support.starting import StartService
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def untouched(target: Target) -> AsyncIterator[Target]:
-    """The module's API, with a check that the test has stored and changed nothing."""
+    """Return the module's API; assert afterwards that the test has changed no row."""
     before = await target.rows()
     yield target
     assert await target.rows() == before
@@ -132,16 +132,17 @@ WIDE = {
 async def test_no_wide_document_is_a_fault(
     untouched: Target, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A busy machine takes longer to parse some of these than a source waits.
+    # A source waits only a short time, but a busy machine needs longer to parse some of these
+    # messages.
     monkeypatch.setattr("api.events.RECORD_WITHIN_S", 30.0)
     answer = await feed(untouched.service, WIDE[case])
     assert answer.document["meta"]["recorded"] == 0
 
 
 CROWD = 32
-"""The number of parallel wide documents.
+"""The number of wide documents that are sent at the same time.
 
-All documents together take far longer to parse than a source waits; one document alone does not.
+Parsing all of them takes far longer than a source waits; parsing one of them does not.
 """
 
 
@@ -152,7 +153,7 @@ async def test_the_time_for_reading_counts_against_the_timeout(
     run_within = Database.run_within
 
     async def watch(database: Database, timeout_s: float, function: Any, *rest: Any) -> Any:
-        # Calls of other functions, such as the check of tokens, are not measured.
+        # Only calls of `intake.record` are measured, not other calls, such as the token check.
         if function is intake.record:
             left.append(timeout_s)
         return await run_within(database, timeout_s, function, *rest)
@@ -216,7 +217,7 @@ async def test_no_credential_but_a_live_one_opens(
     body = message(record(untouched.key, eTag="e1"))
     path = f"{EVENTS}/{quote(token, safe='')}" if token else EVENTS
     answer = await send(untouched.service, body, {header: scheme + value}, path)
-    # A path with a brace matches no route, so the response is 404.
+    # A path with a brace matches no route, so the answer is 404.
     assert answer.status == (404 if set(token) & set("{}") else 401)
 
 

@@ -1,4 +1,4 @@
-"""Tests of file names: every dialect reports any file name unchanged."""
+"""File names: events of every dialect name any file correctly."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ async def test_any_name_comes_back_from_the_store_in_every_dialect(
 
 
 async def come_back(service: Service, name: str) -> None:
-    """Upload a file with a name, and send an event about the file in every dialect."""
+    """Upload a file with this name, and send an event about it in every dialect."""
     other = await new_row(service)
     created = await service.client.create(name)
     attachment_id = int(created["data"]["id"])
@@ -40,7 +40,7 @@ async def come_back(service: Service, name: str) -> None:
     assert status == 201, body
     recorded = await until(lambda: uploaded(service, attachment_id))
 
-    # The store itself wrote this key; the samples of the other stores encode the same key.
+    # The store itself has written this key. The samples of other stores encode the same key.
     reported_by_store = [
         event["key"].removeprefix(f"/buckets/{BUCKET}/")
         for event in service.stack.relay.seen
@@ -66,6 +66,6 @@ async def come_back(service: Service, name: str) -> None:
 
 
 async def uploaded(service: Service, attachment_id: int) -> Attachment | None:
-    """Return the row after the store's event has been recorded, else None."""
+    """Return the row if the store's event is recorded, otherwise None."""
     row = await service.row(attachment_id)
     return row if row.state == "uploaded" else None

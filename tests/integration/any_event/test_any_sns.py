@@ -1,4 +1,4 @@
-"""Tests of signed SNS messages with any content: no message causes a fault or changes a row."""
+"""Signed SNS messages with any content: no message causes an error answer or changes a row."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ class Subscribed(Target):
     amazon: Amazon
 
     async def post(self, document: Any) -> int:
-        """Post a message as SNS does, and return the status of the response."""
+        """Post a message as SNS does, and return the HTTP status of the answer."""
         async with asyncio.timeout(ANSWERED_WITHIN_S):
             return (await send(self.service, json.dumps(document).encode(), {})).status
 
@@ -37,13 +37,13 @@ class Subscribed(Target):
         """Sign a message as SNS does; return the message unchanged if it cannot be signed."""
         try:
             return self.amazon.sign(document)
-        except UnicodeEncodeError:  # Half a surrogate pair cannot be encoded.
+        except UnicodeEncodeError:  # half a surrogate pair has no encoding
             return document
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def subscribed(stack: Stack) -> AsyncIterator[Subscribed]:
-    """An API with an SNS subscription, and the stand-in for SNS, for the whole test module."""
+    """Start an API with an SNS subscription and a stand-in for SNS, for the whole test module."""
     async with (
         running_amazon() as amazon,
         running_service(
@@ -59,7 +59,9 @@ async def subscribed(stack: Stack) -> AsyncIterator[Subscribed]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def unchanged(subscribed: Subscribed) -> AsyncIterator[Subscribed]:
-    """The module's API and SNS, with a check that the test has changed no attachment."""
+    """Return the module's API and stand-in; assert afterwards that the test has changed no
+    attachment.
+    """
     before = await subscribed.rows()
     yield subscribed
     assert await subscribed.rows() == before
@@ -72,7 +74,7 @@ BENDS = st.sampled_from(OF_SNS).flatmap(
 
 
 def sent_now(document: Any) -> Any:
-    """Copy a message and replace its time by the current time."""
+    """Return a copy of a message whose time is now."""
     return {**document, "Timestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}"}
 
 
@@ -81,7 +83,7 @@ async def test_an_undamaged_event_is_recorded(unchanged: Subscribed, document: A
     async def taken() -> bool:
         return await unchanged.post(unchanged.sign(sent_now(document))) == 200
 
-    # The first attempt succeeds, unless this machine is too busy to run the stand-in for Amazon.
+    # The first attempt succeeds, unless the machine is too busy to run the stand-in.
     await until(taken)
 
 

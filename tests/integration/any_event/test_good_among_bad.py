@@ -1,4 +1,4 @@
-"""Tests of valid records next to invalid records, and after them: every valid record counts."""
+"""Valid records beside and after invalid records: each valid record is recorded."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.support.stack import BUCKET
 
 
 class Good:
-    """An attachment for which valid events are recorded, whichever other events come before."""
+    """An attachment whose valid events are recorded, no matter which other events come before."""
 
     def __init__(self, service: Service, row: Attachment) -> None:
         self._service, self._row, self._number = service, row, 0
@@ -34,7 +34,7 @@ class Good:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def good(service: Service) -> Good:
-    """An attachment of this test, with a method that posts valid events."""
+    """Return a new attachment with a method that posts its valid events."""
     return Good(service, await new_row(service))
 
 
@@ -45,9 +45,9 @@ def first_record(document: Any) -> Any:
 
 
 def is_json(document: Any) -> bool:
-    """Return True if a parser accepts the document.
+    """Return True if a JSON parser accepts the document.
 
-    NaN or half a surrogate pair makes the whole body unreadable, including its valid records.
+    NaN or half a surrogate pair makes the whole body unreadable, even its valid records.
     """
     try:
         orjson.loads(json.dumps(document))
@@ -79,7 +79,7 @@ async def test_good_records_count_among_any_others(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def pair(service: Service) -> tuple[Attachment, Attachment]:
-    """Two new attachments."""
+    """Create two attachments, and return their rows."""
     return await new_row(service), await new_row(service)
 
 

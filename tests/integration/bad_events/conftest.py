@@ -1,4 +1,4 @@
-"""Fixtures of the tests of bad events: shared APIs, and a check that nothing has changed."""
+"""Fixtures of the tests of bad events: shared APIs, and a check that no row has changed."""
 
 from collections.abc import AsyncIterator
 
@@ -12,14 +12,14 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def target(stack: Stack) -> AsyncIterator[Target]:
-    """An API for the whole test module, whose data no event of the tests may change."""
+    """Start an API for the whole test module; no event of the tests may change its data."""
     async with running_service(stack, await clone_database(stack)) as service:
         yield Target(service=service, row=await new_row(service))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def untouched(target: Target) -> AsyncIterator[Target]:
-    """The module's API, with a check that the test has stored and changed nothing."""
+    """Return the module's API; assert afterwards that the test has changed no row."""
     before = await target.rows()
     yield target
     assert await target.rows() == before
@@ -27,6 +27,6 @@ async def untouched(target: Target) -> AsyncIterator[Target]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def shared(stack: Stack) -> AsyncIterator[Service]:
-    """An API that tests share if each test uses only its own attachments."""
+    """Start an API that tests share; each test uses only its own attachments."""
     async with running_service(stack, await clone_database(stack)) as service:
         yield service

@@ -1,4 +1,4 @@
-"""Tests of duplicate, late and false events: the service uses the store's answer instead."""
+"""Duplicate, late and false events: the service believes the store's own answer instead."""
 
 from typing import Any
 
@@ -101,7 +101,7 @@ LIES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", LIES)
 async def test_the_stores_answer_wins(working: Service, case: str) -> None:
-    working.stack.relay.target = None  # The events of the store itself are lost from here on.
+    working.stack.relay.target = None  # the store's own events are lost from now on
     rows = {}
     for dialect in DIALECTS:
         attachment_id = await working.client.upload(b"what the store has", "a.txt")
@@ -137,7 +137,7 @@ async def test_a_vague_event_of_a_finished_upload_leads_to_a_check_of_the_store(
 async def test_removed_before_created_ends_with_the_stores_object(
     working: Service, there: bool
 ) -> None:
-    working.stack.relay.target = None  # The events of the store itself are lost from here on.
+    working.stack.relay.target = None  # the store's own events are lost from now on
     rows = {}
     for dialect in DIALECTS:
         if there:
@@ -163,7 +163,7 @@ async def test_row59_a_multipart_upload_that_has_only_begun_is_no_object_yet(
 ) -> None:
     created = await working.client.create("a.txt")
     row = await working.row(created["data"]["id"])
-    # Ceph sends this event like the event of an upload, although no object exists yet.
+    # Ceph sends this event as if a file had been uploaded, although no object exists yet.
     assert (await post(working, CEPH, CEPH.make_event(BUCKET, row.key, etag="", size=0)))[
         "recorded"
     ] == 1
@@ -204,7 +204,8 @@ async def test_a_bad_record_among_good_is_quarantined(shared: Service, dialect: 
             meta = await post(shared, dialect, *sent)
             assert meta["unreadable"] == 1, document
         assert [(await shared.row(row.id)).state for row in rows] == ["uploaded"] * 2
-        # The records were sent in three orders, and each message was kept whole as a dead letter.
+        # The records came in three orders. Each of the three messages is stored whole as a dead
+        # letter.
         assert await shared.database.fetchval("SELECT count(*) FROM dead_letters") == 3
 
 

@@ -1,4 +1,4 @@
-"""Tests of events about no attachment: such events are ignored, counted, and have no effect."""
+"""Events about no attachment are ignored and counted, and have no effect."""
 
 import asyncio
 import json
@@ -95,14 +95,14 @@ async def test_another_bucket_is_ignored_and_counted(
 
 
 async def ignored_events(service: Service, dialect: Dialect) -> float:
-    """Read the counter of ignored events of a dialect."""
+    """Return the metric that counts the ignored events of a dialect."""
     text = service.metrics()
     name = f'attachments_events_total{{dialect="{dialect.label}",effect="ignored"}} '
     return sum(float(line[len(name) :]) for line in text.splitlines() if line.startswith(name))
 
 
 def strange_keys(key: str) -> dict[str, str]:
-    """Return invalid keys that are similar to an original's key, each with a description."""
+    """Return invalid keys that look like an original's key, each by its description."""
     folder, _, file_name = key.rpartition("/original/")
     return {
         "row53-other-prefix": f"other/{key}",

@@ -1,4 +1,4 @@
-"""Tests of messages with a thousand records: one statement records all events or none."""
+"""Messages with a thousand records: one statement records all events or none."""
 
 import json
 import random
@@ -18,20 +18,20 @@ from tests.support.stack import BUCKET, Stack
 
 @dataclass(frozen=True, kw_only=True)
 class Crowd:
-    """A thousand attachments, and a count of the statements that have written to their rows."""
+    """A thousand attachments, and a counter of the statements that write to their rows."""
 
     service: Service
     keys: list[str]
 
     async def reset(self) -> None:
-        """Set all attachments back to `pending`, and reset the count of statements."""
+        """Set all attachments back to `pending`, and set the counter of statements to zero."""
         await self.service.execute(
             "UPDATE attachments SET state = 'pending', revision = 0, etag = NULL, sequencer = NULL"
         )
         await self.service.execute("DELETE FROM statements")
 
     async def found(self) -> dict[str, int]:
-        """Count the rows in each state."""
+        """Return the number of rows in each state."""
         rows = await self.service.database.fetch(
             "SELECT state, count(*) FROM attachments GROUP BY state"
         )
@@ -40,7 +40,7 @@ class Crowd:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def thousand(stack: Stack) -> AsyncIterator[Crowd]:
-    """An API with a thousand attachments for the whole test module."""
+    """Start an API with a thousand attachments, for the whole test module."""
     async with running_service(stack, await clone_database(stack)) as service:
         item = {"type": "attachments", "attributes": {"name": "a.png"}}
         keys = []

@@ -1,4 +1,4 @@
-"""Tests of events without a valid token and of too large bodies: the service refuses both."""
+"""Events without a valid token and events with too large bodies are refused."""
 
 import base64
 import gzip
@@ -42,7 +42,7 @@ CREDENTIALS: dict[str, tuple[Mapping[str, str], str]] = {
     "row48-query": ({}, f"{EVENTS}?token={EVENTS_TOKEN}"),
 }
 
-# The HTTP client aiohttp warns that a large body should be sent as a file.
+# aiohttp's client warns that a large body should be sent from a file.
 large = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 
 
@@ -89,8 +89,8 @@ async def test_row48_every_token_is_compared_in_constant_time(
         headers = {"Authorization": f"Bearer {token}"}
         await send(untouched.service, b'{"Records":[]}', headers)
         counts.append(len(compared))
-        # The digests have one length, so the time of a comparison does not even show a token's
-        # length.
+        # The compared digests all have the same length, so the time of a comparison does not show a
+        # token's length.
         assert {len(digest) for pair in compared for digest in pair} == {32}
     assert len(set(counts)) == 1
 
@@ -102,7 +102,7 @@ async def test_no_dialect_is_taken_without_a_live_token(
     body = json.dumps(
         dialect.message(dialect.make_event(BUCKET, untouched.key, etag="e1"))
     ).encode()
-    # A message that looks like a message of SNS is checked, and it has no signature.
+    # A message that looks like one of SNS must have a valid signature, and this one has none.
     expected = 403 if dialect.name == "sns" else 401
     for headers in ({}, {"Authorization": "Bearer wrong-token-of-some-length"}):
         assert (await send(untouched.service, body, headers)).status == expected

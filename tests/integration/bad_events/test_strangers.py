@@ -1,4 +1,4 @@
-"""Tests of bodies from callers without a token: limits on bytes, slots and time."""
+"""Bodies from callers without a token: limits on their bytes, their number and their time."""
 
 import asyncio
 import gzip
@@ -39,7 +39,7 @@ async def test_row48_strangers_who_send_slowly_take_no_more_than_their_places(
             return await status_in_pieces(service, long, known=False) == 503
 
         await until(refused)
-        # Requests with a token are served, and so are requests that need no slot.
+        # Requests with a token are still served, as are requests that need no slot for a body.
         assert await status_in_pieces(service, body.ljust(len(long)), known=True) == 200
         assert await status_in_pieces(service, body, known=False) == 401
         assert (await send(service, long, {})).status == 401
@@ -57,7 +57,7 @@ async def test_row48_a_stranger_who_breaks_off_is_no_bug(
     monkeypatch.setattr(server, "log", log)
     for length in (9000, MAX_STRANGE_BYTES):
         async with slow_strangers(service, 3, length):
-            await asyncio.sleep(0.1)  # The API needs this time to begin to wait for the bodies.
+            await asyncio.sleep(0.1)  # the API now waits for the bodies
     assert await status_in_pieces(service, b"{}", known=False) == 401
     await asyncio.sleep(0.1)
     assert log.error.call_args_list == []

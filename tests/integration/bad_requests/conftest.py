@@ -1,4 +1,4 @@
-"""Fixtures of the tests of bad requests: one API for a module, and a check of its data."""
+"""Fixtures of the tests of bad requests: one API for each module, and a check of its data."""
 
 from collections.abc import AsyncIterator
 
@@ -12,7 +12,7 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def target(stack: Stack) -> AsyncIterator[Target]:
-    """An API for the whole test module; a refused request leaves no data in it."""
+    """Start an API for the whole test module; a refused request stores no data in it."""
     async with running_service(stack, await clone_database(stack)) as service:
         mine = await service.client.create("mine.png", attachable_type="comment", attachable_id=3)
         other = await service.organization()
@@ -22,7 +22,7 @@ async def target(stack: Stack) -> AsyncIterator[Target]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def untouched(target: Target) -> AsyncIterator[Target]:
-    """The module's API, with a check that the test has stored and changed nothing."""
+    """Return the module's API; assert afterwards that the test has changed no row."""
     before = await target.rows()
     yield target
     assert await target.rows() == before

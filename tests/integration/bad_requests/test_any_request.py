@@ -1,4 +1,4 @@
-"""Tests of requests with any body, query, path or header: no response is a 5xx."""
+"""Requests with any body, query, path or header: no answer is a 5xx."""
 
 import json
 from typing import Any
@@ -59,7 +59,7 @@ DOCUMENTS = st.one_of(
 
 
 def assert_answered(answer: Answer) -> None:
-    """Check that a response is a success or a refusal, and a JSON:API document if it has a body."""
+    """Assert that the answer is no 5xx, and that an error answer is a document of the contract."""
     assert answer.status < 500, answer.body
     if answer.status >= 400:
         assert_refused(answer, answer.status)

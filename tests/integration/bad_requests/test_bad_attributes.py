@@ -1,4 +1,4 @@
-"""Tests of invalid attributes: the error names each broken rule in the words of the contract."""
+"""Invalid attributes: the error names each broken rule in the words of the contract."""
 
 from typing import Any
 

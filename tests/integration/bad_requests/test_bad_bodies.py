@@ -1,6 +1,6 @@
-"""Tests of invalid request bodies: the running server refuses one case of each row.
+"""Invalid request bodies: a running API refuses one case of each row of limits.md.
 
-The file `tests/unit/test_refused_requests.py` tests all cases of each row.
+tests/unit/test_refused_requests.py tests all cases of each row.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""Tests of raw bodies that are too large, wrongly compressed, framed in two ways, or endless."""
+"""Raw bodies that are too large, wrongly compressed, framed in two ways, or endless."""
 
 import asyncio
 import gzip
@@ -24,7 +24,7 @@ from tests.support.bad_requests import BODY, LENGTH, Target, assert_refused, exc
 async def test_a_body_over_the_limit_is_refused_before_it_is_read(
     untouched: Target, length: int
 ) -> None:
-    # The client sends no byte of the body, and still receives the response.
+    # The client gets the answer although it has sent no byte of the body.
     answer = await exchange(untouched, post(b"Content-Length: %d" % length), closes=True)
     assert_refused(answer, 413)
 
@@ -37,7 +37,7 @@ async def test_row37_a_bulk_body_over_its_limit_is_refused(untouched: Target) ->
 
 
 def chunked(body: bytes, size: int = 8192) -> bytes:
-    """Return a body in chunked transfer coding."""
+    """Encode a body in the chunked transfer coding."""
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 

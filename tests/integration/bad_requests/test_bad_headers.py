@@ -1,4 +1,4 @@
-"""Tests of invalid headers: Content-Type, Accept and credentials."""
+"""Invalid headers: Content-Type, Accept and credentials."""
 
 from collections.abc import Mapping
 

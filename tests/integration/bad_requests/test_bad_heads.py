@@ -1,4 +1,4 @@
-"""Tests of raw request heads that are malformed, ambiguous or too large."""
+"""Raw request heads that are malformed, ambiguous or too large."""
 
 import asyncio
 
@@ -67,7 +67,7 @@ async def test_credentials_that_can_be_read_two_ways_are_refused(
     untouched: Target, headers: bytes, status: int
 ) -> None:
     answer = await exchange(untouched, b"GET /api/v2/attachments HTTP/1.1\r\n" + headers + b"\r\n")
-    # aiohttp's parser refuses a request with two hosts before it checks the other fields.
+    # aiohttp's parser refuses two Host fields before it checks the other fields.
     assert_refused(answer, status)
 
 
@@ -191,12 +191,12 @@ async def test_row45_a_burst_over_the_quota_gets_429(start_service: StartService
     other = await service.organization()
     answers = await asyncio.gather(*(service.client.request("GET", PATH) for _ in range(12)))
     refused = [answer for answer in answers if answer.status != 200]
-    # A sixth request becomes allowed while the first requests are answered.
+    # The limit may allow a sixth request while the first ones are answered.
     assert len(answers) - len(refused) in (5, 6)
     for answer in refused:
         assert_refused(answer, 429)
         assert int(answer.headers["Retry-After"]) >= 1
-    # The rate limit of one organization does not affect another organization.
+    # One organization's rate limit does not affect another organization.
     assert (await other.request("GET", PATH)).status == 200
 
     async def admitted() -> bool:

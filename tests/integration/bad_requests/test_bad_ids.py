@@ -1,4 +1,4 @@
-"""Tests of attachment ids that are malformed, unknown or ids of another organization."""
+"""Attachment ids that are malformed or unknown, or that belong to another organization."""
 
 from urllib.parse import quote
 
@@ -36,7 +36,7 @@ IDS: dict[str, str] = {
 
 
 def path_of(pattern: str, attachment_id: str) -> str:
-    """Insert an id into the pattern of a path."""
+    """Return a path with an id inserted into its pattern."""
     arabic = attachment_id.translate(str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩"))
     return f"{PATH}/" + pattern.format(
         id=attachment_id, arabic=quote(arabic), wrapped=int(attachment_id) + 2**64

@@ -1,4 +1,4 @@
-"""Tests of invalid queries, and of pages at the ends of a list."""
+"""Invalid queries, and pages at the ends of a list."""
 
 import base64
 from urllib.parse import quote
@@ -10,12 +10,12 @@ from tests.support.bad_requests import PATH, Target, assert_refused
 
 
 def encoded(**parameters: str) -> str:
-    """Return a query with one parameter, whose name and value are percent-encoded."""
+    """Return a query with these parameters; names and values are percent-encoded."""
     return "&".join(f"{quote(name)}={quote(value)}" for name, value in parameters.items())
 
 
 def cursor(text: str) -> str:
-    """Make a cursor that the service itself would not make."""
+    """Encode any text as a cursor, as the service itself would not do."""
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

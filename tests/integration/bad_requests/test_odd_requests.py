@@ -1,4 +1,4 @@
-"""Tests of unusual but allowed values: the service stores such values unchanged."""
+"""Unusual but allowed values: the service stores them unchanged."""
 
 import base64
 import json
@@ -79,7 +79,7 @@ async def test_row22_a_name_is_escaped_in_the_header_that_names_the_download(
 
 
 def created_file_name(url: str) -> str:
-    """Return the file name in a file's address."""
+    """Return the file name at the end of a file's address."""
     return urlsplit(url).path.rsplit("/", 1)[-1]
 
 

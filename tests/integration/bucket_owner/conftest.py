@@ -1,4 +1,4 @@
-"""Fixtures of the tests of a bucket's owner: two deployments with one bucket."""
+"""Fixtures of the tests of a bucket's owner: two deployments that use one bucket."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -15,7 +15,9 @@ from tests.support.two_deployments import QUICK, Two
 
 @pytest_asyncio.fixture
 async def two(stack: Stack) -> AsyncIterator[Two]:
-    """Two deployments with one empty bucket, which the APIs of this process have not read."""
+    """Start two deployments on one empty bucket. Their APIs have not read the bucket's
+    marker yet.
+    """
     async with AsyncExitStack() as exits:
         bucket = await exits.enter_async_context(own_bucket(stack))
         services = []
@@ -24,7 +26,7 @@ async def two(stack: Stack) -> AsyncIterator[Two]:
             service = await exits.enter_async_context(
                 running_service(stack, url, s3_bucket=bucket, **QUICK)
             )
-            # The databases of all tests are copies, so their deployment ids are equal.
+            # The databases of all tests are clones, so their deployment ids are equal without this.
             await service.execute("DELETE FROM deployment")
             await service.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 1")
             services.append(service)

@@ -1,4 +1,4 @@
-"""Tests of the marker object in which a bucket names the deployment that owns the bucket."""
+"""The marker object of a bucket, which names the deployment that owns the bucket."""
 
 from shared import keys
 from shared.bucket_owner import MARKER
@@ -45,7 +45,7 @@ async def test_a_bucket_of_a_release_without_markers_is_marked_by_the_deployment
     worker = await start_worker(two.first)
     attachment_id = await two.first.client.upload(PHOTO)
     await two.first.client.settled(attachment_id)
-    await worker.stop()  # A running worker would write the marker again.
+    await worker.stop()  # a running worker would write the marker again
     await two.storage.delete(MARKER)
     await two.second.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 1000")
 
@@ -65,9 +65,9 @@ async def test_a_bucket_of_a_release_without_markers_is_marked_by_the_deployment
 async def test_an_api_that_could_not_ask_makes_no_policies_in_a_bucket_that_may_be_anothers(
     two: Two, launch: Launch, proxy: Proxy
 ) -> None:
-    """An API that could not read the bucket's marker issues no upload policies.
+    """An API that could not read the bucket's marker issues no policies.
 
-    An upload under such a policy could overwrite an object of the deployment that owns the bucket.
+    An upload with such a policy could overwrite an object of the deployment that owns the bucket.
     """
     await claimed(two.first, two.storage)
     proxy.cut()

@@ -1,6 +1,6 @@
-"""Tests of two deployments with one bucket: the second deployment does not start.
+"""Two deployments with one bucket: the second one does not start.
 
-If processes of the second deployment run already, they use no object in the bucket.
+If processes of the second deployment already run, they use no object in the bucket.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ HELD = "the bucket belongs to another deployment: nothing is done in it"
 
 
 async def refused(service: Service, launch: Launch) -> str:
-    """Start an API that must not start, and return its output."""
+    """Start an API that must refuse to start, and return its output."""
     with pytest.raises(AssertionError) as failure:
         await launch(ApiProcess(service.environment))
     assert "Traceback" not in str(failure.value)
@@ -94,15 +94,15 @@ async def test_of_two_deployments_that_start_at_one_moment_one_gets_the_bucket(
 
 
 class Ignoring(Storage):
-    """A store that ignores `If-None-Match` and always stores the object, as some stores do.
+    """A store that ignores `If-None-Match` and always writes the object, as some stores do.
 
-    Two writers wait for each other, so that both find no marker and both write one.
+    Each of two writers waits for the other, so that both find no marker and both write one.
     """
 
     step: asyncio.Barrier
 
     async def create(self, key: str, body: bytes, *, content_type: str) -> bool:
-        """Store an object, together with the other writer."""
+        """Write an object at the same time as the other writer."""
         await self.step.wait()
         await self.write(key, body, content_type=content_type)
         await self.step.wait()
@@ -128,7 +128,7 @@ async def test_at_a_store_without_conditions_two_deployments_agree_on_the_bucket
 async def test_an_upload_of_one_deployment_is_never_used_for_an_older_row_of_another(
     two: Two, stack: Stack, start_worker: StartWorker
 ) -> None:
-    """The age check does not help in this case, because the row is older than the upload."""
+    """The check of ages does not help here, because the row is older than the upload."""
     stack.relay.target = None
     row = (await two.second.client.create("img.png"))["data"]
     created = await two.first.client.create("img.png")
@@ -150,7 +150,7 @@ async def test_an_upload_of_one_deployment_is_never_used_for_an_older_row_of_ano
 
     await until(held, within_s=30)
     stack.relay.target = None
-    # The second deployment's sweep runs several times during this upload.
+    # The second deployment sweeps several times during this upload.
     await two.first.client.settled(await two.first.client.upload(OTHER))
     shown = await two.second.client.show(row["id"])
     assert (shown["meta"]["state"], shown["attributes"]["temp_url"]) == ("pending", None)

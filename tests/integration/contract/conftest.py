@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the contract: a caller of an organization without attachments."""
+"""Fixtures of the tests of the contract: a client of an organization without attachments."""
 
 import pytest_asyncio
 
@@ -7,5 +7,5 @@ from tests.support.service import Client, Service
 
 @pytest_asyncio.fixture
 async def client(running: Service) -> Client:
-    """A caller of an organization without attachments."""
+    """Create an organization without attachments, and return its client."""
     return await running.organization()

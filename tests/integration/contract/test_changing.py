@@ -1,4 +1,4 @@
-"""Tests of the contract: changes of attributes other than `temp_url`."""
+"""Tests of the contract: PATCH requests that change attributes other than `temp_url`."""
 
 from typing import Any
 

@@ -18,7 +18,7 @@ from tests.support.starting import StartService
 
 
 async def get(client: Client, attachment_id: str, query: str = "", **headers: str) -> Answer:
-    """Show an attachment; `_` in the names of headers stands for `-`."""
+    """Request an attachment; each `_` in the names of headers becomes `-`."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return await client.request("GET", f"{PATH}/{attachment_id}{query}", headers=sent)
 
@@ -146,14 +146,14 @@ CHANGES: dict[str, Any] = {
     "reason": "missing",
     "resized": True,
 }
-"""Changes of columns that cannot hold any text."""
+"""Valid values for columns that cannot hold an arbitrary text."""
 
 
 NUMBERS = ("width", "height", "pages", "limit_size", "size", "creator_id", "attachable_id")
 
 
 def changed(row: Attachment, name: str) -> Attachment:
-    """Return the row with another value in one column."""
+    """Return a copy of the row with another value in one column."""
     value = getattr(row, name)
     if name in CHANGES:
         value = CHANGES[name]

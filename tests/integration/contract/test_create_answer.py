@@ -1,4 +1,4 @@
-"""Tests of the contract: the response to a create request, and its policy."""
+"""Tests of the contract: the answer to a create request, and its policy."""
 
 from datetime import timedelta
 

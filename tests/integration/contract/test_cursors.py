@@ -17,12 +17,12 @@ CURSOR_TYPE = (
 
 
 def link(client: Client, cursor: str, size: int) -> str:
-    """Return the link to a page by its cursor."""
+    """Return the link to the page that a cursor names."""
     return f"{client.base_url}{PATH}?{cursor}&page%5Bsize%5D={size}"
 
 
 async def walk(client: Client, path: str | None, direction: str) -> list[list[str]]:
-    """Follow the links from page to page, and return the ids of each page."""
+    """Follow the links in one direction from page to page, and return the ids of each page."""
     pages = []
     while path is not None:
         answer = await client.request("GET", path)
@@ -47,7 +47,7 @@ async def test_cursors_walk_through_everything_and_back(client: Client, sort: st
     forwards = await walk(client, start, "next")
     assert forwards == [created[:10], created[10:20], created[20:]]
 
-    # The `prev` links lead from the last page back to the first page.
+    # The `prev` links lead back from the last page to the first.
     second = (await client.request("GET", start)).document["links"]["next"]
     third = (await client.request("GET", second.removeprefix(client.base_url))).document["links"]
     last = await client.request("GET", third["next"].removeprefix(client.base_url))
@@ -56,7 +56,7 @@ async def test_cursors_walk_through_everything_and_back(client: Client, sort: st
     )
     assert backwards == [created[10:20], created[:10]]
 
-    # The `next` links also lead forwards from a page that was reached by a `prev` link.
+    # The `next` link of a page leads forwards even if a `prev` link led to this page.
     previous = last.document["links"]["prev"].removeprefix(client.base_url)
     between = await client.request("GET", previous)
     first = between.document["links"]["prev"].removeprefix(client.base_url)

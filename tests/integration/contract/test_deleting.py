@@ -78,7 +78,7 @@ async def test_a_deleted_attachments_objects_are_purged_by_a_worker(
     assert await stored(bucket, BUCKET, row.thumbnail_key) is not None
     await client.request("DELETE", f"{PATH}/{attachment_id}")
 
-    # The policy would end in an hour, so the test sets its end to a time in the past.
+    # The policy would expire in an hour, so the test moves its expiry into the past.
     await service.execute(
         "UPDATE attachments SET policy_expires_at = now() - interval '2 minutes', due_at = now()"
         " WHERE id = $1",

@@ -1,4 +1,4 @@
-"""Tests of the contract: errors word for word."""
+"""Tests of the contract: each error has exactly the contract's text."""
 
 import asyncio
 from typing import Any
@@ -170,7 +170,7 @@ async def test_of_a_bug_nothing_but_that_is_shown(service: Service) -> None:
 async def test_while_the_database_is_unavailable_a_client_gets_503(
     start_service: StartService,
 ) -> None:
-    # No process listens on the discard port.
+    # No process listens on port 9.
     service = await start_service(database_url="postgresql://127.0.0.1:9/attachments")
 
     answer = await service.client.request("GET", PATH)

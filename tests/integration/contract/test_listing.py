@@ -1,4 +1,4 @@
-"""Tests of the contract: pages of a list, their links and order, and who sees which rows."""
+"""Tests of the contract: pages of a list, their links and order, and which rows a caller sees."""
 
 from urllib.parse import urlsplit
 

@@ -1,7 +1,7 @@
-"""Tests of the contract: media types that the running server accepts and sends.
+"""Tests of the contract: media types that a running API accepts and sends.
 
-There is one case for each rule. The files `tests/unit/test_negotiation.py` and
-`tests/unit/test_refused_requests.py` test all cases.
+There is one case for each rule. tests/unit/test_negotiation.py and
+tests/unit/test_refused_requests.py test all cases.
 """
 
 import pytest

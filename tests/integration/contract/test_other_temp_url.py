@@ -20,7 +20,7 @@ SHARED_BUCKET = "shared-uploads"
 
 
 def refused(detail: str, url: str, pointer: str = "data/attributes/temp_url") -> dict[str, Any]:
-    """Return the error document that refuses a `temp_url`."""
+    """Return the expected error document for a refused `temp_url`."""
     return {"errors": [invalid(pointer, detail, {"value": url})]}
 
 
@@ -107,8 +107,8 @@ async def test_objects_of_allowed_buckets_are_taken_over_and_of_others_not(
     assert await stored(bucket, BUCKET, key) == PDF
 
 
-# SeaweedFS treats the key a//b as the key a/b. So in SeaweedFS the addresses with two slashes, the
-# fourth and the fifth below, would name the same object as the first address.
+# SeaweedFS treats the key a//b as the key a/b. So for SeaweedFS, the fourth and the fifth address
+# below name the same object as the first.
 @pytest.mark.parametrize(
     "form",
     [

@@ -11,9 +11,11 @@ from tests.support.service import Service
 
 
 async def uploaded_unnoticed(service: Service) -> tuple[str, str]:
-    """Upload a photo without an event, and return its id and the Location that S3 would send.
+    """Upload a photo whose event is lost.
 
-    SeaweedFS 4.48 leaves `<Location>` empty.
+    Return its id, and the Location header that S3 would send.
+
+    SeaweedFS 4.48 sends an empty `<Location>`.
     """
     service.stack.relay.target = None
     attachment_id = await service.client.upload(gradient_photo())

@@ -1,4 +1,4 @@
-"""Tests of the contract: one attachment and a list, compared with every member of the samples."""
+"""Tests of the contract: an attachment and a list have every member of the contract's samples."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tests.support.starting import StartService
 
 
 async def organization_14(service: Service) -> Client:
-    """Create the organization of the contract's sample."""
+    """Create organization 14, which the contract's sample uses, and return its client."""
     async with service.database.acquire() as connection:
         await create_organization(connection, "the sample's", 14)
         token = await create_token(connection, 14, "test")
@@ -38,11 +38,11 @@ INSERT_SAMPLE = """
 
 
 def sample(attachment_id: int, *, resized: bool) -> dict[str, Any]:
-    """Return the contract's sample of an attachment.
+    """Return the contract's sample of an attachment, corrected.
 
-    The contract's sample shows a thumbnail and also `resized` false. The rule beside the sample
-    ("`thumb`: null until there is one") and invariant 3 of architecture.md contradict this. By
-    these rules a thumbnail and `resized` true occur only together.
+    The sample shows a thumbnail although `resized` is false. Two rules contradict this: the
+    sentence beside the sample ("`thumb`: null until there is one") and invariant 3 of
+    architecture.md. By these rules, a thumbnail exists only if `resized` is true.
     """
     base = f"https://files-test.example/attachments/files/000/000/{attachment_id:03}"
     return resource(

@@ -1,4 +1,4 @@
-"""Tests of the contract: `task_id` and `relationships` in a body mean the attachable."""
+"""Tests of the contract: `task_id` and `relationships` in a body set the attachable."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def document(
 
 
 async def link_of(service: Service, attachment_id: str) -> tuple[str | None, int | None]:
-    """Return type and id of the object that an attachment belongs to."""
+    """Return the type and the id of an attachment's attachable, the object that it belongs to."""
     row = await service.row(attachment_id)
     return row.attachable_type, row.attachable_id
 

@@ -1,4 +1,4 @@
-"""Tests of the contract: times in the time zone of the settings."""
+"""Tests of the contract: times are shown in the time zone of the settings."""
 
 from datetime import datetime
 

@@ -1,4 +1,6 @@
-"""Fixtures of the tests of copies: large copies, an API without events, workers with a proxy."""
+"""Fixtures of the tests of copies: an API that leaves copies to workers, and workers with
+a proxy.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,20 +17,20 @@ from tests.support.worker_copies import Start
 
 @pytest.fixture
 def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Treat every copy as large, so that only workers make copies."""
+    """Make the API treat every copy as large, so that only workers make copies."""
     monkeypatch.setattr("api.temp_urls.copying.MAX_COPIED_AT_ONCE", 0)
 
 
 @pytest_asyncio.fixture
 async def quiet(service: Service) -> Service:
-    """An API that receives no events of the store."""
+    """Start an API that receives no events of the store."""
     service.stack.relay.target = None
     return service
 
 
 @pytest_asyncio.fixture
 async def start(proxy: Proxy, start_worker: StartWorker) -> AsyncIterator[Start]:
-    """Start workers whose requests to the store use the proxy.
+    """Return a function that starts workers whose requests to the store go through the proxy.
 
     The workers end with the test. The broker is empty at the start.
     """

@@ -1,4 +1,4 @@
-"""Tests of copies within a request: the limit of parallel copies, and copies left to workers."""
+"""Copies that the API makes within a request: their maximum number, and copies left to workers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def rows_of(service: Service) -> list[tuple[str, bool]]:
-    """Return the state of each row, and True if a copy to the row's key is due."""
+    """Return the state of each row, and True if a copy is still requested for the row."""
     return [
         (row["state"], row["wanted"])
         for row in await service.database.fetch(
@@ -37,7 +37,7 @@ async def rows_of(service: Service) -> list[tuple[str, bool]]:
 async def slow_store(
     stack: Stack, start_service: StartService
 ) -> AsyncIterator[tuple[Service, Proxy]]:
-    """An API with a store that never answers requests for copies."""
+    """Start an API whose store never answers requests for copies."""
     async with store_proxy(stack) as proxy:
         service = await start_service(
             s3_endpoint_url=proxy.url, s3_public_url=f"{stack.seaweedfs.url}/{BUCKET}"
@@ -139,7 +139,7 @@ async def test_copies_that_get_no_turn_are_left_to_workers(
         answer = await create_many(service.client, url, COPIES_EACH + 1)
         attempts = await service.database.fetch("SELECT copy_attempt FROM attachments ORDER BY 1")
     assert answer.status == 201
-    # Two copies were claimed and released, and the third copy was never claimed.
+    # Two copies were claimed and released; the third one was never claimed.
     assert [row[0] for row in attempts] == [COPY_ATTEMPTS] + [2 * COPY_ATTEMPTS] * COPIES_EACH
 
 

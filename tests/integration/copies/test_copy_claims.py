@@ -1,4 +1,4 @@
-"""Tests of the statements of copies: claims, fences, due times and counters."""
+"""The SQL statements for copies: claims, fences, due times and counters."""
 
 from typing import Any
 
@@ -38,12 +38,14 @@ async def test_a_copy_that_failed_counts_no_bytes(service: Service) -> None:
 
 
 def wanted(key: str = "uploads/none") -> Wanted:
-    """Return a wanted copy whose source object does not exist."""
+    """Return a request for a copy whose source object does not exist."""
     return Wanted(bucket=BUCKET, key=key, etag="e", temp_url=f"http://h/{key}")
 
 
 async def asked(service: Service) -> Attachment:
-    """Create an attachment and request a copy whose source object does not exist."""
+    """Create an attachment, and request a copy whose source object does not exist; return
+    its row.
+    """
     created = await service.client.create("a.png")
     row = await service.row(created["data"]["id"])
     async with service.database.acquire() as connection:
@@ -84,8 +86,8 @@ async def test_a_copy_of_a_lost_row_is_not_that_of_the_row_with_its_id(service: 
     async with service.database.acquire() as connection:
         claim = await copy_claims.claim(connection, row.id, None, lease_s=30)
         assert claim is not None
-        # The statements see the row of another organization with the same id, whose first copy
-        # attempt is still to come.
+        # The row now belongs to another organization and has the same id. Its first attempt at the
+        # copy is still to come.
         await service.execute("UPDATE attachments SET organization_id = organization_id + 1")
         before = await service.row(row.id)
         assert not await copy_claims.renew(connection, claim, lease_s=99)

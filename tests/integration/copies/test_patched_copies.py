@@ -1,4 +1,4 @@
-"""Tests of copies that a PATCH requests, and of copies of an API process that was killed."""
+"""Copies that a PATCH requests, and copies of an API process that was killed."""
 
 import asyncio
 from dataclasses import replace
@@ -69,7 +69,7 @@ async def test_a_temp_url_may_be_patched_onto_any_state(
 
 
 async def patched(service: Service, attachment_id: str, **attributes: Any) -> Answer:
-    """Change an attachment, and assert that the change succeeds."""
+    """Send a PATCH for an attachment, assert that it succeeds, and return the answer."""
     document = {"data": {"type": "attachments", "id": attachment_id, "attributes": attributes}}
     answer = await service.client.request("PATCH", f"{PATH}/{attachment_id}", document)
     assert answer.status == 200, answer.body

@@ -1,4 +1,4 @@
-"""Tests of copies that workers make: wake-ups, retries, crashes, refusals and fair turns."""
+"""Copies that workers make: wake-ups, retries, crashes, refusals, and turns of organizations."""
 
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ NO_SWEEP = {"sweep_interval": "300", "publish_grace": "300"}
 
 
 async def copying(service: Service, attachment_id: str, attempt: int = 1) -> None:
-    """Wait until the copy is in the attempt with the number `attempt`."""
+    """Wait until attempt number `attempt` at the copy has begun."""
 
     async def claimed() -> bool:
         return (await service.row(attachment_id)).copy_attempt % COPY_ATTEMPTS == attempt
@@ -133,7 +133,7 @@ async def test_nothing_is_left_of_a_row_that_is_deleted_while_it_is_copied(
 ) -> None:
     attachment_id = await wanted(quiet, bucket, "deleted.jpg", gradient_photo())
     key = (await quiet.row(attachment_id)).key
-    proxy.hold()  # The store makes the copy, but its response does not arrive.
+    proxy.hold()  # the store makes the copy, but its answer is lost
     proxy.lose(lambda _link, _data: False)
     worker = await start(quiet, lease="1")
     proxy.let_go()
@@ -207,6 +207,6 @@ async def test_a_copy_without_a_place_is_postponed(
     async def two_are() -> bool:
         return await postpone() == len(ids) - COPIES_EACH - 1
 
-    # A copy may be claimed again when its lease of 30 s has ended.
+    # Another worker may claim the copy when its lease of 30 s is over.
     await until(two_are, within_s=60)
     worker.close()

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of dead letters: one API for a module, without dead letters at first."""
+"""Fixtures of the tests of dead letters: one API for each module."""
 
 from collections.abc import AsyncIterator
 
@@ -11,13 +11,13 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def shared_service(stack: Stack) -> AsyncIterator[Service]:
-    """An API for the whole test module."""
+    """Start an API for the whole test module."""
     async with running_service(stack, await clone_database(stack)) as running:
         yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def service(shared_service: Service) -> Service:
-    """The module's API, without dead letters."""
+    """Return the module's API, without any dead letters."""
     await shared_service.execute("TRUNCATE dead_letters")
     return shared_service

@@ -1,4 +1,4 @@
-"""Tests of dead letters without a database: the source keeps its message; no secret is shown."""
+"""Dead letters without a database: the source sends its message again, and no secret is shown."""
 
 import json
 import secrets
@@ -20,7 +20,7 @@ from tests.support.starting import StartService
 
 @asynccontextmanager
 async def database_away(service: Service) -> AsyncIterator[None]:
-    """Rename the service's database for a while, so that the service cannot find it."""
+    """Rename the service's database in the block, so that the service cannot find it."""
     url = service.environment["ATTACHMENTS_DATABASE_URL"]
     name = url.rpartition("/")[2].partition("?")[0]
     connection = await asyncpg.connect(service.stack.postgres.url)
@@ -31,7 +31,7 @@ async def database_away(service: Service) -> AsyncIterator[None]:
         )
         try:
             await connection.execute(f'ALTER DATABASE "{old}" RENAME TO "{new}"')
-        # A client connected again before the database could be renamed.
+        # A client has connected again before the database could be renamed.
         except asyncpg.ObjectInUseError:
             return False
         return True
@@ -82,7 +82,7 @@ async def test_a_message_that_cannot_be_kept_has_no_partial_effect(service: Serv
         answer = await send(service, mixed)
         assert answer.status == 503
         assert (await service.row(row.id)).state == "pending"
-        # A message without an unreadable record does not wait for the lock.
+        # The lock does not delay a message whose records are all readable.
         other = await new_row(service)
         whole = json.dumps(aws.message(aws.make_event(BUCKET, other.key, etag="e1"))).encode()
         assert (await send(service, whole)).document["meta"] == RECORDED

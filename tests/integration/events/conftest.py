@@ -11,6 +11,6 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def service(stack: Stack) -> AsyncIterator[Service]:
-    """An API for the whole test module, in which each test creates its own attachments."""
+    """Start an API for the whole test module; each test creates its own attachments."""
     async with running_service(stack, await clone_database(stack)) as running:
         yield running

@@ -1,4 +1,4 @@
-"""Tests of many events of one attachment: duplicates, late events, any order."""
+"""Several events of one attachment: duplicates, late events, any order."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.support.valid_events import post_records
 
 
 async def make_ready(service: Service, row: Attachment) -> Attachment:
-    """Store the result that a worker would store."""
+    """Store a result as a worker would, and return the row."""
     await service.execute(
         "UPDATE attachments SET state = 'ready', due_at = NULL, claimed_revision = revision,"
         " resized = true, thumbnail_name = file_name WHERE id = $1",
@@ -57,7 +57,7 @@ async def test_a_duplicate_of_a_processed_event_has_no_effect(service: Service) 
     await post_records(service, event)
     ready = await make_ready(service, row)
     assert await post_records(service, event) == NO_EFFECT
-    # An event by another channel, which names only the etag, has no effect either.
+    # An event from another channel that names only the etag has no effect either.
     assert await post_records(service, record(row.key, eTag="e1")) == NO_EFFECT
     assert await service.row(row.id) == ready
 
@@ -111,7 +111,7 @@ async def test_any_order_of_events_comes_to_the_same_end(service: Service) -> No
 
 
 async def test_any_order_by_any_way_comes_to_the_same_end(service: Service) -> None:
-    # S3 may report one upload by SQS, SNS and EventBridge, with the same sequencer.
+    # S3 may report one upload through SQS, SNS and EventBridge; the sequencer is then the same.
     shuffle = random.Random(7).shuffle
     ways = [dialect for dialect in ORDERED if dialect.name in ("aws", "sns", "eventbridge")]
     events = [(way, f"{number:04X}") for number in range(6) for way in ways * 2]

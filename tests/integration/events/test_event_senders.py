@@ -1,4 +1,4 @@
-"""Tests of event senders: their tokens, and responses without the database or the broker."""
+"""Senders of events: their tokens, and the answers while the database or the broker is missing."""
 
 import json
 import socket
@@ -53,7 +53,7 @@ async def test_a_source_that_can_send_no_header_has_the_token_in_its_address(
 
 @pytest.fixture
 def closed_port() -> int:
-    """A port on which no process listens."""
+    """Return a port on which no process listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Tests of valid events: an upload or a removal is recorded, also next to other records."""
+"""Valid events: an upload or a removal is recorded, even beside other records."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -26,9 +26,9 @@ async def test_an_event_records_the_upload(service: Service, dialect: Dialect) -
     assert (after.state, after.revision, after.etag) == ("uploaded", 1, "e1")
     assert after.version_id == ("v1" if dialect.versions else None)
     assert after.sequencer == ("0A" if dialect.ordered else None)
-    assert after.size is None  # The size is read from the store later.
+    assert after.size is None  # the worker reads the size later
     assert after.uploaded_at is not None
-    # The row becomes due for the sweep in case no worker receives the wake-up.
+    # If no worker receives the wake-up, the sweep finds the due row.
     assert after.due_at is not None
 
 
@@ -85,7 +85,7 @@ async def test_a_removal_makes_the_store_be_asked(
     after = await service.row(row.id)
     assert after.due_at is not None
     assert after.due_at < datetime.now(UTC) + timedelta(minutes=1)
-    # Only the time of the next check has changed.
+    # The event has changed only the time of the next check.
     assert (after.state, after.revision, after.resized) == (before.state, 0, before.resized)
 
 
@@ -98,7 +98,7 @@ async def test_a_removal_that_is_true_is_found_to_be_true(
     await service.client.settled(attachment_id)
     row = await service.row(attachment_id)
     assert row.state == "ready"
-    # This event reports a removal, but the object still exists.
+    # The event reports a removal, but the object still exists.
     await post_records(service, record(row.key, name=REMOVED))
     due = await service.row(attachment_id)
     assert due.state == "ready"
@@ -110,7 +110,7 @@ async def test_a_removal_that_is_true_is_found_to_be_true(
     await until(asked)
     assert (await service.row(attachment_id)).state == "ready"
 
-    # SeaweedFS sends the event of this removal itself.
+    # SeaweedFS itself sends the event of this removal.
     with mock.patch.dict("os.environ", service.environment):
         async with open_storage(service.settings) as storage:
             await storage.delete(row.key)

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of files: a caller whose uploads are processed."""
+"""Fixtures of the tests of files: a client whose uploads a worker processes."""
 
 import pytest_asyncio
 
@@ -7,5 +7,7 @@ from tests.support.service import Client, Service
 
 @pytest_asyncio.fixture
 async def client(working: Service) -> Client:
-    """A caller of an organization without attachments, whose uploads are processed."""
+    """Create an organization without attachments; return its client, whose uploads a worker
+    processes.
+    """
     return await working.organization()

@@ -1,4 +1,4 @@
-"""Tests of addresses of files over time: expiry, caches, former secrets, changes."""
+"""Addresses of files over time: their expiry, caches, former secrets, and changed files."""
 
 import time
 from urllib.parse import quote, urlsplit

@@ -1,4 +1,4 @@
-"""Tests of addresses of files in the spellings of HTTP libraries and of people."""
+"""Addresses of files in the spellings of HTTP libraries and of people."""
 
 from urllib.parse import quote, urlencode
 
@@ -23,7 +23,9 @@ async def test_a_location_is_quoted_so_that_no_name_can_break_out(client: Client
 
 
 def rewritten(address: str) -> dict[str, str]:
-    """Return an address in the spellings that libraries use; every spelling opens the same file."""
+    """Return an address in the spellings of several libraries, by name; each opens the
+    same file.
+    """
     path, _, query = address.partition("?")
     stamp, *rest = query.split("&")
     pairs = [(stamp, ""), *((name, value) for name, _, value in (x.partition("=") for x in rest))]

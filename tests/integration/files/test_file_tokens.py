@@ -1,4 +1,4 @@
-"""Tests of API tokens in addresses of files, and of floods of requests for one link."""
+"""API tokens in addresses of files, and floods of requests for one link."""
 
 import asyncio
 from dataclasses import replace
@@ -25,20 +25,20 @@ async def test_a_flood_of_one_link_has_no_other_refused(
     async with service.database.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE attachments IN ACCESS EXCLUSIVE MODE")
         flood = [asyncio.create_task(fetch(service.client, flooded)) for _ in range(40)]
-        # The first refusal shows that the largest allowed number of requests is waiting.
+        # The first refusal shows that the maximum number of requests is waiting.
         first = next(asyncio.as_completed(flood))
         assert (await first).status == 429
         waiting = asyncio.create_task(fetch(service.client, other))
         await asyncio.sleep(0.1)
         assert not waiting.done()
-    # A 503 is possible only because this test machine may be too busy to answer in time.
+    # A busy test machine may not answer in time; only then is the answer 503.
     assert (await waiting).status in (302, 503)
     await asyncio.gather(*flood)
     assert (await fetch(service.client, other)).status == 302
 
 
 async def with_file(service: Service) -> tuple[str, str]:
-    """Create an attachment with an original and a thumbnail; return the original's path and url."""
+    """Create an attachment with an original and a thumbnail; return the original's path and URL."""
     service.stack.relay.target = None
     attachment_id = await service.client.upload(gradient_photo(), "photo.jpg")
     await service.execute(
@@ -86,7 +86,7 @@ async def test_no_other_token_opens_a_file(
         assert answer.document == NOT_FOUND
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["Referrer-Policy"] == "no-referrer"
-        # Next to a signature, `token` is only an unknown parameter.
+        # Beside a signature, the parameter `token` is ignored as unknown.
         signed_too = await fetch(service.client, f"{genuine}&token={token}")
         assert signed_too.status == 302
         assert signed_too.headers["Cache-Control"] == "no-store"

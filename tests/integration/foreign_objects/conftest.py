@@ -1,4 +1,4 @@
-"""Fixtures of the tests of foreign objects: a bucket with another organization's original."""
+"""Fixtures of the tests of foreign objects: a bucket that holds another organization's original."""
 
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture
 async def bucket(stack: Stack) -> AsyncIterator["S3Client"]:
-    """A client that uses the store directly; the bucket holds another organization's original."""
+    """Open a client of the store, whose bucket holds another organization's original."""
     async with open_bucket(stack) as client:
         await client.put_object(Bucket=BUCKET, Key=ORIGINAL, Body=SECRET)
         await client.put_object(Bucket=BUCKET, Key="uploads/in.txt", Body=b"in")

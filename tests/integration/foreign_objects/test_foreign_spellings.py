@@ -1,4 +1,4 @@
-"""Tests of another organization's objects: no spelling of an address reaches such an object."""
+"""Objects of another organization: no spelling of an address leads to such an object."""
 
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -23,11 +23,16 @@ if TYPE_CHECKING:
 POINTER = "data/attributes/temp_url"
 NOT_ALLOWED = "is not an allowed location"
 NOWHERE = "http://127.0.0.1:1"
-"""The address of a store that does not answer; a request to this store causes a 503."""
+"""The address of a store that does not answer.
+
+A request that needs this store is answered with 503.
+"""
 
 
 def addresses(service: Service) -> list[str]:
-    """Return addresses of the foreign original: every spelling encoded, and raw where possible."""
+    """Return addresses of the foreign original in all spellings, percent-encoded, and raw where
+    possible.
+    """
     base = service.settings.upload_url
     encoded = [f"{base}/{quote(key, safe='/')}" for key in SPELLINGS.values()]
     raw = [
@@ -44,7 +49,7 @@ def addresses(service: Service) -> list[str]:
 async def reaches(client: "S3Client", key: str) -> bool:
     """Return True if the store finds an object by this key.
 
-    The function sends a HEAD, a GET, and a copy request with the key as the source.
+    The function sends a HEAD, a GET, and a copy request with this key as the source.
     """
     copied = "copied/by-the-test"
     try:
@@ -70,7 +75,7 @@ async def test_each_spelling_by_which_the_store_finds_an_original_is_refused(
 ) -> None:
     found = {name: key for name, key in SPELLINGS.items() if await reaches(bucket, key)}
 
-    # The store must accept several spellings; otherwise this test proves nothing.
+    # If the store did not accept several spellings, the test would prove nothing.
     assert {"as it is", "backslash before files", "backslash at the end"} <= found.keys()
     assert [name for name, key in found.items() if may_be_copied(key, ours=True)] == []
 

@@ -1,4 +1,4 @@
-"""Tests of signed addresses as `temp_url`: their query is neither stored nor shown."""
+"""A signed address as `temp_url`: its query is not stored and not shown."""
 
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -22,7 +22,7 @@ SIGNED = (
 
 
 def text_of(answer: Answer) -> str:
-    """Return the whole response as text."""
+    """Return the headers and the body of an answer as one text."""
     return f"{answer.headers}{answer.body.decode()}"
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the life cycle's statements: connections, and an empty table."""
+"""Fixtures of the tests of an attachment's SQL statements: connections, and an empty table."""
 
 from collections.abc import AsyncIterator
 
@@ -12,7 +12,9 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture(scope="module")
 async def pool(stack: Stack) -> "AsyncIterator[asyncpg.Pool[asyncpg.Record]]":
-    """A pool of connections for parallel statements, on a database of this test module."""
+    """Open a pool of ten connections, for parallel statements, to a database of this test
+    module.
+    """
     database_url = await clone_database(stack)
     async with asyncpg.create_pool(database_url, min_size=10, max_size=10) as pool:
         yield pool
@@ -20,6 +22,6 @@ async def pool(stack: Stack) -> "AsyncIterator[asyncpg.Pool[asyncpg.Record]]":
 
 @pytest_asyncio.fixture
 async def table(pool: "asyncpg.Pool[asyncpg.Record]") -> Table:
-    """An empty table of attachments."""
+    """Return an empty table of attachments."""
     await pool.execute("DELETE FROM attachments")
     return Table(pool)

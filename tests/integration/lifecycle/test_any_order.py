@@ -1,4 +1,4 @@
-"""Tests of statements in any order: the invariants of an attachment hold."""
+"""The SQL statements in any order: the invariants of an attachment hold."""
 
 from typing import Any
 
@@ -56,7 +56,7 @@ async def test_no_order_of_things_breaks_an_invariant(
     table: Table, steps: list[tuple[str, int]]
 ) -> None:
     row = await table.create()
-    # The claims are in the order in which they were made, and only the last claim may be valid.
+    # The claims are in the order in which they were made. Only the last one may be valid.
     claims: list[Claim] = []
     newest = 0
     for step, which in steps:

@@ -1,4 +1,4 @@
-"""Tests of claims of attachments: each claim is made once, fenced, and renewed."""
+"""Claims of attachments: each is made once, fenced, and renewed."""
 
 import asyncio
 from dataclasses import replace
@@ -73,7 +73,7 @@ async def test_a_deleted_row_cannot_be_claimed(table: Table) -> None:
 
 
 def writes(claim: Claim) -> dict[str, Any]:
-    """Return every write that a worker makes under its claim, by name."""
+    """Return, by name, every function by which a worker writes under its claim."""
     revision = claim.attachment.claimed_revision
     outcome = Outcome(state="ready", etag="x", facts=Facts(size=1), thumbnail_name="img.png")
 
@@ -117,7 +117,8 @@ async def test_a_worker_that_lost_the_claim_changes_nothing(
             await table.take_due(attempts=1)
         case "deleted":
             assert await table.run(attachments.delete, claim.attachment.id, 1, retention_s=60)
-        # The row was lost, and another organization has its id; only the organization changes here.
+        # The row was lost, and its id belongs to another organization. Here only the organization
+        # changes.
         case "given again":
             await table.set(claim.attachment.id, "organization_id = 2")
     before = await table.row(claim)

@@ -1,4 +1,4 @@
-"""Tests of the sweep's statement: which due rows it selects, and the organizations' shares."""
+"""The sweep's statement: which due rows it takes, and how many of each organization."""
 
 import asyncio
 from collections import Counter
@@ -63,7 +63,7 @@ async def test_the_store_is_asked_about_rows_that_are_not_processing(
     await table.make_due(row)
     (due,) = await table.take_due()
     assert (due.duty, due.attachment.state) == (Duty.CHECK, state)
-    assert await table.take_due() == []  # The lease has moved the row's due time into the future.
+    assert await table.take_due() == []  # the rows are due when their leases are over
     due_in = await table.due_in(row)
     assert due_in is not None
     assert 0 < due_in <= LEASE_S
@@ -107,7 +107,7 @@ async def test_an_organization_with_many_due_rows_delays_no_other(
 ) -> None:
     await table.backlog(many)
     few = await table.uploaded(organization_id=2)
-    await table.make_due(few)  # This row is due after all rows of organization 1.
+    await table.make_due(few)  # this row is due last of all
     taken = await table.take_due(limit=limit)
     assert len(taken) == limit
     assert few.id in {due.attachment.id for due in taken}
@@ -118,7 +118,8 @@ async def test_organizations_have_equal_shares(table: Table, size: int) -> None:
     await table.backlog(size, 8 * size, 2 * size)
     for _ in range(3):
         assert shares(await table.take_due(limit=30)) == {1: 10, 2: 10, 3: 10}
-    # With fewer slots than organizations, the next sweep continues after the last organization.
+    # If there are fewer slots than organizations, the next sweep continues after the last
+    # organization.
     taken = [due for _ in range(6) for due in await table.take_due(limit=1)]
     assert shares(taken) == {1: 2, 2: 2, 3: 2}
 
@@ -139,8 +140,8 @@ async def test_a_walk_goes_on_where_the_last_one_stopped(
     )
     sweeps = [await table.take_due(limit=4) for _ in range(5)]
     assert [shares(sweep).get(13, 0) for sweep in sweeps] == [0, 0, 1, 0, 0]
-    assert {len(sweep) for sweep in sweeps} == {4}  # Every sweep uses all its slots.
-    # The search has passed the last organization and has continued with the first.
+    assert {len(sweep) for sweep in sweeps} == {4}  # every sweep fills all its slots
+    # The search has passed the last organization and continued with the first.
     assert table.walked_to == 4
 
 
@@ -155,7 +156,9 @@ async def test_sweeps_over_a_backlog_take_different_rows_and_all_of_them(table: 
 
 
 async def test_a_row_that_is_taken_while_a_sweep_looks_is_passed_over(table: Table) -> None:
-    """The statement ranks rows as it first read them, and checks a locked row's current values."""
+    """The statement ranks rows by the values that it read first, and then checks each locked row's
+    current values.
+    """
     rows = [await table.uploaded() for _ in range(200)]
     await table.pool.execute("UPDATE attachments SET due_at = now() - interval '1 second'")
     given: list[Claim | None] = []

@@ -1,4 +1,4 @@
-"""Tests of rounds after the first: new thumbnails, retries, settled rows and purged rows."""
+"""Later rounds of processing: new thumbnails, retries, settled rows and purged rows."""
 
 from dataclasses import replace
 from typing import Any
@@ -71,7 +71,7 @@ async def test_there_is_no_further_round_for_types_without_a_thumbnail(
     ("state", "alive", "after", "due"),
     [
         ("pending", True, "pending", True),
-        # The row is checked once more, because an upload may be late.
+        # The row is checked once more, because an upload may come late.
         ("pending", False, "expired", True),
         ("expired", False, "expired", False),
         ("ready", True, "failed", True),

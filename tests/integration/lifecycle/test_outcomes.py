@@ -1,4 +1,4 @@
-"""Tests of the outcomes of processing, and of the effects of a missing object."""
+"""The outcomes of processing, and what happens if an object is missing."""
 
 from dataclasses import asdict
 
@@ -38,12 +38,12 @@ async def test_an_outcome_is_written_whole(table: Table) -> None:
     assert row.processed_at is not None
     due_in = await table.due_in(row)
     assert due_in is not None
-    # The row is checked again soon, because an overwrite may have come without an event.
+    # The row is checked again soon, because the object may have been overwritten without an event.
     assert 70 < due_in <= 75
     await table.run(lifecycle.settle_unchanged, row)
     due_in = await table.due_in(row)
     assert due_in is not None
-    assert 3600 < due_in <= 3660  # The last check is after the policy's end.
+    assert 3600 < due_in <= 3660  # the last check is after the policy's expiry
 
 
 async def test_the_soon_look_is_no_later_than_the_last(table: Table) -> None:
@@ -69,7 +69,7 @@ async def test_resized_is_never_true_without_a_thumbnail(table: Table, state: En
     assert await table.finish(claim, Outcome(state=state, reason="too_large", etag="a"))
     row = await table.row(claim)
     assert (row.state, row.reason, row.resized) == (state, "too_large", False)
-    # A failed attempt may have stored a thumbnail, which the purge must find.
+    # A failed attempt may have stored a thumbnail. The purge must find it.
     assert row.thumbnail_name == ("img.png" if state == "failed" else None)
 
 
@@ -116,7 +116,7 @@ async def test_an_object_removed_before_its_successor_came_is_not_reported(
     row = await table.create()
     await table.record(event(row, "a", sequencer="0A"))
     await table.set(row.id, "state = 'ready', size = 5, content_type = 'image/png'")
-    # This event is newer, but it names no known object.
+    # This event is newer, but does not name the etag of an object.
     await table.record(event(row, None, sequencer="0B"))
     claim = await table.claim(await table.row(row))
     assert claim is not None

@@ -1,4 +1,4 @@
-"""Tests of the statements that record upload events: order, duplicates, unusual rows."""
+"""The SQL statements that record upload events: order, duplicates, unusual rows."""
 
 import asyncio
 import random
@@ -34,13 +34,13 @@ async def test_an_event_makes_a_pending_attachment_uploaded(table: Table) -> Non
         ("10", "0F", False),
         ("10", "10", False),
         ("10", "11", True),
-        ("10", "1", False),  # Padded with zeros, this sequencer is equal to 10.
+        ("10", "1", False),  # padded with zeros, it equals 10
         ("1", "10", False),
         ("1", "11", True),
         ("FF", "0FF0", False),
         ("9", "A", True),
         (None, "00", True),
-        ("10", None, True),  # Without a sequencer, another etag counts as news.
+        ("10", None, True),  # no sequencer: another etag is a new upload
     ],
 )
 async def test_row57_only_a_newer_sequencer_counts(
@@ -187,7 +187,7 @@ async def test_an_upload_after_the_end_forgets_thumbnail_and_reason(table: Table
     assert await table.record(event(row, "b"))
     after = await table.row(row)
     assert (after.state, after.resized, after.reason) == ("uploaded", False, None)
-    assert after.thumbnail_name == "img.png"  # The thumbnail is still in the store.
+    assert after.thumbnail_name == "img.png"  # the thumbnail is still stored
 
 
 @pytest.mark.parametrize(

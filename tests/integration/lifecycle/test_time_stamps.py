@@ -1,4 +1,4 @@
-"""Tests of the time stamps of uploads, which are part of the addresses of files."""
+"""The time stamps of uploads, which are part of the addresses of files."""
 
 from shared.attachments import Attachment
 from shared.lifecycle import Outcome
@@ -6,7 +6,7 @@ from tests.support.lifecycle import Table, event
 
 
 def stamp(row: Attachment) -> int:
-    """Return the time stamp, in whole seconds, that the addresses of a file contain."""
+    """Return the time stamp in the addresses of a row's files, in whole seconds."""
     assert row.uploaded_at is not None
     return int(row.uploaded_at.timestamp())
 
@@ -18,7 +18,7 @@ async def test_uploads_in_one_second_have_stamps_of_their_own(table: Table) -> N
         await table.record(event(row, etag))
         stamps.append(stamp(await table.row(row)))
         await table.record(event(row, etag))
-        # The second event reports the same upload.
+        # The second event is about the same upload.
         assert stamp(await table.row(row)) == stamps[-1]
     assert sorted(set(stamps)) == stamps
 
@@ -27,7 +27,7 @@ async def test_uploads_in_one_second_have_stamps_of_their_own(table: Table) -> N
     )
     before = stamp(await table.row(row))
     await table.record(event(row, "g"))
-    # The time stamp is the time of the upload if this time is later.
+    # The time stamp is not before the time of the upload.
     assert stamp(await table.row(row)) >= before + 3600
 
 
@@ -36,14 +36,14 @@ async def test_an_upload_whose_event_comes_after_its_outcome_has_a_stamp_of_its_
 ) -> None:
     claim = await table.claimed("a")
     before = stamp(claim.attachment)
-    # The object was replaced during processing.
+    # The object was replaced while it was processed.
     assert await table.finish(claim, Outcome(state="ready", etag="b"))
     after = stamp(await table.row(claim))
     assert after > before
     assert await table.record(event(claim.attachment, "b")) == []
     assert stamp(await table.row(claim)) == after
 
-    # The first etag is the known object's; None stands for an object that could not be read.
+    # "a" is the etag of the known object. None means that the object could not be read.
     for etag in ("a", None):
         claim = await table.claimed("a")
         assert await table.finish(claim, Outcome(state="failed", etag=etag))

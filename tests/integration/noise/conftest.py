@@ -1,4 +1,4 @@
-"""Fixtures of the tests of request floods: an API process with its log, a database connection."""
+"""Fixtures of the tests of request floods: an API process, and a connection to its database."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,7 @@ from tests.support.service_processes import ApiProcess
 
 @pytest_asyncio.fixture
 async def connection(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """A connection to a fresh database."""
+    """Open a connection to a fresh database."""
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
@@ -19,7 +19,7 @@ async def connection(database_url: str) -> AsyncIterator["asyncpg.Connection[asy
 
 @pytest_asyncio.fixture
 async def api(service: Service) -> AsyncIterator[ApiProcess]:
-    """An API process whose log is JSON."""
+    """Start an API process that logs JSON."""
     process = ApiProcess(service.environment, log_format="json")
     await process.start()
     yield process

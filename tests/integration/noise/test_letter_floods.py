@@ -1,4 +1,4 @@
-"""Tests of floods of unreadable events: the number of dead letters of each source is limited."""
+"""Floods of unreadable events: the number of dead letters of each origin is limited."""
 
 import asyncio
 from collections import Counter
@@ -17,7 +17,7 @@ from tests.support.stack import BUCKET, EVENTS_TOKEN
 
 
 async def origins(service: Service) -> Counter[str]:
-    """Count the dead letters of each origin."""
+    """Return the number of dead letters of each origin."""
     rows = await service.database.fetch("SELECT origin FROM dead_letters")
     return Counter(row[0] for row in rows)
 
@@ -61,7 +61,7 @@ async def test_a_flood_of_one_origin_drops_only_its_own_letters(
     assert Counter(row[0] for row in rows)["b"] == 5
     assert 198 <= len(rows) <= 200
     assert rows[-1][1] == b"a 999"
-    # Two floods share the space, and neither flood deletes the letters of the third origin.
+    # The two floods share the available space. Neither deletes the dead letters of a third origin.
     for number in range(200):
         await keep("c", number)
     found = Counter(row[0] for row in await connection.fetch("SELECT origin FROM dead_letters"))
@@ -113,7 +113,7 @@ async def test_a_flood_of_events_leaves_the_letters_of_other_addresses(
     assert found.keys() == {flooding, other}
     assert found[other] == 5
     assert found[flooding] >= BURST
-    # A message that is already stored is counted, even if no further messages are stored.
+    # A message that is stored already is counted, even if no further message is stored.
     await post_event(api, b"flood 0", "127.0.0.1")
     assert (
         await service.database.fetchval(

@@ -1,4 +1,4 @@
-"""Tests of floods of refused requests: a few log lines count the requests."""
+"""Floods of refused requests: a few log lines report how many there were."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ FLOOD = 2000
 
 
 async def flood(api: ApiProcess, make: Callable[[], bytes], count: int = FLOOD) -> None:
-    """Send `count` requests from one source, twenty at a time."""
+    """Send `count` requests from one address, twenty at a time."""
 
     async def some() -> None:
         for _ in range(count // 20):
@@ -76,9 +76,9 @@ async def test_a_flood_from_one_source_is_a_few_lines_that_count_it(
     count = FLOOD if kind == "no-http" else 200
     await flood(api, lambda: make(secret), count)
     during = await logged(api, event, AT_ONCE)
-    # A minute may end during the flood, which adds lines.
+    # If a minute ends during the flood, there are one or two more lines.
     assert AT_ONCE <= len(during) <= AT_ONCE + 2
-    # Another source is still logged immediately.
+    # A request from another address is still logged immediately.
     await exchange(api, make(secret), source="127.0.0.2")
     await until(lambda: asyncio.sleep(0, lines_of(api.log(), event)[-1]["address"] == "127.0.0.2"))
     await api.stop()

@@ -1,4 +1,4 @@
-"""Tests of the log lines about refusals and deletions."""
+"""The log lines about refusals and deletions."""
 
 from api.noise import AT_ONCE
 from shared import tokens
@@ -66,7 +66,7 @@ async def test_every_delete_is_a_line_of_its_own(api: ApiProcess, service: Servi
     headers = f"X-Auth-Token: {client.token}", f"X-Organization-Id: {client.organization_id}"
     for number in ids:
         await exchange(api, request(f"{PATH}/{number}", *headers, method="DELETE"))
-    # The attachment is deleted already, so no line is logged.
+    # The attachment is already deleted, so this request is not logged.
     await exchange(api, request(f"{PATH}/{ids[0]}", *headers, method="DELETE"))
     found = await logged(api, "attachment deleted", len(ids))
     assert [line["attachment"] for line in found] == ids

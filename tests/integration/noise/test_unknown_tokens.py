@@ -1,4 +1,4 @@
-"""Tests of unknown tokens: they use no database connection that known callers need."""
+"""Requests with unknown tokens use no database connection that known callers need."""
 
 import asyncio
 import secrets

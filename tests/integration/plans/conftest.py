@@ -1,4 +1,4 @@
-"""Fixtures of this folder: a database with a million attachments, filled once for all tests."""
+"""Fixtures of the tests of query plans: a database with a million attachments, filled once."""
 
 from collections.abc import AsyncIterator
 
@@ -19,7 +19,7 @@ WHERE tablename = 'attachments' AND indexname NOT IN (SELECT conname FROM pg_con
 
 @pytest_asyncio.fixture(scope="package")
 async def filled(stack: Stack) -> AsyncIterator[str]:
-    """The address of a database with a million attachments."""
+    """Fill a database with a million attachments, and return its address."""
     database_url = await clone_database(stack)
     connection = await asyncpg.connect(database_url)
     await connection.execute(
@@ -36,9 +36,9 @@ async def filled(stack: Stack) -> AsyncIterator[str]:
         "        now() - n * interval '1 second'"
         f" FROM generate_series(1, {LETTERS}) AS n"
     )
-    # VACUUM marks rows as visible to everyone only if their commit is surely on disk.
+    # VACUUM marks rows as visible to all only if their commit is surely on disk.
     await connection.execute("SET synchronous_commit = on")
-    # To build the indexes of a full table costs half as much as to add each row to them.
+    # Building the indexes of a full table costs half as much as adding each row to them.
     indexes = await connection.fetch(INDEXES)
     for name, _ in indexes:
         await connection.execute(f"DROP INDEX {name}")
@@ -56,7 +56,7 @@ async def filled(stack: Stack) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture
 async def connection(filled: str) -> AsyncIterator[Explaining]:
-    """A connection with the service's settings, whose changes are rolled back after the test."""
+    """Open a connection with the service's settings; its changes are rolled back after the test."""
     plain = await asyncpg.connect(
         filled, server_settings={**SERVER_SETTINGS, "statement_timeout": "30000"}
     )

@@ -1,4 +1,4 @@
-"""Tests of query plans: in a table of a million rows, every statement uses an index."""
+"""Query plans: in a table of a million rows, every statement uses an index."""
 
 import inspect
 from types import ModuleType
@@ -54,10 +54,7 @@ COMPOSED = {
     "sequence.keep_clear",
     "sequence.mend_sequence",
 }
-"""These functions have no statement of their own.
-
-They send requests to the store and call functions of the list CALLS.
-"""
+"""Functions without a statement. They send requests to the store, and call functions in CALLS."""
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -1,4 +1,4 @@
-"""Tests of rows read: statements read no more rows than needed in a table of a million rows."""
+"""In a table of a million rows, statements read no more rows than they need."""
 
 import json
 from typing import Any
@@ -73,8 +73,8 @@ async def test_a_list_reads_no_more_of_a_large_organization_than_it_shows_and_co
     statement, values = await sent(call)
     plain = await asyncpg.connect(filled)
     for _ in range(5):
-        # A rolled-back test leaves pages that are not all visible. VACUUM skips a page that another
-        # process of PostgreSQL uses at that moment, so VACUUM may have to run again.
+        # After a rolled-back test, some pages are not visible to all. VACUUM skips a page that
+        # another process of PostgreSQL is using, so it may have to run again.
         await plain.execute("VACUUM ANALYZE attachments")
         plan = json.loads(
             await connection._connection.fetchval(
@@ -133,5 +133,6 @@ async def test_an_operators_list_reads_no_more_than_it_may_show(
             if node.get("Relation Name") == "attachments":
                 passed_over = node.get("Rows Removed by Filter", 0)
                 read = (node["Actual Rows"] + passed_over) * node["Actual Loops"]
-                # A filter by reason alone cannot use the state, but few rows have a reason.
+                # A filter by reason alone cannot use the index on states, but few rows have a
+                # reason.
                 assert read <= len(states) * 50 + 1100 * (reason is not None), node

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of policies: a caller whose uploads no worker processes."""
+"""Fixtures of the tests of policies: a client whose uploads no worker processes."""
 
 import pytest_asyncio
 
@@ -7,5 +7,5 @@ from tests.support.service import Client, Service
 
 @pytest_asyncio.fixture
 async def client(running: Service) -> Client:
-    """A caller whose uploads no worker processes."""
+    """Create an organization, and return its client. No worker processes its uploads."""
     return await running.organization()

@@ -1,4 +1,4 @@
-"""Tests of a new policy for an attachment with a policy: same key, same limits, later end."""
+"""A new policy for an attachment that has one: same key, same limits, later expiry."""
 
 import asyncio
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ async def renew(client: Client, attachment_id: str, document: Any = None) -> Ans
 
 
 async def expire(service: Service, attachment_id: str) -> None:
-    """Set an attachment to `expired`, as the sweep does after a policy without an upload."""
+    """Set an attachment to `expired`, as the sweep does if the policy ends without an upload."""
     await service.execute(
         "UPDATE attachments SET state = 'expired', due_at = NULL,"
         " policy_expires_at = now() - interval '1 day', created_at = now() - interval '2 days'"
@@ -191,7 +191,7 @@ async def test_a_new_policy_counts_for_the_quotas(
     client = service.client
     attachment_id = (await client.create(size=60))["data"]["id"]
     assert (await renew(client, attachment_id)).status == 200
-    # An expired attachment counts no bytes, so another attachment uses up the quota here.
+    # An expired attachment does not count for the quota of bytes, so another attachment uses it up.
     if quota == "bytes":
         await expire(service, attachment_id)
         await client.create(size=60)

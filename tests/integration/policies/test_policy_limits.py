@@ -1,4 +1,4 @@
-"""Tests of policies at a store that enforces their limits: key, size, type and fields."""
+"""Policies at a store, which enforces their limits: key, size, type and fields."""
 
 from typing import TYPE_CHECKING
 
@@ -106,7 +106,7 @@ FIELDS = (
     ("field", "change"),
     [
         *((field, "altered") for field in FIELDS),
-        # A request without a policy is another kind of request, which the next test covers.
+        # A request without a policy is of another kind; the next test covers it.
         *((field, "left out") for field in FIELDS if field != "policy"),
     ],
 )
@@ -136,7 +136,7 @@ async def test_the_store_takes_nothing_without_a_policy(client: Client, bucket: 
 async def test_the_store_takes_nothing_under_a_policy_of_our_own_making(
     client: Client, bucket: "S3Client"
 ) -> None:
-    # The test acts as a client that knows everything except the secret key.
+    # The test acts as a client that knows everything but the secret key.
     created = await client.create()
     fields = policy_of(created)
     date = fields["x-amz-date"][:8]

@@ -1,8 +1,8 @@
-"""Tests of policies: their end, their signature, and form fields that no policy names.
+"""Policies: their expiry, their signature, and form fields that the policy does not name.
 
-S3 enforces some rules that SeaweedFS does not enforce; a comment names each rule. S3 refuses every
-form field that the policy does not name (Amazon S3 API Reference, "POST Policy"). SeaweedFS refuses
-only such fields that start with `x-amz-`.
+S3 enforces some rules that SeaweedFS does not; a comment names each of them. S3 refuses every form
+field that the policy does not name (Amazon S3 API Reference, "POST Policy"). SeaweedFS refuses such
+a field only if it starts with `x-amz-`.
 """
 
 from dataclasses import replace
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def signed_at(service: Service, created: Any, moment: datetime) -> dict[str, str]:
-    """Sign the attachment's policy as the service would have signed it at another time."""
+    """Sign an attachment's policy as if the service had signed it at another time."""
     seaweedfs = service.stack.seaweedfs
     return post_policy(
         bucket=BUCKET,
@@ -50,7 +50,7 @@ async def test_the_store_takes_nothing_once_the_policy_has_expired(
     await refusal(client, created, expired)
     assert await stored(bucket, BUCKET, key) is None
 
-    # Only the time was wrong in the refused request.
+    # Only the time of the refused request was wrong.
     living = signed_at(running, created, now() - timedelta(minutes=50))
     status, answer = await client.post_file(created, CONTENT, changed=living)
     assert status == 201, answer
@@ -78,8 +78,8 @@ async def test_the_policys_life_is_a_setting(start_service: StartService) -> Non
 async def test_the_store_takes_no_field_that_the_policy_does_not_name(
     client: Client, bucket: "S3Client", fields: dict[str, str]
 ) -> None:
-    # S3 also refuses the field `acl` and similar fields. SeaweedFS 4.48 ignores these fields, but
-    # has no public objects: see the next test.
+    # S3 also refuses `acl` and similar fields. SeaweedFS 4.48 ignores them, but it has no public
+    # objects: see the next test.
     created = await client.create()
 
     assert await refusal(client, created, fields) == "AccessDenied"
@@ -127,7 +127,7 @@ async def test_a_session_token_is_a_field_and_a_condition_that_is_signed(
     assert fields == signed_with(credentials)
     without = signed_with(replace(credentials, token=None))
     assert fields["x-amz-signature"] != without["x-amz-signature"]
-    # SeaweedFS ignores sessions, but checks this field against the policy like any other field.
+    # SeaweedFS knows no session tokens, but checks this field against the policy like any other.
     for other in ("another-token", None):
         await refusal(service.client, created, {"x-amz-security-token": other})
     assert await stored(bucket, BUCKET, row.key) is None
@@ -136,7 +136,7 @@ async def test_a_session_token_is_a_field_and_a_condition_that_is_signed(
 
 
 async def test_no_request_but_a_copy_asks_the_store(start_service: StartService) -> None:
-    # No process listens on the discard port.
+    # No process listens on port 9.
     service = await start_service(
         s3_endpoint_url="http://127.0.0.1:9", s3_public_url="https://uploads.example/drop"
     )
@@ -157,14 +157,15 @@ async def test_no_request_but_a_copy_asks_the_store(start_service: StartService)
     assert (await client.request("PATCH", path, body({"name": "b"}))).status == 200
     own = f"https://uploads.example/drop/{policy_of(created)['key']}"
     assert (await client.request("PATCH", path, body({"temp_url": own}))).status == 200
-    # Until a worker has processed the upload, a link asks the store for the object's age.
+    # As long as no worker has processed the upload, the API asks the store for the object's age
+    # before it redirects.
     await service.execute("UPDATE attachments SET state = 'ready'")
     shown = await client.show(created["data"]["id"])
     async with client.session.get(shown["attributes"]["url"], allow_redirects=False) as file:
         assert file.status == 302
     assert (await client.request("DELETE", path)).status == 204
 
-    # A copy needs requests to the store, so the request for a copy is answered 503.
+    # A copy needs requests to the store, so this request is answered with 503.
     mine = (await client.create())["data"]["id"]
     elsewhere = "https://uploads.example/drop/uploads/a.pdf"
     answer = await client.request("PATCH", f"{PATH}/{mine}", body({"temp_url": elsewhere}))

@@ -14,7 +14,7 @@ from tests.support.publishing import Broker, publishing
 
 @pytest_asyncio.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
-    """A broker of the test's own, which the test may freeze and kill."""
+    """Start a broker that only this test uses. The test may freeze and kill it."""
     server = EmbeddedValkey(directory=tmp_path / "valkey")
     await server.start()
     yield server
@@ -23,13 +23,13 @@ async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
 
 @pytest_asyncio.fixture
 async def broker(valkey: EmbeddedValkey) -> AsyncIterator[Broker]:
-    """A client that reads the broker."""
+    """Open a client of the broker."""
     async with redis.asyncio.from_url(valkey.url) as client:
         yield client
 
 
 @pytest.fixture
 def publisher(valkey: EmbeddedValkey) -> Iterator[Publisher]:
-    """A publisher that sends to the broker."""
+    """Make a publisher that sends to the broker."""
     with publishing(valkey.url) as made:
         yield made

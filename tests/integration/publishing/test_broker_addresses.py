@@ -1,4 +1,4 @@
-"""Tests of the addresses of a broker: TLS, passwords, databases."""
+"""Addresses of a broker: TLS, passwords, databases."""
 
 import asyncio
 import ssl
@@ -28,7 +28,7 @@ PASSWORD = "p/ä:@ ?#;%"
 
 @asynccontextmanager
 async def with_tls(folder: Path, port: int) -> AsyncIterator[tuple[int, Path]]:
-    """Run a TLS proxy before a port; yield the proxy's port and the certificate to trust."""
+    """Run a TLS proxy in front of a port; yield the proxy's port and the certificate to trust."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
     now = datetime.now(UTC)
@@ -78,7 +78,7 @@ async def with_tls(folder: Path, port: int) -> AsyncIterator[tuple[int, Path]]:
 
 @asynccontextmanager
 async def bare_valkey(folder: Path, port: int) -> AsyncIterator[None]:
-    """Run a server with a Unix socket, and with a password that must be escaped in an address."""
+    """Run a broker with a Unix socket, and with a password that must be escaped in an address."""
     options = ["--unixsocket", str(folder / "s"), "--save", "", "--dir", str(folder)]
     process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
         [find_binary(), "--port", str(port), *options, "--requirepass", PASSWORD],

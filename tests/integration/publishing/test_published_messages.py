@@ -1,4 +1,4 @@
-"""Tests of wake-ups in the broker: their form, their order, their number."""
+"""Wake-ups at the broker: their form, their order, their number."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def without_ids(text: Any) -> Any:
-    """Replace the ids and the sender of a message by placeholders, and decode its body."""
+    """Decode the body of a message, and replace its ids and its sender with placeholders."""
     message = json.loads(text)
     body = message["body"].encode()
     assert text.count(body) == 1
@@ -90,7 +90,7 @@ async def test_waiting_messages_are_published_in_few_round_trips(
             publisher.publish(wake_up(number))
     assert len(await queued(broker, queue_name(1), 5 * MAX_BATCH)) == 5 * MAX_BATCH
     statistics = await broker.info("commandstats")
-    # The first LPUSH call may have found only one waiting wake-up.
+    # The first LPUSH may contain only one wake-up, because no others waited yet.
     assert statistics["cmdstat_lpush"]["calls"] <= 6
     assert publisher.dropped == 0
 

@@ -1,4 +1,4 @@
-"""Tests of the publisher while the broker is dead, restarted or unreachable, or at the end."""
+"""The publisher while the broker is dead, restarted or unreachable, and when it closes."""
 
 import asyncio
 from pathlib import Path
@@ -36,7 +36,7 @@ async def test_a_broker_that_dies_costs_wake_ups_and_is_used_again_when_it_is_ba
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    # Outages of earlier tests in this process would lengthen the quiet time.
+    # Outages of earlier tests in this process would make the required quiet time longer.
     outage = Outage("broker is unavailable", "broker is back")
     monkeypatch.setattr("shared.publisher.BROKER", outage)
     publisher.publish(wake_up(1))
@@ -127,5 +127,5 @@ async def test_closing_waits_for_no_broker_that_does_not_answer(
     await queued(broker, queue_name(1), 1)
     with frozen(valkey):
         publisher.publish(wake_up(2))
-        async with asyncio.timeout(4):  # The publisher has 2 s to close.
+        async with asyncio.timeout(4):  # the publisher has 2 s to close
             await asyncio.to_thread(publisher.close)

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of refusals by PostgreSQL: a role without privileges."""
+"""Fixtures of the tests in which PostgreSQL refuses the service: a role without privileges."""
 
 from collections.abc import AsyncIterator
 
@@ -8,7 +8,10 @@ import pytest_asyncio
 
 @pytest_asyncio.fixture
 async def owner(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """A connection as the owner of the database, in which a role `guest` has no privileges."""
+    """Open a connection as the database's owner.
+
+    The role `guest` has no privileges in the database.
+    """
     connection = await asyncpg.connect(database_url)
     await connection.execute("CREATE ROLE guest LOGIN PASSWORD 'secret-of-role'")
     yield connection

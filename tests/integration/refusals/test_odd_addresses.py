@@ -1,4 +1,4 @@
-"""Tests of addresses of PostgreSQL with foreign parameters, several hosts, or a schema."""
+"""Addresses of PostgreSQL with foreign parameters, several hosts, or a schema."""
 
 import asyncio
 import socket
@@ -78,11 +78,11 @@ async def test_an_address_that_would_be_weaker_than_asked_is_refused(service: Se
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 async def test_keepalives_are_set_on_the_socket(database_url: str, loop: str) -> None:
-    """The API and the worker use uvloop, which has its own kind of sockets."""
+    """The API and the worker use uvloop, whose sockets differ from those of asyncio."""
 
     async def read() -> tuple[int, int]:
         connection: Any = await Connector(f"{database_url}?keepalives_idle=33").connect()
-        # `_transport` is private in asyncpg, which shows its socket nowhere else.
+        # `_transport` is private in asyncpg, which has no other way to its socket.
         found = connection._transport.get_extra_info("socket")
         read = (
             found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
@@ -128,7 +128,7 @@ async def test_commands_report_a_refusal_of_the_database_in_one_line(
     assert line.startswith("attachments: ATTACHMENTS_DATABASE_URL: cannot be migrated: ")
     assert cause in line
     assert "secret-of-role" not in line
-    # A command that only reads works without a schema until it looks for a table.
+    # If the schema does not exist, a command that only reads fails only when it reads a table.
     if cause != "no such schema":
         ended = await command(service, "usage", database_url=url)
         assert ended.status == 1

@@ -1,4 +1,4 @@
-"""Tests of readiness: it is 503 if the service may read rows but may not create attachments."""
+"""Readiness is 503 if the service may read rows but may not create attachments."""
 
 import asyncpg
 import pytest
@@ -41,7 +41,7 @@ async def test_ready_is_503_where_the_service_may_read_and_not_write(
     [
         "REVOKE SELECT ON tokens FROM guest",
         "REVOKE SELECT ON organizations FROM guest",
-        # The column is missing, as before a migration.
+        # A missing column, as before a migration.
         "ALTER TABLE attachments RENAME limit_size TO other",
         "ALTER TABLE organizations RENAME quota_bytes TO other",
     ],

@@ -1,4 +1,4 @@
-"""Tests of migrations that the role, the schema's version or the encoding does not allow."""
+"""Migrations that PostgreSQL's role, the schema's version or the encoding does not allow."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ EMOJI = {"data": {"type": "attachments", "attributes": {"name": "🦊.png"}}}
 
 @pytest_asyncio.fixture
 async def empty(stack: Stack) -> AsyncIterator[str]:
-    """The address of an empty database that the role `guest` may connect to."""
+    """Create an empty database to which the role `guest` may connect, and return its address."""
     connection = await asyncpg.connect(stack.postgres.url)
     await connection.execute("DROP DATABASE IF EXISTS unmigrated")
     await connection.execute("CREATE DATABASE unmigrated")
@@ -76,7 +76,7 @@ async def test_migrate_does_not_know_a_newer_schema(service: Service) -> None:
 
 
 async def make_database(stack: Stack, encoding: str) -> str:
-    """Make an empty database with the given encoding."""
+    """Create an empty database with this encoding."""
     connection = await asyncpg.connect(stack.postgres.url)
     await connection.execute("DROP DATABASE IF EXISTS encoded")
     await connection.execute(
@@ -103,7 +103,7 @@ async def test_a_name_that_an_old_database_cannot_hold_is_an_error_for_the_clien
     await connection.close()
     await asyncio.to_thread(migrate, url)
     service = await start_service(database_url=url)
-    connection = await asyncpg.connect(url)  # The fixture's organization is in another database.
+    connection = await asyncpg.connect(url)  # the fixture's organization is in another database
     await connection.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 77000000")
     await connection.execute("INSERT INTO organizations (id, name) VALUES (1, 'x')")
     copied = await service.database.fetchrow("SELECT digest, organization_id FROM tokens")

@@ -11,13 +11,13 @@ from tests.support.clamd import ClamdProcess, running_clamd
 
 @pytest_asyncio.fixture(scope="session")
 async def clamd(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClamdProcess]:
-    """A clamd that tests share; no test may stop it."""
+    """Start a clamd that tests share; no test may stop it."""
     async with running_clamd(tmp_path_factory.mktemp("clamd")) as running:
         yield running
 
 
 @pytest_asyncio.fixture
 async def own_clamd(tmp_path: Path) -> AsyncIterator[ClamdProcess]:
-    """A clamd of the test's own, which the test may freeze and kill."""
+    """Start a clamd that only this test uses. The test may freeze and kill it."""
     async with running_clamd(tmp_path) as running:
         yield running

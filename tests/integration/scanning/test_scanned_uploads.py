@@ -1,4 +1,4 @@
-"""Tests of workers that have every upload scanned by a real clamd before anything opens it."""
+"""Workers have a real clamd scan every upload before any process opens it."""
 
 import asyncio
 import hashlib
@@ -35,26 +35,26 @@ INFECTED_PHOTO = PHOTO + MARKER
 
 @pytest_asyncio.fixture
 async def storage(stack: Stack) -> AsyncIterator[Storage]:
-    """The tests' bucket."""
+    """Open the bucket of the tests."""
     async with opened_storage(stack) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture
 async def scanner(clamd: ClamdProcess) -> AsyncIterator[Proxy]:
-    """A proxy before clamd, which a test can disturb."""
+    """Run a proxy in front of clamd, with which a test simulates faults."""
     async with running_proxy(clamd.url) as proxy:
         yield proxy
 
 
 async def status_of(client: Client, resource: Any, name: str = "url") -> int:
-    """Return the status with which a link of an attachment is answered."""
+    """Return the status of the API's answer to one of an attachment's links."""
     async with client.session.get(resource["attributes"][name], allow_redirects=False) as answer:
         return answer.status
 
 
 async def opened(client: Client, resource: Any, name: str = "url") -> bytes | None:
-    """Return the bytes that a link leads to; None if it does not open."""
+    """Return the bytes to which an attachment's link leads, or None if the answer is not 200."""
     async with client.session.get(resource["attributes"][name]) as answer:
         return await answer.read() if answer.status == 200 else None
 
@@ -73,11 +73,11 @@ async def test_row89_an_infected_upload_is_rejected_with_the_signature_and_never
         assert meta["scan"] == {"verdict": "infected", "signature": name}
         assert meta["checksum_sha256"] == hashlib.sha256(body).hexdigest()
         assert (attributes["size"], attributes["thumb"]) == (len(body), None)
-        # Nothing has looked at its bytes.
+        # No process has read the file's bytes.
         assert (attributes["content_type"], meta["width"]) == (None, None)
         assert await status_of(service.client, resource) == 404
 
-    async def lines() -> list[str] | None:  # they are written after the outcome
+    async def lines() -> list[str] | None:  # written after the outcome
         found = [line for line in worker.log().splitlines() if '"processed"' in line]
         return found if len(found) == 2 else None
 
@@ -153,7 +153,8 @@ async def test_a_ready_file_that_is_replaced_by_an_infected_one_does_not_open(
     relay.target = None  # the event of the replacement is lost
     assert (await service.client.post_file(created, INFECTED_PHOTO))[0] == 201
     assert await opened(service.client, resource) is None
-    # It is scanned as soon as the service knows of it, and its former thumbnail is removed.
+    # The worker scans the replacement as soon as the service knows of it, and removes the former
+    # thumbnail.
     relay.target = target
     row = await service.row(created["data"]["id"])
     assert row.thumbnail_key is not None
@@ -269,7 +270,7 @@ async def test_slow_scans_of_one_organization_do_not_delay_another_one(
         service = await start_service(clamd_url=proxy.url)
         await start_worker(service, scan_concurrency="3")
         another = await service.organization()
-        # clamd waits for the bytes of these uploads, which never come.
+        # clamd waits for the rest of these uploads, which never arrives.
         held: set[Link] = set()
 
         def is_slow(link: Link, _data: bytes) -> bool:

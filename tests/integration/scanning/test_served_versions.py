@@ -1,4 +1,6 @@
-"""Tests that a versioned bucket serves the version that was scanned, whatever is stored later."""
+"""A versioned bucket serves the version that was scanned, even if another version is
+stored later.
+"""
 
 import pytest
 
@@ -16,7 +18,7 @@ PHOTO = images.encode(images.noise(300, 200), "JPEG")
 
 
 async def follow(service: Service, url: str) -> tuple[int, bytes]:
-    """Open an address of the API as a browser does."""
+    """Request an address of the API and follow its redirect; return the status and the bytes."""
     async with service.client.session.get(url) as answer:
         return answer.status, await answer.read()
 

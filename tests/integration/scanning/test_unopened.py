@@ -1,4 +1,4 @@
-"""Tests that nothing of an object is opened before its scan, with real servers in this process."""
+"""A worker opens nothing of an object before its scan; its code runs in the test's process."""
 
 import hashlib
 import tracemalloc
@@ -34,7 +34,7 @@ LARGE = PHOTO + bytes(2 * KEPT_BYTES)
 
 
 class WatchedSniffers(Sniffers):
-    """Sniffers that record what they are given; a test may act before the first file."""
+    """Sniffers that record what they get. A test may act before the first file."""
 
     def __init__(self) -> None:
         super().__init__(timeout_s=30)
@@ -46,7 +46,9 @@ class WatchedSniffers(Sniffers):
 
 
 class SwappedStorage(Storage):
-    """A store that ignores pins, and has another object from the second read of an original on."""
+    """A store that ignores pins. From the second read of an original on, it returns
+    another object.
+    """
 
     def __init__(self, storage: Storage, replacement: bytes) -> None:
         super().__init__(storage._client, storage._session, storage.bucket)
@@ -71,8 +73,8 @@ async def opened(
     body: bytes,
     change: Callable[[Storage], Storage] = lambda storage: storage,
 ) -> AsyncIterator[tuple[Tools, Claim, WatchedSniffers]]:
-    """Upload a file and claim it; open the parts of a worker, with another storage if given."""
-    stack.relay.target = None  # No event may change the row in these tests.
+    """Upload and claim a file, and open the parts of a worker. `change` may replace its storage."""
+    stack.relay.target = None  # no event may change the row here
     attachment_id = await service.client.upload(body, name="img.jpg")
     await service.execute(
         "UPDATE attachments SET state = 'uploaded', revision = 1 WHERE id = $1", int(attachment_id)
@@ -123,7 +125,7 @@ async def test_row111_the_bytes_that_are_opened_are_those_that_were_scanned(
 
     async with opened(stack, service, body, swap) as (tools, claim, sniffers):
         outcome = await process(tools, claim)
-        if reads == 1:  # all of a small file is kept, so it is not read again
+        if reads == 1:  # the worker keeps a small file and does not read it again
             assert outcome.facts.checksum_sha256 == hashlib.sha256(body).hexdigest()
             assert (outcome.state, swapped[0].reads, len(sniffers.heads)) == ("ready", 1, 1)
         else:

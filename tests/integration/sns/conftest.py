@@ -1,4 +1,4 @@
-"""Fixtures of the tests of SNS: a stand-in for Amazon, and APIs that trust the stand-in."""
+"""Fixtures of the tests of SNS: a stand-in for Amazon, and APIs that trust it."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -16,14 +16,17 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def amazon() -> AsyncIterator[Amazon]:
-    """One stand-in for Amazon for the whole module, because making its keys takes long."""
+    """Start one stand-in for Amazon for the whole module, because making its keys takes long."""
     async with running_amazon() as running:
         yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def start_site(stack: Stack, amazon: Amazon) -> AsyncIterator[StartSite]:
-    """Start APIs that have no certificate in their cache, with settings of the test."""
+    """Return a function that starts APIs with settings of the test.
+
+    They have cached no certificate.
+    """
     async with AsyncExitStack() as exits:
 
         async def start(**overrides: str) -> Site:
@@ -45,7 +48,7 @@ async def start_site(stack: Stack, amazon: Amazon) -> AsyncIterator[StartSite]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def shared_service(stack: Stack, amazon: Amazon) -> AsyncIterator[Service]:
-    """An API for all tests of refused messages."""
+    """Start an API for all tests of refused messages."""
     async with running_service(
         stack,
         await clone_database(stack),
@@ -58,7 +61,10 @@ async def shared_service(stack: Stack, amazon: Amazon) -> AsyncIterator[Service]
 
 @pytest.fixture
 def site(shared_service: Service, amazon: Amazon) -> Site:
-    """The shared API with the stand-in; the API may have cached the usual certificate already."""
+    """Return the shared API with the stand-in.
+
+    The API may already have cached the usual certificate.
+    """
     amazon.replies.clear()
     shared = Site(service=shared_service, amazon=amazon)
     shared.forget()

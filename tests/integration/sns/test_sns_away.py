@@ -1,4 +1,6 @@
-"""Tests of SNS while it is unreachable or untrusted: its messages get 503, and SNS retries."""
+"""SNS is unreachable or not trusted: its messages are answered with 503, so SNS sends
+them again.
+"""
 
 import socket
 
@@ -25,7 +27,9 @@ async def test_while_sns_is_out_of_order_the_message_is_asked_for_again(
 
 
 async def comes_again(site: Site, document: Document) -> None:
-    """Post a message that cannot be verified now, and assert that the message changes nothing."""
+    """Post a message that the API cannot verify now; assert that it is answered with 503 and
+    changes nothing.
+    """
     before = await site.states()
     answer = await site.post(document)
     assert answer.status == 503

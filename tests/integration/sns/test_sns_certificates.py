@@ -1,4 +1,4 @@
-"""Tests of certificates of SNS: requested once, cached for a day, refused if they are invalid."""
+"""Certificates of SNS: requested once, cached for a day, refused if they are invalid."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -33,8 +33,8 @@ async def test_a_certificate_is_fetched_once_for_many_messages(start_site: Start
     site = await start_site()
     documents = [site.amazon.sign(await site.notification()) for _ in range(12)]
     first = await asyncio.gather(*(site.post(document) for document in documents))
-    # A busy machine may answer 503, because it has no time to record a message. SNS would send
-    # this message again.
+    # On a busy machine, the API may have no time to record a message and answers with 503. SNS
+    # would send the message again.
     assert {answer.status for answer in first} <= {200, 503}
 
     async def all_are_taken() -> bool:
@@ -78,13 +78,15 @@ async def test_row62_a_kept_certificate_proves_nothing_once_it_is_no_longer_vali
         with pytest.raises(SnsRefused, match="not valid now"):
             await verify(url, later)
         assert amazon.seen == [url] * 2
-        # The certificate has been renewed at the same address.
+        # Amazon has renewed the certificate at the same address.
         assert kept_certificate(amazon, valid_days=3, url=url) == url
         await verify(url, later)
 
 
 def kept_certificate(amazon: Amazon, *, valid_days: float, url: str | None = None) -> str:
-    """Let Amazon serve a certificate that is valid since yesterday, and return its address."""
+    """Let the stand-in serve a certificate that is valid since yesterday; return the certificate's
+    address.
+    """
     url = url or fresh_certificate()
     certificate = amazon.authority.certify(amazon.signing_key, "sns", days=(-1, valid_days))
     amazon.replies[path_of(url)] = Reply(body=pem(certificate))
@@ -95,7 +97,10 @@ def kept_certificate(amazon: Amazon, *, valid_days: float, url: str | None = Non
 async def own_sns(
     stack: Stack, amazon: Amazon
 ) -> AsyncIterator[Callable[[str, datetime], Awaitable[None]]]:
-    """Yield a function that verifies an SNS message at a time; the certificate cache is empty."""
+    """Yield a function that verifies an SNS message at a given time.
+
+    The certificate cache is empty.
+    """
     amazon.seen.clear()
     environment = {**stack.environment("postgresql://nowhere/x"), "ATTACHMENTS_SNS_TOPICS": TOPIC}
     async with open_sns(make_settings(environment), amazon.connector()) as sns:
@@ -130,7 +135,7 @@ async def test_certificates_of_other_partitions_are_sns_too(
 
 
 def wrong_certificates(amazon: Amazon) -> dict[str, Reply]:
-    """Return responses of the certificate server that prove nothing, by name."""
+    """Return, by name, answers of the certificate server with which no message can be verified."""
     key = amazon.signing_key
     certify = amazon.authority.certify
     good = amazon.certificate

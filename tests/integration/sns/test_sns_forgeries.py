@@ -1,4 +1,4 @@
-"""Tests of forged SNS messages: each is refused, in most cases without a certificate request."""
+"""Forged SNS messages: each is refused, mostly without a request for a certificate."""
 
 import base64
 from collections.abc import Callable
@@ -21,7 +21,7 @@ ODD_TYPES: list[Any] = ["", "notification", "Alarm", None, 5, ["Notification"], 
 
 
 def altered(name: str, value: Any) -> Forge:
-    """Change a member of a message after signing; the value `...` removes the member."""
+    """Return a forger that changes a member after signing; the value `...` removes the member."""
 
     def forge(amazon: Amazon, document: Document) -> Document:
         signed = {**amazon.sign(document), name: value}
@@ -31,10 +31,10 @@ def altered(name: str, value: Any) -> Forge:
 
 
 def before_signing(**changes: Any) -> Forge:
-    """Let Amazon sign a message that has invalid members.
+    """Return a forger that lets Amazon sign a message with invalid members.
 
-    If a new value is a function, the test calls the function, so that a time is relative to the
-    test.
+    If a new value is a function, it is called at the time of the test, so that a time can be
+    relative to it.
     """
 
     def forge(amazon: Amazon, document: Document) -> Document:
@@ -46,7 +46,7 @@ def before_signing(**changes: Any) -> Forge:
 
 
 def signed_with(key: Any = None, **how: Any) -> Forge:
-    """Sign a message in another way than its SignatureVersion demands."""
+    """Return a forger that signs a message in another way than its SignatureVersion requires."""
     version = how.pop("version", "2")
     return lambda amazon, document: amazon.sign(
         {**document, "SignatureVersion": version}, key and key(), **how
@@ -209,7 +209,9 @@ NOT_EVEN_FETCHED: dict[str, Forge] = {
 
 
 async def refused(site: Site, forge: Forge) -> None:
-    """Post a forged message; assert that it is answered 403, counted, and changes nothing."""
+    """Post a forged message; assert that it is answered with 403 and counted, and changes
+    nothing.
+    """
     forged = forge(site.amazon, await site.notification())
     before, counted = await site.states(), refusals()
     answer = await site.post(forged)
@@ -220,7 +222,7 @@ async def refused(site: Site, forge: Forge) -> None:
 
 
 def refusals() -> float:
-    """Return the number of messages of SNS that the API has refused."""
+    """Return how many SNS messages the API has refused."""
     labels = {"dialect": "sns", "effect": "refused"}
     return REGISTRY.get_sample_value("attachments_events_total", labels) or 0
 

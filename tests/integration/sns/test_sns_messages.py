@@ -1,4 +1,6 @@
-"""Tests of signed SNS messages: they are recorded; raw deliveries need the secret path."""
+"""Signed SNS messages are recorded. Raw deliveries, which have no signature, need the
+secret path.
+"""
 
 import json
 from typing import Any
@@ -66,7 +68,7 @@ async def test_row65_a_replayed_message_has_no_effect(site: Site) -> None:
 
 
 async def test_a_message_of_almost_an_hour_ago_is_taken(site: Site) -> None:
-    # SNS retries a message for up to an hour, but signs the message only once.
+    # SNS sends a message again for up to an hour, but signs it only once.
     document = site.amazon.sign(await site.notification(Timestamp=ago(minutes=58)))
     assert (await site.post(document)).document["meta"] == RECORDED
 

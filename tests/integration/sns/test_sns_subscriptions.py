@@ -1,4 +1,4 @@
-"""Tests of subscriptions: the service confirms its own topics and requests only SNS addresses."""
+"""Subscriptions: the service confirms only its own topics, and requests only addresses of SNS."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +18,7 @@ async def test_a_subscription_to_our_topic_is_confirmed(
     site: Site, headers: dict[str, str]
 ) -> None:
     document = site.amazon.sign(confirmation())
-    for _ in range(2):  # SNS may send the confirmation again.
+    for _ in range(2):  # SNS may send the confirmation again
         site.forget()
         answer = await site.post(document, headers)
         assert (answer.status, answer.document["meta"]) == (200, IGNORED)
@@ -53,7 +53,7 @@ async def test_the_end_of_a_subscription_is_taken_and_not_undone(
 ) -> None:
     answer = await site.post(site.amazon.sign(confirmation("unsubscribe")), headers)
     assert (answer.status, answer.document["meta"]) == (200, IGNORED)
-    # A request to the SubscribeURL of this message would subscribe again.
+    # A request to this message's SubscribeURL would make the subscription again.
     assert [url for url in site.amazon.seen if "Confirm" in url] == []
 
 
@@ -82,7 +82,9 @@ async def test_row66_an_unconfirmed_subscription_is_retried_and_no_redirect_is_f
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def canary() -> AsyncIterator[tuple[int, list[str]]]:
-    """A server inside the network that must receive no call, and the list of its calls."""
+    """Run a server on the internal network that must get no connection; yield its port and a list
+    of connections.
+    """
     called: list[str] = []
 
     async def note(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

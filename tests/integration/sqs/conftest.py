@@ -1,4 +1,4 @@
-"""Fixtures of the tests of SQS: the queue, an API, and consumers that end with the test."""
+"""Fixtures of the tests of SQS: a queue, an API, and consumers that end with the test."""
 
 from collections.abc import AsyncIterator
 
@@ -13,14 +13,17 @@ from tests.support.starting import StartService
 
 @pytest_asyncio.fixture(scope="module")
 async def moto() -> AsyncIterator[Moto]:
-    """The server moto as a stand-in for AWS."""
+    """Start moto's server, a stand-in for AWS."""
     async with running_moto() as started:
         yield started
 
 
 @pytest_asyncio.fixture
 async def start_consumer() -> AsyncIterator[StartConsumer]:
-    """Start consumers that end with the test, and assert that they logged no secret."""
+    """Return a function that starts consumers.
+
+    They end with the test; assert that they logged no secret.
+    """
     started: list[ConsumerProcess] = []
 
     async def start(service: Service, **overrides: str) -> ConsumerProcess:
@@ -39,11 +42,14 @@ async def start_consumer() -> AsyncIterator[StartConsumer]:
 
 @pytest_asyncio.fixture
 async def inbox(moto: Moto) -> Inbox:
-    """A queue that delivers a message once; a second delivery goes to the dead-letter queue."""
+    """Make a queue that delivers a message only once.
+
+    After that, the message goes to the dead-letter queue.
+    """
     return await moto.make_inbox(receives=1)
 
 
 @pytest_asyncio.fixture
 async def service(start_service: StartService, inbox: Inbox) -> Service:
-    """An API without a worker, whose events come from the queue."""
+    """Start an API without a worker, whose events come from the queue."""
     return await start_service(sqs_queue_url=inbox.url)

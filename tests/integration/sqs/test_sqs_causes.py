@@ -1,6 +1,7 @@
-"""Tests of uploads that messages of SQS report: request id and trace in the worker.
+"""Uploads that SQS messages report: the request id and the trace in the worker.
 
-The request id is the id of the message. The worker's spans belong to the trace of the batch.
+The request id is the id of the message. The worker's spans belong to the trace of the batch of
+messages.
 """
 
 from tests.support.collector import Collector, SeenSpan, running_collector
@@ -15,7 +16,7 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def processes(collector: Collector) -> dict[int, SeenSpan]:
-    """Return the spans of attempts, by attachment."""
+    """Return the spans of attempts, by attachment id."""
     name = "process attachments-{number}"
     return {
         each.attributes["attachments.id"]: each for each in collector.spans if each.name == name
@@ -23,7 +24,7 @@ def processes(collector: Collector) -> dict[int, SeenSpan]:
 
 
 async def uploaded(service: Service) -> str:
-    """Upload a file whose event comes from the queue alone."""
+    """Upload a file whose event comes only from the queue, and return the attachment's id."""
     service.stack.relay.target = None
     return await service.client.upload(PHOTO)
 

@@ -1,4 +1,4 @@
-"""Tests of the health check of a consumer that is stopped or whose queue does not answer."""
+"""The health check of a consumer that is stopped or whose queue does not answer."""
 
 import os
 import signal
@@ -61,7 +61,7 @@ async def test_a_consumer_is_ready_when_database_and_queue_answer(
 
 
 IMPATIENT = with_changed("WAIT_S = 0; from worker.queue import start; start.SILENT_S = 2")
-"""A consumer without long polls, which may be silent for two seconds."""
+"""The program of a consumer without long polls that counts as stuck after two silent seconds."""
 
 
 async def test_a_consumer_that_does_not_poll_is_stuck_until_it_polls(

@@ -1,4 +1,4 @@
-"""Tests of SQS messages: how a queue is connected, which messages are deleted and which stay."""
+"""SQS messages: how a queue is connected, and which messages are deleted."""
 
 import pytest
 import redis.asyncio
@@ -20,7 +20,7 @@ from tests.support.starting import StartService, StartWorker
 
 
 class TestWiring:
-    """Tests of a whole upload, through each channel by which events of S3 reach a queue."""
+    """A whole upload, through each channel by which events of S3 reach a queue."""
 
     @pytest.mark.parametrize(
         "way", ["S3 to SQS", "S3 to SNS to SQS", "S3 to SNS to SQS, raw", "S3 to EventBridge"]
@@ -36,12 +36,12 @@ class TestWiring:
         bucket, inbox = await moto.make_bucket(), await moto.make_inbox()
         if way == "S3 to SQS":
             await moto.wire_sqs(bucket, inbox)
-            assert await inbox.counts() == (1, 0)  # The one message is the test event of S3.
+            assert await inbox.counts() == (1, 0)  # the test event of S3
         elif way == "S3 to EventBridge":
             await moto.wire_eventbridge(bucket, inbox)
         else:
             await moto.wire_sns(bucket, inbox, raw=way.endswith("raw"))
-        # The sweep would find an upload without an event, but only after this test.
+        # The sweep would find an upload without an event only after this test.
         service = await start_service(**moto.settings(inbox, bucket), pending_check="3600")
         await start_worker(service)
         consumer = await start_consumer(service)
@@ -55,7 +55,7 @@ class TestWiring:
 
 
 class TestMessages:
-    """Tests of messages while SQS, the database and the broker are available."""
+    """Messages while SQS, the database and the broker are available."""
 
     async def test_a_recorded_message_is_deleted_and_wakes_a_worker(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer

@@ -1,4 +1,4 @@
-"""Tests of a consumer that loses SQS, the database or the broker for a while."""
+"""A consumer that loses SQS, the database or the broker for a while."""
 
 import asyncio
 from pathlib import Path
@@ -32,14 +32,14 @@ from worker.queue.consumer import HOLD_S
 
 
 def status_line(status: int) -> bytes:
-    """Return an HTTP response with this status and a body that the consumer cannot use."""
+    """Return an HTTP answer with this status, and with a body that the consumer cannot use."""
     return f"HTTP/1.1 {status} .\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi".encode()
 
 
 async def is_logged_in_pairs(consumer: ConsumerProcess, part: str) -> None:
     """Wait until the log has one line `… is back` for each line `… is unavailable`.
 
-    There may be at most two of each line: on a slow machine the part may fail a second time.
+    There may be two such pairs: on a slow machine, the part may fail a second time.
     """
 
     def count(state: str) -> int:
@@ -50,7 +50,7 @@ async def is_logged_in_pairs(consumer: ConsumerProcess, part: str) -> None:
 
 
 class TestOutages:
-    """Tests of outages: messages are kept and are not received more often."""
+    """Outages: messages stay in the queue, and are not received more often."""
 
     async def test_a_message_that_takes_long_is_given_to_nobody_else(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer
@@ -61,7 +61,7 @@ class TestOutages:
             await inbox.send(await message(service, one))
             await until_in_hand(inbox)
             other = await start_consumer(service)
-            # This wait is longer than the first visibility timeout of the message.
+            # The pause is longer than the first visibility timeout of the message.
             await asyncio.sleep(HOLD_S + 3)
             assert await inbox.counts() == (0, 1)
         await taken_up(service, one)
@@ -79,8 +79,8 @@ class TestOutages:
         async with locked(service, one):
             consumer = await start_consumer(service)
             await taken_up(service, *ids)
-            await until_in_hand(inbox)  # The consumer has deleted the other messages.
-            # The consumer extends the visibility timeout only of the remaining message.
+            await until_in_hand(inbox)  # the consumer has deleted the other messages
+            # The consumer extends the visibility timeout only for the remaining message.
             await asyncio.sleep(HOLD_S / 2)
             assert (await service.row(one)).state == "pending"
             assert await inbox.counts() == (0, 1)
@@ -177,7 +177,7 @@ class TestOutages:
                 proxy.let_go()
                 proxy.answer(answer)
             await consumer.logs("queue is unavailable")
-            await asyncio.sleep(3)  # In this time each poller makes several attempts.
+            await asyncio.sleep(3)  # each poller makes several attempts meanwhile
             proxy.let_go()
             await inbox.send(await message(service, one))
             await taken_up(service, one, within_s=60)

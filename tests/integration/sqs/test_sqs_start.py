@@ -1,4 +1,4 @@
-"""Tests of the start of a consumer: what the consumer waits for, and what it refuses."""
+"""The start of a consumer: what it waits for, and which settings or queues it refuses."""
 
 import json
 
@@ -12,14 +12,14 @@ from tests.support.sqs import StartConsumer, created, launched, message, taken_u
 
 
 def faults(consumer: ConsumerProcess) -> list[str]:
-    """Return the faults in the last line that a consumer has logged."""
+    """Return the faults that a consumer names in its last log line."""
     *_, last = consumer.log().splitlines()
     logged: list[str] = json.loads(last)["faults"]
     return logged
 
 
 class TestStart:
-    """Tests of faults at the start: the consumer ends, or retries if the fault is temporary."""
+    """Faults at the start: the consumer ends, or tries again if the fault is temporary."""
 
     @pytest.mark.parametrize(
         ("changes", "words"),

@@ -1,4 +1,4 @@
-"""Tests of a consumer that stops: it makes its messages visible again."""
+"""A consumer that stops makes its messages visible to other consumers again."""
 
 import signal
 
@@ -20,7 +20,7 @@ from tests.support.starting import StartService
 
 
 class TestStopping:
-    """Tests of stops and crashes: no message is lost, and a stop is quick."""
+    """Stops and crashes of a consumer: no message is lost, and a stop is quick."""
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
     async def test_an_idle_consumer_stops_at_once(

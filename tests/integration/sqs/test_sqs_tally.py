@@ -1,4 +1,4 @@
-"""Tests of what a consumer counts about received messages, in its log and in its metrics."""
+"""The counts of received messages in a consumer's log and metrics."""
 
 import asyncio
 import json
@@ -26,13 +26,13 @@ FREQUENT_TALLIES = with_changed("LOGGED_EVERY_S = 0.2")
 
 
 def tallies(consumer: ConsumerProcess) -> list[Any]:
-    """Return the counts of each log line in which a consumer reports its counts."""
+    """Return the counts in each log line `events received` of a consumer."""
     lines = [line for line in consumer.log().splitlines() if '"events received"' in line]
     return [json.loads(line)["counts"] for line in lines]
 
 
 def total(consumer: ConsumerProcess) -> dict[str, Counter[str]]:
-    """Add up the counts that a consumer logged."""
+    """Return the sums of the counts that a consumer has logged."""
     added: dict[str, Counter[str]] = {}
     for tally in tallies(consumer):
         for dialect, counts in tally.items():
@@ -41,7 +41,7 @@ def total(consumer: ConsumerProcess) -> dict[str, Counter[str]]:
 
 
 class TestTally:
-    """Tests of the counts in the log, which include all messages even if nobody scrapes metrics."""
+    """The counts in the log: they include all messages, even if no metrics are scraped."""
 
     async def test_messages_are_counted_by_dialect_and_effect(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer
@@ -83,7 +83,7 @@ class TestTally:
                     return len(tallies(consumer)) == count
 
                 await until(sent, within_s=30)
-                await asyncio.sleep(1)  # In this time several intervals pass without a message.
+                await asyncio.sleep(1)  # several intervals pass without a message
             assert await consumer.stop() == 0
             assert tallies(consumer) == [{"aws": {"ignored": 1}}, {"aws": {"ignored": 2}}]
 
@@ -113,7 +113,7 @@ COUNTED: Table = {
     "attachments_wake_ups_dropped_total": 0,
     "attachments_wake_ups_published_total": 2,
 }
-"""All metrics of a consumer after three usable and two unreadable messages."""
+"""The expected metrics of a consumer after three usable and two unreadable messages."""
 
 
 async def test_each_metric_of_a_consumer_has_its_value(inbox: Inbox, service: Service) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of tokens: a cache of callers whose look-ups can be counted."""
+"""Fixtures of the tests of tokens: a token cache whose look-ups can be counted."""
 
 from collections.abc import AsyncIterator
 
@@ -15,7 +15,7 @@ from tests.support.token_desk import Counting, Desk
 
 @pytest_asyncio.fixture
 async def desk(stack: Stack, database_url: str) -> AsyncIterator[Desk]:
-    """The token cache of one organization, with its database behind a proxy."""
+    """Make a token cache for one organization, whose database is behind a proxy."""
     direct = await asyncpg.connect(database_url)
     organization_id = await organizations.create_organization(direct, "tests")
     async with running_proxy(database_url) as proxy:

@@ -1,4 +1,4 @@
-"""Tests of changed tokens: a process applies a revocation immediately, or after five seconds."""
+"""Changed tokens: an API process applies a revocation immediately, or after five seconds."""
 
 import asyncio
 from collections.abc import Callable
@@ -35,7 +35,7 @@ async def test_a_change_is_heard_of_at_once(desk: Desk, statement: str) -> None:
     async with desk.listening():
         assert await desk.find(token) is not None
         await desk.direct.execute(statement, *([token.id] if "$1" in statement else []))
-        await desk.forgets()  # The test's clock does not advance, so no entry expires by its age.
+        await desk.forgets()  # the clock stands still, so no entry expires
 
         await desk.find(token)
         assert desk.database.count == 2
@@ -49,18 +49,18 @@ async def test_a_new_token_and_the_use_of_one_make_no_process_forget(desk: Desk)
         await revoke_token(desk.direct, token.id)
         await desk.forgets()
 
-        assert desk.forgot == 1  # PostgreSQL delivers notifications in the order of commits.
+        assert desk.forgot == 1  # PostgreSQL notifies in the order of commits
 
 
 def is_the_listeners(link: Link, _data: bytes) -> bool:
-    """Return True for all bytes of connections that listen for changes of tokens."""
+    """Return True for all bytes of a connection that listens for token changes."""
     return LISTENING in link.head
 
 
 def is_a_notification(_link: Link, data: bytes) -> bool:
     """Return True for PostgreSQL's notifications.
 
-    A pooler in transaction mode accepts LISTEN, but delivers no notification.
+    A pooler in transaction mode accepts LISTEN, but delivers no notifications.
     """
     return data.startswith(NOTIFICATION)
 
@@ -97,7 +97,7 @@ async def test_a_revoked_token_is_refused_although_no_notification_arrives(
 
             await until(refused, within_s=20)
             await until(lost, within_s=20)
-            # Further attempts fail, but the service does not log these failures.
+            # Further attempts also fail, but the service does not log them.
             await asyncio.sleep(5)
             proxy.let_go()
             await until(returned, within_s=20)

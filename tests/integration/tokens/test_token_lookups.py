@@ -1,4 +1,6 @@
-"""Tests of token look-ups: results are cached for five seconds and shared by parallel requests."""
+"""Look-ups of tokens: results are cached for five seconds, and parallel requests share
+one look-up.
+"""
 
 import asyncio
 from contextlib import suppress
