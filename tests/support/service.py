@@ -282,6 +282,6 @@ async def running_service(
         await session.close()
         await pool.close()
         # aiohttp caches the handlers of the last 1,024 routes. Each API in this cache holds 12 MB
-        # of memory. `_cached_build_middleware` is private, but aiohttp has no other way to empty
-        # this cache.
+        # of memory. `_cached_build_middleware` is private in aiohttp, which has no other way to
+        # empty this cache.
         _cached_build_middleware.cache_clear()
