@@ -20,6 +20,7 @@ from api.access import EventsGate, open_gate
 from api.connection import MAX_LINE
 from api.cors import share_with_pages
 from api.draining import Drain
+from api.event_groups import EventGroups
 from api.finishing import finish
 from api.ids import IdCheck
 from api.measuring import measure
@@ -48,7 +49,7 @@ from shared.liveness import Health, reads
 from shared.metrics_address import open_metrics
 from shared.quotas import Quotas
 from shared.settings import Settings
-from shared.shares import open_shares
+from shared.shares import open_shares, share_of_others, split_pool
 from shared.store_client import open_storage
 from shared.turns import Turns
 
@@ -114,7 +115,6 @@ async def _open_parts(
     waiters = Waiters(others.of("waiters"))
     parts = Parts(
         settings=settings,
-        database=others.of("events"),
         health=others.of("health"),
         clients=clients,
         quotas=Quotas.of_settings(settings),
@@ -131,6 +131,11 @@ async def _open_parts(
         request_keys=RequestKeys(),
         gate=await stack.enter_async_context(open_gate(others.of("tokens"), settings, waiters)),
         events_gate=EventsGate(settings),
+        event_groups=EventGroups(
+            others.of("events"),
+            settings,
+            concurrent=share_of_others(split_pool(settings.database_pool)[1]),
+        ),
         strangers=asyncio.Semaphore(events.MAX_STRANGERS),
         strange_readers=Turns(1, each=1, waiting=events.MAX_STRANGERS, wait_s=1),
         sns=await stack.enter_async_context(open_sns(settings, sns_connector)),

@@ -11,7 +11,7 @@ import binascii
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import orjson
@@ -36,7 +36,6 @@ from shared.intake import (
     log_faults,
     parse,
     read_message,
-    record,
     unreadable,
 )
 from shared.lifecycle import Recorded
@@ -84,6 +83,9 @@ COMMIT_S = 0.5
 """Seconds of RECORD_WITHIN_S that are reserved for the database; parsing may use only the rest."""
 
 log = get_logger(__name__)
+
+# A cache of the series, which avoids a lock and checks of labels. Dialects and effects are few.
+_counter = cache(EVENTS.labels)
 
 # There is one thread: if several large bodies were parsed in parallel, each would miss its
 # deadline, and again at each retry.
@@ -203,7 +205,7 @@ async def _verified(
         if document["Type"] == sns.CONFIRMATION:
             await parts.sns.confirm(document)
     except SnsRefused as error:
-        EVENTS.labels("sns", "refused").inc()
+        _counter("sns", "refused").inc()
         raise access_denied(
             f"This is not a message of SNS for this service: {error}",
             reason=SnsReason(f"SNS: {error}"),
@@ -234,18 +236,15 @@ async def _take_in(parts: Parts, message: Message, ends: float) -> web.Response:
     recorded = Recorded(changed=[], woken=[])
     if reading.events or reading.faults:
         parts.bucket.require_ours()
-        within_s = ends - time.monotonic()
-        kept = allow(parts.allowance, [message])
-        recorded = await parts.database.run_within(
-            within_s, record, [message], parts.settings, kept
-        )
+        (may_be_kept,) = allow(parts.allowance, [message])
+        recorded = await parts.event_groups.record(message, may_be_kept=may_be_kept, ends=ends)
         log_faults(parts.noise.warning, [message])
     for wake_up in recorded.woken:
         parts.publisher.publish(wake_up)
     (counts,) = effects([message], recorded)
     for effect, count in counts.items():
         if count:
-            EVENTS.labels(reading.dialect or "unknown", effect).inc(count)
+            _counter(reading.dialect or "unknown", effect).inc(count)
     return document_response({"meta": counts})
 
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from api.access import EventsGate, Gate
 from api.clients import forwarded
 from api.draining import Drain
+from api.event_groups import EventGroups
 from api.ids import IdCheck
 from api.noise import Noise
 from api.readers import Readers
@@ -34,12 +35,11 @@ from shared.turns import Turns
 class Parts:
     """The open parts of one API process.
 
-    The connections of `database` are for events. Those of `clients` are for the requests of
-    organizations; each organization has a share of them.
+    The connections of `clients` are for the requests of organizations; each organization has a
+    share of them. Events have other connections, which `event_groups` uses.
     """
 
     settings: Settings
-    database: Database
     health: Database
     clients: Shares
     quotas: Quotas
@@ -56,6 +56,7 @@ class Parts:
     waiters: Waiters
     request_keys: RequestKeys
     events_gate: EventsGate
+    event_groups: EventGroups
     sns: Sns
     strangers: asyncio.Semaphore
     strange_readers: Turns

@@ -14,7 +14,6 @@ import orjson
 from shared import dead_letters, lifecycle, notifications, probes
 from shared.allowance import Allowance
 from shared.database import Connection
-from shared.keys import parse_key
 from shared.lifecycle import Recorded, WakeUp
 from shared.log import get_logger
 from shared.metrics import NOT_KEPT
@@ -24,6 +23,8 @@ from shared.settings import Settings
 from shared.throttle import Throttle
 
 log = get_logger(__name__)
+
+_PROBE = f"/{probes.NAME}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,8 @@ def allow(allowance: Allowance, messages: Sequence[Message]) -> list[bool]:
     Each call counts the messages in the allowance of their origin, so call it once per message.
     """
     kept = [bool(each.reading.faults) and allowance.spend(each.origin) for each in messages]
-    NOT_KEPT.inc(sum(bool(each.reading.faults) for each in messages) - sum(kept))
+    if not_kept := sum(bool(each.reading.faults) for each in messages) - sum(kept):
+        NOT_KEPT.inc(not_kept)
     return kept
 
 
@@ -118,8 +120,7 @@ async def record(
     only the counts of unusable messages. Do not call it within a transaction.
     """
     events = _events(messages)
-    extras = any(message.reading.faults or _of_probe(message) for message in messages)
-    if not extras:
+    if all(is_plain(message) for message in messages):
         return await _record(connection, events, settings.publish_grace)
     async with connection.transaction():
         recorded = await _record(connection, events, settings.publish_grace)
@@ -167,11 +168,21 @@ def effects(messages: Sequence[Message], recorded: Recorded) -> list[dict[Effect
     left = set(recorded.changed)
     counts = []
     for message in messages:
-        keys = (parse_key(event.key) for event in message.reading.events)
-        changed = {key[0] for key in keys if key is not None} & left
+        changed = left.intersection(event.attachment_id for event in message.reading.events)
         left -= changed
         counts.append(_effects(message.reading, len(changed)))
     return counts
+
+
+def split(messages: Sequence[Message], recorded: Recorded) -> list[Recorded]:
+    """Return each message's part of the result, for messages about different attachments."""
+    changed = set(recorded.changed)
+    woken = {each.attachment_id: each for each in recorded.woken}
+    parts = []
+    for message in messages:
+        ids = changed.intersection(event.attachment_id for event in message.reading.events)
+        parts.append(Recorded(changed=[*ids], woken=[woken[id] for id in ids if id in woken]))
+    return parts
 
 
 def _effects(reading: Reading, changed: int) -> dict[Effect, int]:
@@ -239,8 +250,11 @@ def _events(messages: Sequence[Message]) -> list[UploadEvent]:
     return notifications.newest(event for message in messages for event in message.reading.events)
 
 
-def _of_probe(message: Message) -> bool:
-    return any(event.key.endswith(f"/{probes.NAME}") for event in message.reading.events)
+def is_plain(message: Message) -> bool:
+    """Return whether only events are to be recorded: no dead letter, and no arrival of a probe."""
+    if message.reading.faults:
+        return False
+    return not any(event.key.endswith(_PROBE) for event in message.reading.events)
 
 
 async def _record(

@@ -30,7 +30,6 @@ from shared import traces
 from shared.attachments import CHECK_MARGIN, COLUMNS, LATE_UPLOAD_S, Attachment
 from shared.database import Connection, affected
 from shared.facts import DECLARED, FACTS, MEASURED, NO_FACTS, Facts
-from shared.keys import parse_key
 from shared.notifications import UploadEvent
 from shared.reasons import ReasonCode
 from shared.rows import FromRow
@@ -110,6 +109,43 @@ class Recorded:
     woken: list[WakeUp]
 
 
+_RECORD_UPLOADS = f"""
+    UPDATE attachments AS a
+    -- a raised revision makes the worker that holds the claim check the store again
+    SET revision = CASE WHEN {_ASK} AND a.state <> 'processing' THEN a.revision
+                        ELSE a.revision + 1 END,
+        state = CASE WHEN {_ASK} OR a.state = 'processing' THEN a.state ELSE 'uploaded' END,
+        reason = CASE WHEN {_ASK} THEN a.reason END,
+        resized = {_ASK} AND a.resized,
+        -- kept if the event has none: the row still describes that object
+        etag = CASE WHEN {_ASK} THEN a.etag ELSE coalesce(event.etag, a.etag) END,
+        version_id = CASE WHEN {_ASK} THEN a.version_id ELSE event.version_id END,
+        sequencer = CASE WHEN {_ASK} THEN a.sequencer
+                         ELSE coalesce(event.sequencer, a.sequencer) END,
+        uploaded_at = CASE WHEN {_ASK} THEN a.uploaded_at ELSE {_NEXT_STAMP} END,
+        -- an upload is traced where its event says, else the first one with its create request
+        traceparent = CASE WHEN {_ASK} THEN a.traceparent
+                           ELSE coalesce($9, CASE WHEN a.revision = 0 THEN a.traceparent END,
+                                         $10, a.traceparent) END,
+        due_at = CASE WHEN a.state = 'processing' THEN a.due_at
+                      WHEN {_ASK} THEN now()
+                      ELSE now() + $8 * interval '1 second' END
+    FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                $7::boolean[])
+         AS event (id, bucket, file_name, etag, version_id, sequencer, removed)
+    WHERE a.id = event.id AND a.bucket = event.bucket AND a.file_name = event.file_name
+      AND a.deleted_at IS NULL
+      AND CASE
+          WHEN event.removed OR {_VAGUE} THEN a.state <> 'uploaded'
+          WHEN {_padded("event.sequencer")} <= {_padded("a.sequencer")} THEN false
+          ELSE NOT (a.state IN ('uploaded', 'processing', 'ready', 'rejected')
+                    AND coalesce(a.etag = event.etag, false)
+                    AND coalesce(a.version_id = event.version_id, true))
+          END
+    RETURNING a.id AS attachment_id, a.organization_id, a.revision, a.state, a.traceparent
+"""
+
+
 async def record_uploads(
     connection: Connection, events: Sequence[UploadEvent], *, publish_grace_s: float
 ) -> Recorded:
@@ -120,54 +156,16 @@ async def record_uploads(
     and after an event without etag and sequencer about a finished attachment, the sweep asks the
     store at once. `publish_grace_s` is how many seconds the sweep waits for a new upload's wake-up.
     """
-    named = [
-        (event, key[0])
-        for event in events
-        if (key := parse_key(event.key)) is not None and key[1] == "original"
-    ]
+    named = [event for event in events if event.attachment_id is not None]
     rows = await connection.fetch(
-        f"""
-        UPDATE attachments AS a
-        -- a raised revision makes the worker that holds the claim check the store again
-        SET revision = CASE WHEN {_ASK} AND a.state <> 'processing' THEN a.revision
-                            ELSE a.revision + 1 END,
-            state = CASE WHEN {_ASK} OR a.state = 'processing' THEN a.state ELSE 'uploaded' END,
-            reason = CASE WHEN {_ASK} THEN a.reason END,
-            resized = {_ASK} AND a.resized,
-            -- kept if the event has none: the row still describes that object
-            etag = CASE WHEN {_ASK} THEN a.etag ELSE coalesce(event.etag, a.etag) END,
-            version_id = CASE WHEN {_ASK} THEN a.version_id ELSE event.version_id END,
-            sequencer = CASE WHEN {_ASK} THEN a.sequencer
-                             ELSE coalesce(event.sequencer, a.sequencer) END,
-            uploaded_at = CASE WHEN {_ASK} THEN a.uploaded_at ELSE {_NEXT_STAMP} END,
-            -- an upload is traced where its event says, else the first one with its create request
-            traceparent = CASE WHEN {_ASK} THEN a.traceparent
-                               ELSE coalesce($9, CASE WHEN a.revision = 0 THEN a.traceparent END,
-                                             $10, a.traceparent) END,
-            due_at = CASE WHEN a.state = 'processing' THEN a.due_at
-                          WHEN {_ASK} THEN now()
-                          ELSE now() + $8 * interval '1 second' END
-        FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                    $7::boolean[])
-             AS event (id, bucket, file_name, etag, version_id, sequencer, removed)
-        WHERE a.id = event.id AND a.bucket = event.bucket AND a.file_name = event.file_name
-          AND a.deleted_at IS NULL
-          AND CASE
-              WHEN event.removed OR {_VAGUE} THEN a.state <> 'uploaded'
-              WHEN {_padded("event.sequencer")} <= {_padded("a.sequencer")} THEN false
-              ELSE NOT (a.state IN ('uploaded', 'processing', 'ready', 'rejected')
-                        AND coalesce(a.etag = event.etag, false)
-                        AND coalesce(a.version_id = event.version_id, true))
-              END
-        RETURNING a.id AS attachment_id, a.organization_id, a.revision, a.state, a.traceparent
-        """,
-        [attachment_id for _, attachment_id in named],
-        [event.bucket for event, _ in named],
-        [event.key.rsplit("/", 1)[-1] for event, _ in named],
-        [event.etag for event, _ in named],
-        [event.version_id for event, _ in named],
-        [event.sequencer for event, _ in named],
-        [event.removed for event, _ in named],
+        _RECORD_UPLOADS,
+        [event.attachment_id for event in named],
+        [event.bucket for event in named],
+        [event.key.rsplit("/", 1)[-1] for event in named],
+        [event.etag for event in named],
+        [event.version_id for event in named],
+        [event.sequencer for event in named],
+        [event.removed for event in named],
         publish_grace_s,
         traces.given(),
         traces.current(),

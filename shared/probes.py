@@ -11,7 +11,6 @@ from datetime import datetime
 
 from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection
-from shared.keys import parse_key
 from shared.notifications import UploadEvent
 from shared.notifications.event import MessageSource
 from shared.rows import FromRow
@@ -38,9 +37,9 @@ async def note_arrivals(
 ) -> None:
     """Record the events of probes. No statement runs if no event's key has a probe's name."""
     ids = [
-        key[0]
+        event.attachment_id
         for event in events
-        if event.key.endswith(f"/{NAME}") and (key := parse_key(event.key)) is not None
+        if event.key.endswith(f"/{NAME}") and event.attachment_id is not None
     ]
     if ids:
         await connection.execute(

@@ -1,8 +1,10 @@
 """The event into which the records of every dialect are parsed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote_plus
+
+from shared.keys import parse_key
 
 MessageSource = Literal["webhook", "sns", "sqs"]
 """The ways by which a message may be received."""
@@ -16,7 +18,8 @@ class UploadEvent:
     """A store's report that an object was created or removed; only the store knows if it is true.
 
     `key` is decoded, without the bucket. `etag` has no quotes. `sequencer` is in upper case, or
-    None if the sequencers of the dialect cannot be compared.
+    None if the sequencers of the dialect cannot be compared. `attachment_id` is read from the key;
+    it is None if the key is not that of an original of this service.
     """
 
     bucket: str
@@ -25,9 +28,17 @@ class UploadEvent:
     version_id: str | None = None
     sequencer: str | None = None
     removed: bool = False
+    attachment_id: int | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        named = parse_key(self.key)
+        found = named[0] if named is not None and named[1] == "original" else None
+        object.__setattr__(self, "attachment_id", found)
 
 
 def decode_form(key: str) -> str:
     """Decode a key that was encoded as in the query of a form: `+` and `%XX`, once."""
+    if "%" not in key and "+" not in key:  # the usual case: a key of this service needs no encoding
+        return key
     # Bytes that are not UTF-8 become surrogates, so such a key equals no key of this service.
     return unquote_plus(key, errors="surrogateescape")

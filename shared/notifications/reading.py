@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from shared.errors import UnreadableEvent
-from shared.keys import parse_key
 from shared.notifications import (
     aws,
     eventbridge,
@@ -78,7 +77,7 @@ def _read(document: Any, bucket: str) -> Reading:
     for item in DIALECTS[dialect].parse(document):
         if isinstance(item, UnreadableEvent):
             reading.faults.append(str(item))
-        elif item is None or not _is_original(item, bucket):
+        elif item is None or item.attachment_id is None or item.bucket != bucket:
             reading.ignored += 1
         elif not (_plain(item.etag) and _plain(item.version_id)):
             reading.faults.append("etag or version is not plain text")
@@ -96,11 +95,6 @@ def newest(events: Iterable[UploadEvent]) -> list[UploadEvent]:
         if known is None or _supersedes(event, known):
             kept[event.key] = event
     return sorted(kept.values(), key=lambda event: event.key)
-
-
-def _is_original(event: UploadEvent, bucket: str) -> bool:
-    named = parse_key(event.key)
-    return event.bucket == bucket and named is not None and named[1] == "original"
 
 
 def _supersedes(event: UploadEvent, known: UploadEvent) -> bool:

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 from shared import traces
 from shared.intake import Message
-from shared.keys import parse_key
 from shared.request_ids import HEADER, request_id
 from worker.queue.sqs import Received
 
@@ -22,8 +21,8 @@ def request_ids(batch: Sequence[Received], messages: Sequence[Message]) -> dict[
     for item, message in zip(batch, messages, strict=True):
         own_id = request_id({HEADER: item.id})
         for event in message.reading.events:
-            if (key := parse_key(event.key)) is not None:
-                found.setdefault(key[0], own_id)
+            if event.attachment_id is not None:
+                found.setdefault(event.attachment_id, own_id)
     return found
 
 
