@@ -1,4 +1,4 @@
-"""`attachments retry` has failed attachments processed again, and changes no others."""
+"""`attachments retry` makes workers process failed attachments again, and changes no others."""
 
 from typing import Any
 

@@ -1,16 +1,18 @@
 """CPU time of a worker's sandbox and pipeline, compared with Pillow alone on the same bytes.
 
-The figure contains everything that a worker does for an upload, from its chunks to a thumbnail that
-can be stored. The worker buffers the chunks, takes their SHA-256, finds the type by libmagic, and
-exchanges the job and the answer with the decoder. The decoder decodes, shrinks and encodes, and
+The figure contains everything that a worker does for an upload, from the first bytes to a thumbnail
+that can be stored. The worker buffers the bytes, takes their SHA-256, finds the type by libmagic,
+and exchanges the job and the answer with the decoder. The decoder decodes, shrinks and encodes, and
 makes checks of the file that Pillow alone does not make.
 
 The CPU time of decoders that are replaced in the meantime is included. The CPU time for the
-connections to the store, the database and the broker is not; the benchmark `uploads` includes it.
+connections to the store, the database and the broker is not included; the benchmark `uploads`
+includes it.
 
 Pillow alone is measured in two ways. The first is the plain script of `uploads`, in which Pillow
 chooses how far it shrinks a JPEG while decoding. The second is the service's own steps without a
-sandbox; the difference to them is the cost of the sandbox and the pipeline.
+sandbox. The difference between the figure and the second way is the cost of the sandbox and the
+pipeline.
 """
 
 import io

@@ -38,7 +38,7 @@ FEW = 4
 """The number of connections. It is small, so that a busy machine answers each request in time."""
 
 SCRAPED_EVERY_S = 5.0
-"""Seconds between two scrapes. Prometheus's default is three times as long."""
+"""Seconds between two scrapes. Prometheus's sample configuration has 15 s."""
 
 WITHOUT = "tests.benchmarks.without"
 SILENT: Final = {"metrics_port": "", "log_level": "error", "log_requests": "false"}

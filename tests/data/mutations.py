@@ -62,7 +62,7 @@ def _splice(content: bytearray, random: Random) -> None:
 def _insert_chunk(content: bytearray, random: Random) -> None:
     """Insert a valid chunk, segment, block or object of the file's own format.
 
-    The function inserts it where the format allows such a part to begin.
+    The position is one at which the format allows such a part.
     """
     body = random.randbytes(random.randint(0, 100))
     name = "".join(random.choices(string.ascii_letters, k=4)).encode()

@@ -87,8 +87,8 @@ def jpeg_cmyk(*, adobe: bool = True) -> bytes:
 def jpeg_ycck() -> bytes:
     """Draw a CMYK JPEG that stores YCbCr and black (transform 2 of Adobe's marker)."""
     cyan, magenta, yellow, black = quadrants().convert("CMYK").split()
-    # The inks cyan, magenta and yellow are white minus the colours that the decoder finds, so they
-    # are inverted. Black is not.
+    # A decoder computes the inks cyan, magenta and yellow as white minus the decoded colours, which
+    # inverts them. It does not invert black.
     bands = Image.merge("RGB", (cyan, magenta, yellow)).convert("YCbCr").split()
     black = ImageChops.invert(black)
     # Pillow inverts all four bands when it saves the image. So the code inverts them first.

@@ -57,7 +57,7 @@ async def test_f18_a_worker_stops_while_the_database_is_silent(
         attachment_id = await service.client.upload(PHOTO, "img.jpg")
         await reaches(service, attachment_id, "processing")
         way.swallow()
-        await worker.stop(within_s=15)  # operations.md gives it this time
+        await worker.stop(within_s=15)  # operations.md gives a worker 15 s
         assert "Traceback" not in worker.log()
     await start_worker(service, **SOON)
     await reaches(service, attachment_id, "ready")

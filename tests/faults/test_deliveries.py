@@ -218,8 +218,8 @@ async def test_a_full_queue_holds_up_nothing_that_only_the_sweep_knows(
     await reaches(service, lost, "ready")
     await is_whole(service, storage, lost, PHOTO)
     rows = [await service.row(attachment_id) for attachment_id in ids]
-    # The upload whose event was lost is `ready`, while some other uploads still wait. So it did not
-    # have to wait for all of them.
+    # The upload whose event was lost is `ready`, while some other uploads still wait. So the worker
+    # did not process all of them first.
     assert "uploaded" in {row.state for row in rows}
     proxy.let_go()
     for attachment_id in ids:

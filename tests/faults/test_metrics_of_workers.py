@@ -67,7 +67,7 @@ AT_REST: Table = {
     "attachments_log_lines_dropped_total": 0,
     "attachments_older_objects_total": 0,
     "attachments_scans_total": 0,
-    # Only first attempts count. Three uploads are two revisions of one row.
+    # The metric counts only first attempts. Three uploads to one row gave only two revisions.
     'attachments_stage_seconds_count{stage="queued"}': 8,
     'attachments_stage_seconds_count{stage="decode"}': 7,
     'attachments_stage_seconds_count{stage="write"}': 5,

@@ -24,7 +24,10 @@ LATE_S = 0.1
 """Seconds by which the store delays each piece of an answer. So the processors are mostly idle."""
 
 DOUBLED = 1.5
-"""Events sent for each upload that the first worker processes: twice a load of three quarters."""
+"""How many events are sent for each upload that the first worker processes.
+
+Without doubling, it would be 0.75.
+"""
 
 RISE = 6
 """The number of waiting uploads at which the second worker starts to work."""
@@ -97,8 +100,8 @@ async def test_the_backlog_rises_with_the_load_and_falls_with_a_second_worker(
     first, second = workers
     for worker in workers:
         await becomes_ready(worker, "worker")
-    # The second worker is started now, suspended, and resumed later. A start at that time would
-    # take an unknown number of events.
+    # The second worker starts now and is suspended until it joins. If it started only then, an
+    # unknown number of events would pass before it is ready.
     os.kill(second.pid, signal.SIGSTOP)
     load = Load(service, first, await held_events(service))
     proxy.delay(LATE_S)

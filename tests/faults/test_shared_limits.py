@@ -56,7 +56,7 @@ async def counts_at(client: Any) -> list[str]:
 
 
 async def reports(client: Any) -> int:
-    """Return how many reports of API processes the broker has processed."""
+    """Return how many reports about admitted requests the broker has processed."""
     return int((await client.info("commandstats")).get("cmdstat_evalsha", {"calls": 0})["calls"])
 
 
@@ -71,9 +71,9 @@ async def test_two_processes_admit_one_limit_together(
 
     together = sum(seen, Counter[int]())
     assert set(together) == {200, 429}
-    # Together the processes may admit two whole limits at the beginning, when they know nothing of
-    # each other, and one more between two reports. Two separate limits would admit 2 * LIMIT *
-    # (took_s + 1).
+    # Together the processes may admit two whole limits at the beginning, when no process knows of
+    # the other, and one more between two reports to the broker. Two separate limits would admit 2 *
+    # LIMIT * (took_s + 1).
     assert together[200] <= LIMIT * (took_s + 3)
     assert together[200] >= LIMIT * took_s / 2
     assert all(each[200] for each in seen)
@@ -149,7 +149,7 @@ async def test_no_request_waits_for_a_frozen_broker(
     frozen = psutil.Process(valkey.child.pid)
     frozen.suspend()
     try:
-        # If each of the 100 requests waited for the broker until the report's timeout, the test
+        # A report to the broker has a timeout. If each of the 100 requests waited for it, the test
         # would take 50 s.
         async with asyncio.timeout(20):
             seen = {(await clients[0].request("GET", PATH)).status for _ in range(100)}

@@ -243,7 +243,7 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
             sweep_interval="300",
         )
     )
-    await becomes_ready(first, "worker")  # the task that logs this has ended
+    await becomes_ready(first, "worker")  # the task that logs this line has ended
     idle = await logged_tasks(first)
     proxy.hold()
     attachment_id = await service.client.upload(PHOTO, "img.jpg")

@@ -79,7 +79,7 @@ async def test_every_version_and_marker_of_the_key_goes_and_nothing_of_others(
         assert await erase(storage)
         assert {key for key, _ in await versions(store.client, bucket)} == set(others)
         assert KEY not in [key for key, _ in await markers(store.client, bucket)]
-        assert await erase(storage)  # succeeds although no object is left
+        assert await erase(storage)  # returns True although no object is left
 
 
 @pytest.mark.parametrize("versioning", [None, "Enabled", "Suspended"])

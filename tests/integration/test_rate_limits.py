@@ -84,7 +84,7 @@ async def test_a_process_admits_its_share_of_what_is_left() -> None:
     limits = RateLimit(LIMIT, clock=clock)
     assert admitted(limits, 1, caller) == 1
     assert limits.take(10) == {key: (LIMIT, 1)}
-    assert admitted(limits, 2, caller) == 2  # after the report, so its answer does not count them
+    assert admitted(limits, 2, caller) == 2  # sent after the report: its answer does not count them
     limits.learn({key: (12.0, 4)})
 
     assert admitted(limits, 50, caller) == 12 // 4 - 2

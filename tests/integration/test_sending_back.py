@@ -1,4 +1,4 @@
-"""A client sends a resource back as it was shown: unchanged values do not report a new file."""
+"""A client sends a resource back as it was shown: unchanged values report no new upload."""
 
 import copy
 from collections.abc import AsyncIterator

@@ -57,7 +57,7 @@ class Entries:
         entered = module_of(frame)
         if event != "call" or entered is None or frame in self._started:
             return
-        self._started.add(frame)  # keeps the frame alive, so no later frame is equal
+        self._started.add(frame)  # a kept frame is never reused for another call
         if frame.f_code is Jobs.start.__code__:
             self.start = self.start or calls_to(frame)
         elif frame.f_code is inspect.unwrap(Storage.read).__code__:

@@ -137,8 +137,8 @@ async def test_row97_a_redirect_is_not_followed(status: int) -> None:
 
         async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await read_request(reader)
-            # No server answers at 169.254.169.254 here, so the other case redirects to an address
-            # that would answer.
+            # No server answers at 169.254.169.254 here. So one case redirects to an address at
+            # which a server would answer.
             place = f"http://127.0.0.1:{hidden}/" if status == 307 else "http://169.254.169.254/"
             head = f"HTTP/1.1 {status} Away\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n"
             writer.write(head.encode())

@@ -46,7 +46,8 @@ class Upload:
 class Fault:
     """A planned fault.
 
-    `at` is its time as a fraction of all uploads. `pick`, from 0 to 1, chooses the process.
+    `at` is its time, as a fraction of all uploads. `pick`, from 0 to 1, chooses which process it
+    hits.
     """
 
     at: float

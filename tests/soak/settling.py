@@ -25,10 +25,9 @@ BACK_S = 120.0
 PROOF_S = 60.0
 PROOF_AT_ONCE = 8
 MARGIN_S = 180.0
-"""Seconds after the last check in which a sweep, a lease, and the pauses of a few attempts may
-fall.
+"""How many seconds after the last check a row may still be due.
 
-After that time no row may be due.
+The time is enough for a sweep, a lease, and the pauses of a few attempts.
 """
 PAGE = 1000
 READERS = 8

@@ -1,4 +1,4 @@
-"""Uploads of many files in parallel through the running service, and their results."""
+"""Functions that upload many files in parallel through the running service and read the results."""
 
 import asyncio
 import time

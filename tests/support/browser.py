@@ -1,4 +1,4 @@
-"""A real Chromium that Playwright drives, and a user's actions on a page with the element."""
+"""A real Chromium that Playwright drives, and a user's actions on a page with an upload element."""
 
 import os
 from base64 import b64encode
@@ -25,8 +25,8 @@ SCREENSHOTS = ROOT / ".screenshots"
 STRANGER = "app.example"
 """A host name that the browser resolves to this machine, but does not treat as loopback."""
 
-# Without these options Chromium looks up hosts of its maker at start, but a test may not use the
-# internet.
+# Without these options, Chromium looks up hosts of its maker when it starts. A test must not use
+# the internet.
 OPTIONS = (
     "--disable-gpu",
     "--disable-quic",

@@ -43,10 +43,11 @@ def find_zygotes(pid: int) -> list[psutil.Process]:
 
 
 def has_begun(process: psutil.Process) -> bool:
-    """Return True if a decoder has begun its first job: at this moment it limits its own CPU time.
+    """Return True if a decoder has begun its first job.
 
-    A suspended decoder does not begin a job. `has_job` returns True even then, if the worker has
-    given the decoder a job.
+    A decoder limits its own CPU time at this moment; the function reads this limit. A suspended
+    decoder does not begin a job. `has_job` returns True even then, if the worker has given the
+    decoder a job.
     """
     return find_limit(process, "Max cpu time") not in ("unlimited", None)
 

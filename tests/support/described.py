@@ -185,8 +185,9 @@ def _message(event: str) -> tuple[dict[str, Any], "jsonschema_rs.Draft202012Vali
 
 
 def check_delivery(headers: Mapping[str, str], document: Any) -> None:
-    """Fail if a delivery of a webhook is not the described one; names of `headers` are in lower
-    case.
+    """Fail if the OpenAPI document does not describe this delivery of a webhook.
+
+    The names in `headers` are in lower case.
     """
     described, validator = _message(document["type"])
     for name, each in described.items():

@@ -42,12 +42,12 @@ def changed(document: Any, path: str, value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """The form of the events of one store.
+    """How one store writes its events.
 
     `write(bucket, key, removed, item)` makes the event of one object. `wrap` makes one message of
-    many events, and is None if a message holds only one event. `encode` encodes a key as the
-    dialect does. `ordered` is true if events have a sequencer that orders them; `versions` is true
-    if events name a version.
+    many events; it is None if a message holds only one event. `encode` encodes a key as the store
+    does. `ordered` is true if events have a sequencer that orders them. `versions` is true if
+    events name a version of the object.
     """
 
     name: str

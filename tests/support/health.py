@@ -38,10 +38,12 @@ async def asked(process: Logs, question: str = "ready") -> tuple[int, Any]:
 async def waits_for(
     process: Logs, name: str, *parts: str, but: Sequence[str] = ()
 ) -> dict[str, str]:
-    """Wait until a process logs exactly `parts` as missing, and return the parts in its health.
+    """Wait until a process logs exactly `parts` as missing, and return all parts that its health
+    reports.
 
-    The health must also report the parts `but`: they are unavailable too, but the process does not
-    need them. Assert that the process does not log that it is ready. `name` is its name in the log.
+    The health must report `parts` and `but` as faulty. `but` are parts that are unavailable too,
+    but that the process does not need. Assert that the process does not log that it is ready.
+    `name` is the name of the process in the log.
     """
 
     async def agrees() -> dict[str, str] | None:

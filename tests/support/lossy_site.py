@@ -158,11 +158,11 @@ class Site:
         self.released.set()
 
     def source(self, name: str) -> str:
-        """Return the address of an object from which copies are made."""
+        """Return the address of the source object with this name."""
         return f"{self.service.settings.upload_url}/uploads/{name}"
 
     def copy_of(self, name: str) -> Any:
-        """Return the create request's document for a copy of this object."""
+        """Return a create request's document for a copy of the source object with this name."""
         attributes = {"name": name, "temp_url": self.source(name)}
         return {"data": {"type": "attachments", "attributes": attributes}}
 
@@ -266,7 +266,7 @@ async def _prepare(site: Site) -> None:
     site.key = (await site.service.row(created["data"]["id"])).key
     await make_webhook(site.service.client, site.receiver)
     site.receiver.answer = site.hold_delivery
-    site.released.set()  # until a test holds a delivery: a held one times out
+    site.released.set()  # deliveries are answered at once until a test holds one
     async with AsyncExitStack() as exits:
         with mock.patch.dict(os.environ, site.service.environment):
             storage = await exits.enter_async_context(open_storage(site.service.settings))

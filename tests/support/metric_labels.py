@@ -101,9 +101,9 @@ VALUES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
         **{(name, "kind"): [each.value for each in Box] for name in _OF_DECODERS},
     }.items()
 }
-"""The allowed values of each label, by the names of metric and label.
+"""The values that each label may have, by the names of metric and label.
 
-They come from the code's own types and tables.
+The values come from types and tables in the service's code.
 """
 
 
@@ -137,7 +137,7 @@ def documented_values() -> dict[tuple[str, str], Collection[str]]:
 
 
 def unknown_values(found: Shown) -> set[str]:
-    """Return the samples with a label value that the tables above do not list."""
+    """Return the samples with a label value that VALUES does not list."""
     return {
         f"{name} {dict(labels)}"
         for name, labels in found.values

@@ -32,7 +32,7 @@ async def row_of(connection: Any, attachment_id: int) -> Attachment:
 
 
 async def held(connection: Any) -> Claim:
-    """Return the claim under which the attachment `PROCESSING` is processed."""
+    """Return the claim of the attachment with the id `PROCESSING`, which a worker processes."""
     return Claim(attachment=await row_of(connection, PROCESSING))
 
 
@@ -67,7 +67,7 @@ async def with_heavy_letters(connection: Any, function: Callable[[], Awaitable[A
 
 
 async def with_claim(connection: Any, function: Callable[[Claim], Awaitable[Any]]) -> Any:
-    """Call a function with the claim of the attachment `PROCESSING`."""
+    """Call a function with the claim of the attachment with the id `PROCESSING`."""
     return await function(await held(connection))
 
 

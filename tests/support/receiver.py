@@ -113,7 +113,10 @@ class Receiver:
 async def running_receiver(
     *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> AsyncIterator[Receiver]:
-    """Run a receiver of webhooks on a free port; fail at the end if a delivery is undescribed."""
+    """Run a receiver of webhooks on a free port.
+
+    Fail at the end if the OpenAPI document does not describe a delivery.
+    """
     receiver = Receiver()
     app = web.Application()
     app.router.add_post("/hook", receiver.handle)

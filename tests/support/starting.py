@@ -10,18 +10,18 @@ SomeProcess = TypeVar("SomeProcess", bound=ServiceProcess)
 
 
 class StartService(Protocol):
-    """A function that starts an API; overrides are settings by lower-case name: `max_size="10"`."""
+    """A function that starts an API. Keyword arguments are settings: `max_size="10"`."""
 
     def __call__(self, **overrides: str) -> Awaitable[Service]: ...
 
 
 class StartWorker(Protocol):
-    """A function that starts a worker process; overrides are settings by lower-case name."""
+    """A function that starts a worker process. Keyword arguments are settings: `lease="2"`."""
 
     def __call__(self, service: Service, **overrides: str) -> Awaitable[WorkerProcess]: ...
 
 
 class Launch(Protocol):
-    """A function that starts a process of the service, and returns the process when it runs."""
+    """A function that starts a process of the service, and returns the process once it runs."""
 
     async def __call__(self, process: SomeProcess) -> SomeProcess: ...

@@ -30,7 +30,9 @@ class Counting(Database):
 
 @dataclass(kw_only=True)
 class Desk:
-    """The API's token cache over a real database, with a clock that the test sets.
+    """The API's token cache, which reads tokens from a real database.
+
+    The test sets the cache's clock.
 
     Look-ups go through `proxy`. `direct` and the listener do not use the proxy.
     """

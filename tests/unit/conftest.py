@@ -27,7 +27,8 @@ _starts: list[str] = []
 
 
 def _note_start(event: str, _arguments: object, names: tuple[str, ...] = STARTS) -> None:
-    # The names are a default value, because the module is empty when the interpreter ends.
+    # The names are a default argument: at the interpreter's end, the module's own variables are
+    # already gone.
     if event in names:
         _starts.append(event)
 

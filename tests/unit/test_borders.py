@@ -23,7 +23,9 @@ NAMING_ALLOWED = {
     "worker.sniffing.ranges",
     "worker.sniffing.tiff_tags",
 }
-"""The modules that the modules for naming types may import besides each other."""
+"""Modules that name types may import one another and these modules, but no other module of the
+service.
+"""
 
 BOTH_SIDES = {"dimensions", "process", "protocol", "ranges", "signatures", "sniffer", "tiff_tags"}
 """The modules of `worker.sniffing` that the worker's own process loads, outside the sandbox.
@@ -40,7 +42,7 @@ def graph() -> grimp.ImportGraph:
 
 
 def imports_of(graph: grimp.ImportGraph, modules: set[str]) -> set[str]:
-    """Return the service's other modules that the modules in the set import."""
+    """Return the modules of the service that `modules` import, without `modules` themselves."""
     found = {name for each in modules for name in graph.find_modules_directly_imported_by(each)}
     return found - modules
 

@@ -1,5 +1,5 @@
-"""The limit for the bytes of files that wait for a decoder: its size, its parts for organizations,
-the order.
+"""The budget of bytes for files that wait for a decoder: its size, each organization's share of it,
+and the order of the files.
 """
 
 import asyncio

@@ -34,7 +34,7 @@ FAULT = re.compile(r"test_f(\d+)_|\bF(\d{1,2})\b")
 
 
 BEFORE, AFTER = 100, 200
-"""The most characters before and after `.md` that belong to a citation."""
+"""The maximum number of characters before and after `.md` that belong to a citation."""
 
 
 @cache
@@ -48,9 +48,9 @@ def text_of(path: Path) -> str:
 
 @cache
 def around_names(path: Path) -> str:
-    """Return the parts of a file's text that can cite a document, one a line.
+    """Return the parts of a file's text that can cite a document, one in each line.
 
-    The patterns of this module would take seconds for the whole text of all files.
+    With the whole text of all files, the patterns of this module would take seconds.
     """
     text = text_of(path)
     return "\n".join(

@@ -1,4 +1,6 @@
-"""The command line reports a typing error with its rule in one line, and shows help fast."""
+"""The command line reports a mistyped command in one line with the rule, and shows its
+help fast.
+"""
 
 import os
 import subprocess

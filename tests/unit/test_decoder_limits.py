@@ -119,7 +119,7 @@ async def test_row76_a_decoder_that_ends_for_want_of_memory_reports_it(
 
 @LINUX
 async def test_one_that_dies_of_something_else_did_not_run_out_of_memory() -> None:
-    # The kernel's value for a child also includes the memory of the process that forked it.
+    # The kernel's peak memory of a child process includes the memory of the process that forked it.
     ballast = b"x" * MAX_MEMORY_BYTES
     decoder = await Decoder.start()
     del ballast

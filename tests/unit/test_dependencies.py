@@ -115,9 +115,9 @@ def sources(*packages: str) -> Iterator[tuple[str, ast.Module]]:
 
 
 def imported(tree: ast.AST, *, for_types: bool = False) -> Iterator[tuple[str, bool]]:
-    """Yield the top-level packages that a file imports.
+    """Yield the top-level packages that a file imports, each with a flag.
 
-    The flag is True if the import is only for types.
+    The flag is True if the file imports the package only for types.
     """
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":

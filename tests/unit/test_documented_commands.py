@@ -25,7 +25,7 @@ def commands(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, TyperCo
 
 
 def documented() -> dict[str, str]:
-    """Return the first cells of the table, by the command with which each cell begins."""
+    """Return the first cell of each row in the table of commands, by the command's name."""
     cells = re.findall(r"^\| (`attachments .*?) \| ", PAGE.read_text(), re.MULTILINE)
     found: dict[str, str] = {}
     for cell in cells:

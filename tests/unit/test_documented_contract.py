@@ -126,8 +126,8 @@ LIMITED = {
     "wake-ups that wait for the broker": f"{MAX_QUEUED:,} each",
     "wake-ups that wait in a worker": f"{WAITING:,}; {WAITING_EACH:,}",
 }
-"""The first words of a row in the table of limits, and a text with the code's numbers that this row
-must have.
+"""For each row in the table of limits: its first words, and the text with the code's numbers that
+it must contain.
 """
 
 
@@ -158,8 +158,8 @@ SHARED = {
     "copies by a worker": (f"{copying.COPIES} at a time", f"{copying.COPIES_EACH}"),
     "refusals": (f"{pace.REFUSALS_PER_S:.0f} a second after a burst of {pace.BURST}", ""),
 }
-"""The first words of a row in the table of organizations' shares, then its two limits: for all
-organizations together and for one.
+"""For each row in the table of shares: its first words, the limit for all organizations together,
+and the limit for one.
 """
 
 

@@ -1,4 +1,4 @@
-"""A process removes environment variables that libraries would read."""
+"""A process removes environment variables that would change the behaviour of libraries."""
 
 import os
 import subprocess
@@ -114,8 +114,8 @@ runpy.run_module(MODULE, run_name="__main__")
     )
     assert "is not set" in ended.stderr, ended.stderr
     found = ended.stdout.splitlines()
-    # The API must have imported one of them. Other processes import them later, when the settings
-    # are known.
+    # The API must have imported a library by now. Other processes import them later, when the
+    # settings are known.
     assert found or module != "api"
     assert [line for line in found if not line.endswith("[]")] == []
 

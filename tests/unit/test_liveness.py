@@ -53,7 +53,7 @@ async def test_only_a_part_that_is_needed_makes_a_process_unready(clock: list[fl
     health.need("database", database)
     health.use("broker", broker)
     assert await health.ask() == ready(database="ok", broker="ok")
-    # The second call reuses the first result, so the database is asked only once.
+    # The second call returns the result of the first, so the database is asked only once.
     assert await health.ask() == ready(database="ok", broker="ok")
     assert asked == ["database"]
     faults["broker"] = "away"

@@ -45,7 +45,9 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
 
 
 def statement_of_a_module() -> None:
-    """Do nothing; the test names the span after this function, as after one that executes SQL."""
+    """Do nothing. The test names a span after this function, as after a function that
+    executes SQL.
+    """
 
 
 def parent_of(span: ReadableSpan) -> str:

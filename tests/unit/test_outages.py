@@ -26,7 +26,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def outage(clock: Clock) -> Outage:
-    """Return the log of outages of a part that is available now."""
+    """Make the outage log of a part that is available."""
     return Outage("part is unavailable", "part is back", clock=clock)
 
 

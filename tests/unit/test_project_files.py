@@ -1,4 +1,4 @@
-"""Files that configure tools or guide new developers agree with the project."""
+"""Configuration files of tools and texts for new developers agree with the project."""
 
 import re
 import shlex

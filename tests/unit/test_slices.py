@@ -1,4 +1,4 @@
-"""Organizations take turns: slices and their order; an organization alone gets every place."""
+"""Organizations take turns at a few places, such as decoders; a turn is a slice of several jobs."""
 
 import asyncio
 from collections import Counter

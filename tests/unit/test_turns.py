@@ -53,7 +53,7 @@ async def test_the_last_places_are_for_keys_that_hold_none() -> None:
     for key in "aabb":
         assert turns.take_free(key)
     assert turns.take_free("c")
-    # The key "c" may have two places. But the last free places are kept for keys without a place.
+    # The key "c" may have two places. But the last free place is kept for keys that have none.
     assert not turns.take_free("c")
     waits = asyncio.create_task(turns.take("c"))
     await asyncio.sleep(0)

@@ -58,7 +58,9 @@ CONTENT = b"not for others"
 
 @pytest.fixture
 async def theirs(document: dict[str, Any]) -> str:
-    """Store an object that an unknown caller must not change, and return its key."""
+    """Store an object that a caller without the key must not change, and return the
+    object's key.
+    """
     async with s3_client(document) as store:
         await store.put_object(Bucket=document["bucket"], Key="theirs", Body=CONTENT)
     return "theirs"

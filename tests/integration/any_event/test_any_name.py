@@ -40,7 +40,8 @@ async def come_back(service: Service, name: str) -> None:
     assert status == 201, body
     recorded = await until(lambda: uploaded(service, attachment_id))
 
-    # The store itself has written this key. The samples of other stores encode the same key.
+    # The store itself has encoded the key in this event. The samples of the other stores encode the
+    # same key.
     reported_by_store = [
         event["key"].removeprefix(f"/buckets/{BUCKET}/")
         for event in service.stack.relay.seen

@@ -1,4 +1,4 @@
-"""Duplicate, late and false events: the service believes the store's own answer instead."""
+"""Duplicate, late and false events: the service uses the store's own answer instead."""
 
 from typing import Any
 

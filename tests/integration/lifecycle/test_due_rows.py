@@ -63,7 +63,7 @@ async def test_the_store_is_asked_about_rows_that_are_not_processing(
     await table.make_due(row)
     (due,) = await table.take_due()
     assert (due.duty, due.attachment.state) == (Duty.CHECK, state)
-    assert await table.take_due() == []  # the rows are due when their leases are over
+    assert await table.take_due() == []  # rows with a lease are due only at its end
     due_in = await table.due_in(row)
     assert due_in is not None
     assert 0 < due_in <= LEASE_S

@@ -52,7 +52,7 @@ def test_any_name_comes_back_from_every_dialect(name: str, attachment_id: int) -
 @example(key="//")
 def test_any_key_comes_back_from_every_dialect(key: str) -> None:
     # The service's own keys contain no characters that decoding changes. So this test uses other
-    # keys, and calls the readers directly.
+    # keys, and calls the dialects' parsers directly.
     for dialect in DIALECTS:
         document = json.loads(json.dumps(dialect.message(dialect.make_event(BUCKET, key))))
         if sns.recognises(document):
