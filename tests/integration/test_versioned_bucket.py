@@ -31,9 +31,9 @@ FIRST = images.encode(images.noise(400, 300), "JPEG")
 SECOND = images.encode(images.noise(300, 400), "JPEG")
 
 NO_PROBES = {"pending_check": "3600", "sweep_interval": "0.2"}
-"""With these settings, the sweep checks uploads only after an hour.
+"""With these settings, the sweep checks an upload only after an hour.
 
-So earlier results come from events.
+So a change within the test must come from an event.
 """
 
 

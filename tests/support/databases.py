@@ -23,7 +23,7 @@ def fresh_ids() -> int:
 
 
 def ids_beside(attachment_id: int) -> range:
-    """Return the range of ids of the test to which an attachment id belongs."""
+    """Return all ids that are reserved for the same test as this attachment id."""
     first = attachment_id // IDS_EACH * IDS_EACH
     return range(first, first + IDS_EACH)
 

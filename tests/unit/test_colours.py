@@ -1,5 +1,5 @@
-"""Thumbnails show pixels of every mode and colour space in sRGB, as published formulas
-compute it.
+"""Thumbnails show pixels of every mode and colour space in sRGB, as published formulas convert
+them.
 """
 
 import io

@@ -136,7 +136,7 @@ def test_none_takes_the_last_place_while_another_waits() -> None:
         held.append(served[1])
     assert len(held) == 3
     fill(turns, B, 2)
-    turns.end(held.pop(), 0)  # its slice is not finished
+    turns.end(held.pop(), 0)  # the slice of this job is not finished
     served = turns.serve(0)
     assert served is not None
     assert served[0] == B

@@ -82,7 +82,8 @@ async def test_a_message_that_cannot_be_kept_has_no_partial_effect(service: Serv
         answer = await send(service, mixed)
         assert answer.status == 503
         assert (await service.row(row.id)).state == "pending"
-        # The lock does not delay a message whose records are all readable.
+        # A message whose records are all readable needs no dead letter, so the lock does not
+        # delay it.
         other = await new_row(service)
         whole = json.dumps(aws.message(aws.make_event(BUCKET, other.key, etag="e1"))).encode()
         assert (await send(service, whole)).document["meta"] == RECORDED
