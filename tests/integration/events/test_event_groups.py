@@ -1,4 +1,4 @@
-"""Tests of messages that are recorded in one statement: each request gets its own result."""
+"""Event messages that one statement records together: each request gets its own result."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ PLACES = 2
 
 @dataclass(kw_only=True)
 class Site:
-    """Groups of their own on the database of a service, and the number of messages of each run."""
+    """Groups of event messages for one service, and the number of messages in each statement."""
 
     service: Service
     settings: Settings
@@ -38,7 +38,7 @@ class Site:
     def begin(
         self, row: Attachment, *, within_s: float = 20.0, **item: Any
     ) -> "asyncio.Task[Recorded]":
-        """Begin to record an event of a row."""
+        """Start to record an event of an attachment."""
         return asyncio.create_task(
             self.groups.record(
                 read(row, **item), may_be_kept=True, ends=time.monotonic() + within_s
@@ -53,7 +53,7 @@ class Site:
 
     @asynccontextmanager
     async def occupied(self) -> AsyncIterator[None]:
-        """Keep all places of statements in use: their rows are locked."""
+        """Keep all PLACES statements busy in the block: each waits for a locked row."""
         rows = await self.rows(PLACES)
         async with AsyncExitStack() as locks:
             await locks.enter_async_context(self.locked(rows))
@@ -70,7 +70,7 @@ class Site:
             yield
 
     async def waiting(self, count: int) -> bool:
-        """Return whether that many statements wait for a lock."""
+        """Return True if exactly `count` statements wait for a lock."""
         found = await self.service.database.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             " AND datname = current_database()"
@@ -84,7 +84,7 @@ def read(row: Attachment, **item: Any) -> Message:
 
 @pytest_asyncio.fixture
 async def site(service: Service, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    """Groups that may run PLACES statements at one time."""
+    """Make groups that may run at most PLACES statements at a time."""
     settings = make_settings(service.environment)
     async with open_database(settings, size=PLACES) as database:
         made = Site(
@@ -161,7 +161,8 @@ async def test_a_message_that_the_database_refuses_fails_alone(site: Site) -> No
         await site.service.execute("ALTER TABLE attachments DROP CONSTRAINT refuses")
     assert isinstance(results[1], asyncpg.CheckViolationError)
     assert await site.revisions([good, bad, other]) == [1, 0, 1]
-    # No group is made for a while, so that a message that is sent again and again delays nobody.
+    # After a refused message, the API makes no groups for a while. Otherwise this message, which
+    # its source sends again and again, would delay others each time.
     site.runs.clear()
     rows = await site.rows(PLACES + 2)
     await asyncio.gather(*(site.begin(row, eTag="e") for row in rows))
