@@ -79,7 +79,7 @@ def closed_components() -> Any:
 
 @cache
 def routes() -> list[tuple[re.Pattern[str], str]]:
-    """Return a pattern for each path of the OpenAPI document; fewer parameters come first."""
+    """Return a pattern for each path of the OpenAPI document, sorted by parameters in the path."""
     paths = sorted(description()["paths"], key=lambda path: path.count("{"))
     return [(re.compile(_pattern(path)), path) for path in paths]
 
