@@ -10,9 +10,13 @@ from shared.lists import MAX_COUNTED
 
 
 def page_link(listing: Listing, base: str, **page: str) -> str:
-    """Make the link to a page: the request's other parameters, then `page[…]`, percent-encoded."""
-    pages = urlencode([(f"page[{name}]", value) for name, value in page.items()])
-    return f"{base}?{'&'.join(filter(None, (_encoded(listing.kept), pages)))}"
+    """Make the link to a page: the request's other parameters, then `page[…]`, percent-encoded.
+
+    The values of `page` are numbers or cursors, which need no encoding.
+    """
+    pages = [f"page%5B{name}%5D={value}" for name, value in page.items()]
+    kept = [_encoded(listing.kept)] if listing.kept else []
+    return f"{base}?{'&'.join([*kept, *pages])}"
 
 
 @lru_cache(maxsize=16)  # All links of a page share these parameters, which may be long.

@@ -65,8 +65,8 @@ class Documents:
         """
         url = self.links.url(row.key, row.uploaded_at, now, origin)
         thumb = None
-        if row.resized and row.thumbnail_key is not None:
-            thumb = self.links.url(row.thumbnail_key, row.uploaded_at, now, origin)
+        if row.resized and (thumbnail_key := row.thumbnail_key) is not None:
+            thumb = self.links.url(thumbnail_key, row.uploaded_at, now, origin)
         temp_url = row.temp_url
         if temp_url is None:
             temp_url = None if row.uploaded_at is None else url
@@ -122,22 +122,18 @@ class Documents:
         reason = None
         if row.reason is not None and row.state in END_STATES:
             reason = {"code": row.reason, "detail": sentence(row.reason)}
-        scan = None
-        if row.scan_verdict is not None and row.state in MEASURED:
-            scan = {"verdict": row.scan_verdict, "signature": row.scan_signature}
-        limits = {"max_size": row.limit_size, "content_types": row.limit_types}
-        return {
+        meta = {
             "state": row.state,
             "reason": reason,
             **dict(zip(ADDED, _added(row), strict=True)),
             "processed_at": self.time(row.processed_at),
-            **({"scan": scan} if scan else {}),
-            **({"limits": _given(limits)} if any(limits.values()) else {}),
         }
-
-
-def _given(limits: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in limits.items() if value is not None}
+        if row.scan_verdict is not None and row.state in MEASURED:
+            meta["scan"] = {"verdict": row.scan_verdict, "signature": row.scan_signature}
+        if row.limit_size or row.limit_types:
+            limits = {"max_size": row.limit_size, "content_types": row.limit_types}
+            meta["limits"] = {name: each for name, each in limits.items() if each is not None}
+        return meta
 
 
 def _identifier(row: Attachment, name: str) -> dict[str, str] | None:

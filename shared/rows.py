@@ -1,6 +1,7 @@
 """Build records, which are frozen dataclasses, from database rows."""
 
-from dataclasses import field, fields, make_dataclass
+from collections.abc import Callable
+from dataclasses import MISSING, Field, field, fields, make_dataclass
 from operator import itemgetter
 from typing import Any, ClassVar, Self
 
@@ -21,11 +22,14 @@ class FromRow:
         `given` are fields that no column holds in that form, such as a record made of several
         columns. Raises KeyError if the row lacks the column of a field.
         """
-        names = columns_of(cls)
         if given:
-            values = {name: row[name] for name in names if name not in given}
+            values = {name: row[name] for name in columns_of(cls) if name not in given}
             return cls.made_of(**values, **given)
-        return cls.made_of(**dict(zip(names, itemgetter(*names)(row), strict=True)))
+        unfrozen, values_of = _unfrozen(cls)
+        made = unfrozen(*values_of(row))
+        made.__class__ = cls
+        assert isinstance(made, cls)
+        return made
 
     @classmethod
     def made_of(cls, **values: Any) -> Self:
@@ -34,14 +38,17 @@ class FromRow:
         The constructor of a frozen dataclass calls `object.__setattr__` for each field. That would
         be a tenth of the CPU time of a request for one attachment.
         """
-        made = _unfrozen(cls)(**values)
+        unfrozen, _ = _unfrozen(cls)
+        made = unfrozen(**values)
         made.__class__ = cls
         assert isinstance(made, cls)
         return made
 
 
+_Unfrozen = tuple[type[Any], Callable[[asyncpg.Record], tuple[Any, ...]]]
+
 _COLUMNS: dict[type[Any], tuple[str, ...]] = {}
-_UNFROZEN: dict[type[Any], type[Any]] = {}
+_UNFROZEN: dict[type[Any], _Unfrozen] = {}
 
 
 def columns_of(record: type[Any]) -> tuple[str, ...]:
@@ -52,17 +59,28 @@ def columns_of(record: type[Any]) -> tuple[str, ...]:
     return _COLUMNS[record]
 
 
-def _unfrozen(record: type[Any]) -> type[Any]:
-    """Return a dataclass with the same fields as `record`, but not frozen.
+def _unfrozen(record: type[Any]) -> _Unfrozen:
+    """Return a dataclass with the same fields that is not frozen, and a reader of its columns.
 
-    Its objects have the same slots, so their `__class__` may be changed to `record`.
+    The reader's values are the first positional arguments of the class. Arguments by name would
+    take most of the time in which a record is built. The objects of the class have the same slots,
+    so they may become objects of the class `record`.
     """
     if record not in _UNFROZEN:
+        columns = columns_of(record)
+        # Python wants arguments without a default first.
+        ordered = sorted(
+            fields(record), key=lambda each: (each.name not in columns, _has_default(each))
+        )
         same = [
             (each.name, object, field(default=each.default, default_factory=each.default_factory))
-            for each in fields(record)
+            for each in ordered
         ]
-        _UNFROZEN[record] = make_dataclass(
-            record.__name__, same, bases=record.__bases__, slots=True, kw_only=True
-        )
+        made = make_dataclass(record.__name__, same, bases=record.__bases__, slots=True)
+        names = [each.name for each in ordered if each.name in columns]
+        _UNFROZEN[record] = made, itemgetter(*names)
     return _UNFROZEN[record]
+
+
+def _has_default(each: Field[Any]) -> bool:
+    return each.default is not MISSING or each.default_factory is not MISSING
