@@ -105,10 +105,11 @@ async def intake(request: web.Request) -> web.Response:
     also answered 2xx: otherwise some stores would repeat it for ever and hold back all later ones.
     """
     parts = request.app[PARTS]
-    credentials = [request.match_info.get("token", ""), *_credentials(request)]
+    given = (request.match_info.get("token", ""), *_credentials(request))
+    credentials = [each for each in given if each]
     number = parts.events_gate.admits(*credentials)
     if number is None:
-        reason: DenialReason = "unknown token" if any(credentials) else "no token"
+        reason: DenialReason = "unknown token" if credentials else "no token"
         return await _from_sns(request, parts, reason)
     sender = f"webhook token {number} {source_of(client_address(request))}"
     body = await read_raw(request, max_bytes=MAX_EVENT_BYTES)

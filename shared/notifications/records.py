@@ -25,6 +25,8 @@ CREATED = "ObjectCreated:"
 REMOVED = ("ObjectRemoved:", "LifecycleExpiration:", "ObjectLifecycle:Expiration:")
 """The names of removals. The last two are by lifecycle rules, and the last one is Ceph's."""
 
+_KINDS = (CREATED, *REMOVED)
+
 _SEQUENCER = re.compile(r"[0-9A-Fa-f]{1,64}")
 
 
@@ -98,7 +100,7 @@ def parse_records(
 
 def _event(record: Any, decode: Callable[[str], str], ordered: bool) -> UploadEvent | None:
     name = text(member(record, "eventName"), "eventName").removeprefix("s3:")
-    if not name.startswith((CREATED, *REMOVED)):
+    if not name.startswith(_KINDS):
         return None
     s3 = member(record, "s3")
     item = member(s3, "object")
