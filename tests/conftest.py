@@ -16,6 +16,7 @@ from hypothesis import settings
 
 from deploy.embedded import ports
 from shared.schema import migrate
+from tests.support.checked_answers import check_all, note_here, take_noted, take_undescribed
 from tests.support.databases import (
     TEMPLATE,
     clone_database,
@@ -23,6 +24,7 @@ from tests.support.databases import (
     empty_broker,
     fresh_ids,
 )
+from tests.support.forked import server
 from tests.support.memory_folder import memory_folder
 from tests.support.objects import store_proxy
 from tests.support.proxy import Proxy
@@ -40,7 +42,8 @@ settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:
-    """Prepare this process for the tests: signals, environment, ports and garbage collection.
+    """Prepare this process for the tests: signals, environment, ports, garbage collection, and the
+    check of all answers of APIs.
 
     A shell starts background processes with SIGINT ignored, and their child processes inherit that.
     So SIGINT is enabled again.
@@ -54,6 +57,7 @@ def pytest_configure() -> None:
     Garbage collection is off until the tests are collected; see `pytest_collection`.
     """
     gc.disable()
+    check_all(note_here)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith(("ATTACHMENTS_", "AWS_"))]:
@@ -77,6 +81,13 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def described_answers() -> Iterator[None]:
+    """Fail if an API answers otherwise than described, in this process or in a forked one."""
+    yield
+    assert [*take_undescribed(), *take_noted(server.faults)] == []
 
 
 @pytest.fixture(autouse=True)

@@ -112,6 +112,15 @@ def _answers(operation_id: str) -> dict[int, Described]:
     return {int(status): _described(part) for status, part in found["responses"].items()}
 
 
+def compile_all() -> None:
+    """Compile the validators of all answers now, for the processes that are forked later."""
+    for part in description()["paths"].values():
+        for method in METHODS:
+            if method in part:
+                _answers(part[method]["operationId"])
+    _unrouted()
+
+
 def _described(part: Any) -> Described:
     part = resolved(part)
     return Described(

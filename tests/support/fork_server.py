@@ -4,6 +4,8 @@ Importing the service costs more than a second of CPU time, and a run of all tes
 a thousand processes. Each forked process runs the same module as `python -m MODULE` does. It has
 its own environment, working directory and output, and it executes the module again as `__main__`.
 
+An API compares each of its answers with the API's description, and writes faults to a file.
+
 Requests come over a Unix socket as JSON objects, one object for each process. With a request come
 three descriptors: standard output, standard error, and a socket for the result. The server writes
 the process's id to that socket. When the process has ended, the server also writes the status of
@@ -22,8 +24,12 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import botocore.session
+
+from tests.support.checked_answers import check_all, note_in
+from tests.support.described import compile_all
 
 PACKAGES = ("shared", "api", "worker", "deploy")
 
@@ -133,10 +139,15 @@ def become(wanted: Wanted) -> None:
 
 
 def main() -> None:
-    """Serve requests from the socket whose descriptor is the first argument."""
+    """Serve requests from the socket whose descriptor is the first argument.
+
+    The second argument is the path of the file for answers that are not as described.
+    """
     requests = socket.socket(fileno=int(sys.argv[1]))
     import_all()
     read_models()
+    check_all(note_in(Path(sys.argv[2])))
+    compile_all()
     gc.collect()
     gc.freeze()
     become(serve(requests))

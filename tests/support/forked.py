@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from threading import Lock
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +82,12 @@ class ForkServer:
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
+        self._folder = TemporaryDirectory(prefix="attachments-fork-server-")
+
+    @property
+    def faults(self) -> Path:
+        """The file in which forked APIs note answers that are not as described."""
+        return Path(self._folder.name) / "faults"
 
     def fork(
         self,
@@ -116,7 +122,13 @@ class ForkServer:
             self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno())],
+                    [
+                        sys.executable,
+                        "-m",
+                        "tests.support.fork_server",
+                        str(theirs.fileno()),
+                        str(self.faults),
+                    ],
                     pass_fds=[theirs.fileno()],
                     cwd=ROOT,
                     stdin=subprocess.DEVNULL,
@@ -131,9 +143,10 @@ class ForkServer:
         assert self._process is not None
         self._requests.close()
         self._process.wait()
+        self._folder.cleanup()
 
 
-_server = ForkServer()
+server = ForkServer()
 
 
 def start_module(
@@ -154,7 +167,7 @@ def start_module(
     """
     usual = all(name.startswith(USUAL) or name == "PATH" for name in environment)
     if may_fork and usual and program[0] == "-m":
-        return _server.fork(
+        return server.fork(
             program[1],
             program[2:],
             environment=environment,

@@ -13,6 +13,7 @@ OF_NAMED_TUPLES = {"_replace"}
 PRIVATE = {
     "_SSL_CONTEXT_VERIFIED": "aiohttp makes it when it is imported, and has no way to replace it",
     "_ask": "inherited: a proxy of the tests answers otherwise than its base class",
+    "_by_hand": "answers to requests that cannot be parsed pass through nothing else",
     "_cached_build_middleware": "aiohttp keeps each API of the tests alive in this cache",
     "_call": "a call of the broker that no server answers takes its place",
     "_causes": "the bound of memory cannot be seen from outside",

@@ -1,0 +1,103 @@
+"""Compares every answer of an API in this process with the API's description.
+
+A client of the tests sees only its own requests. Other answers go to raw sockets, browsers, stores,
+balancers and programs, so all answers are compared where the API sends them.
+"""
+
+import gzip
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from aiohttp import web
+
+from api import connection
+from tests.support.described import check_answer
+
+_undescribed: list[str] = []
+
+finish_response = connection.Connection.finish_response
+write_by_hand = connection._by_hand
+
+
+def check_all(note: Callable[[str], None]) -> None:
+    """Compare each answer from now on; `note` gets the fault of one that is not as described.
+
+    An answer is compared before it is sent, so its fault is noted when its client has it.
+    """
+
+    def check(
+        method: str, path: str, status: int, headers: Mapping[str, str], body: bytes | None
+    ) -> None:
+        try:
+            check_answer(method, path, status, headers, _read(headers, body))
+        except Exception as fault:  # also an answer that is no JSON or is compressed wrongly
+            note(f"{type(fault).__name__}: {fault}")
+
+    async def finish_checked(
+        self: connection.Connection,
+        request: web.BaseRequest,
+        resp: web.StreamResponse,
+        start_time: float | None,
+    ) -> tuple[web.StreamResponse, bool]:
+        body = resp.body if isinstance(resp, web.Response) else None
+        sent = body if isinstance(body, bytes) else None
+        check(request.method, request.rel_url.raw_path, resp.status, resp.headers, sent)
+        return await finish_response(self, request, resp, start_time)
+
+    def write_checked(*args: Any) -> bytes:
+        written = write_by_hand(*args)
+        head, _, body = written.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines)
+        check("UNKNOWN", "/", int(first.split()[1]), headers, body)
+        return written
+
+    # aiohttp has no hook through which all answers pass.
+    mock.patch.object(connection.Connection, "finish_response", finish_checked).start()
+    mock.patch.object(connection, "_by_hand", write_checked).start()
+
+
+def _read(headers: Mapping[str, str], body: bytes | None) -> Any:
+    if not body or "json" not in headers.get("Content-Type", ""):
+        return None
+    if headers.get("Content-Encoding") == "gzip":
+        body = gzip.decompress(body)
+    return json.loads(body)
+
+
+def note_here(fault: str) -> None:
+    """Keep a fault of an answer of this process for `take_undescribed`."""
+    _undescribed.append(fault)
+
+
+def take_undescribed() -> list[str]:
+    """Return the faults of this process's answers since the last call."""
+    found, _undescribed[:] = list(_undescribed), []
+    return found
+
+
+def note_in(path: Path) -> Callable[[str], None]:
+    """Return a function that appends a fault to a file, for processes that share the file."""
+
+    def note(fault: str) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            os.write(descriptor, f"{fault}\n".encode())
+        finally:
+            os.close(descriptor)
+
+    return note
+
+
+def take_noted(path: Path) -> list[str]:
+    """Return the faults of a file, and remove the file."""
+    try:
+        found = path.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    path.unlink()
+    return found

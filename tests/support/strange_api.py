@@ -1,0 +1,19 @@
+"""An API with an answer that is not described: `python -m tests.support.strange_api`."""
+
+import asyncio
+
+from aiohttp import web
+
+from api import __main__ as process
+from api import app
+from shared.settings import load_settings
+
+
+async def health(_request: web.Request) -> web.Response:
+    """Answer with a member and a header field that are not described."""
+    return web.json_response({"status": "alive", "another": 1}, headers={"X-Another": "1"})
+
+
+if __name__ == "__main__":
+    app.health_live = health
+    asyncio.run(process.serve(load_settings()))
