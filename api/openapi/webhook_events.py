@@ -38,8 +38,8 @@ ANSWERS: Json = {
     "410": {"description": "Not delivered. The webhook is deactivated"},
     "default": {
         "description": f"Not delivered, as without an answer. It is tried again {len(DELAYS_S)}"
-        f" times, first after {DELAYS_S[0]} seconds. A webhook without any success for"
-        f" {FAILING_DAYS} days is deactivated"
+        f" times, first after {DELAYS_S[0]} seconds. A webhook is deactivated after"
+        f" {FAILING_DAYS} days of failures without any success"
     },
 }
 

@@ -18,6 +18,7 @@ from shared.database import Connection
 from shared.rows import FromRow
 from shared.webhooks.kinds import (
     FAILING_DAYS,
+    MAX_PAUSE_S,
     OWN_FAULTS,
     Deactivation,
     DeliveryEvent,
@@ -34,6 +35,10 @@ are due, it ranks all of them."""
 
 WALK = 1000
 """The most webhooks that one statement visits. The next statement continues after them."""
+
+
+COUNT_EVERY_S = 60
+"""Seconds after which a further failure of a webhook is counted for its deactivation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,13 +253,16 @@ async def settle(connection: Connection, attempts: Sequence[Attempt]) -> list[De
         )
         UPDATE webhooks AS w
         SET failing_since = CASE WHEN NOT t.accepted THEN coalesce(w.failing_since, now()) END,
+            failing_for = CASE WHEN t.accepted THEN interval '0' ELSE {_FAILING_FOR} END,
+            failed_at = CASE WHEN NOT t.accepted THEN now() END,
             active = w.active AND NOT t.gone AND NOT ({_TOO_LONG}),
             deactivated_at = CASE WHEN t.gone OR {_TOO_LONG} THEN now() ELSE w.deactivated_at END,
             deactivated_because = CASE WHEN t.gone THEN 'gone' WHEN {_TOO_LONG} THEN 'failing'
                                        ELSE w.deactivated_because END
         FROM tally AS t
         WHERE w.id = t.webhook_id AND w.active
-          AND (t.gone OR {_TOO_LONG} OR t.accepted = (w.failing_since IS NOT NULL))
+          AND (t.gone OR {_TOO_LONG} OR t.accepted = (w.failing_since IS NOT NULL)
+               OR (NOT t.accepted AND {_COUNTED_BEFORE}))
         RETURNING w.id AS webhook_id, w.organization_id, w.active,
                   w.deactivated_because AS because
         """,
@@ -264,8 +272,15 @@ async def settle(connection: Connection, attempts: Sequence[Attempt]) -> list[De
     return [Deactivated.from_row(row) for row in rows if not row["active"]]
 
 
-_TOO_LONG = f"""(NOT t.accepted
-    AND coalesce(w.failing_since < now() - interval '{FAILING_DAYS} days', false))"""
+# A failure adds the time since the last one. A time without deliveries adds MAX_PAUSE_S.
+_FAILING_FOR = f"""CASE WHEN w.failing_since IS NULL THEN interval '0'
+    ELSE w.failing_for + greatest(interval '0', least(
+        now() - coalesce(w.failed_at, now()), interval '{MAX_PAUSE_S} seconds')) END"""
+
+_TOO_LONG = f"""(NOT t.accepted AND ({_FAILING_FOR}) >= interval '{FAILING_DAYS} days')"""
+
+# The row of a webhook that fails is written once per COUNT_EVERY_S, not for every failure.
+_COUNTED_BEFORE = f"""coalesce(w.failed_at <= now() - interval '{COUNT_EVERY_S} seconds', true)"""
 
 
 def _columns(attempts: Sequence[Attempt]) -> list[list[Any]]:

@@ -1,55 +1,19 @@
 """The SQL statements of couriers and of the upkeep of deliveries; no courier runs."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from shared.database import Database, open_database
+from shared.database import Database
 from shared.organizations import create_organization
 from shared.webhooks import deliveries, registry
 from shared.webhooks.dispatch import Attempt, Room, settle, take
-from shared.webhooks.kinds import DELAYS_S, EVENTS, delay_s
+from shared.webhooks.kinds import DELAYS_S, delay_s
 from shared.webhooks.vault import SecretUnreadable, Vault
-from tests.support.service import make_settings
-from tests.support.stack import Stack
+from tests.support.webhook_rows import VALUES, VAULT, execute, make_webhook, queue
 from worker.webhooks.housekeeping import tidy_once
 from worker.webhooks.windows import WIDEST, Windows
-
-VAULT = Vault("key-of-webhook-secrets")
-VALUES = {
-    "target_url": "https://receiver.example/",
-    "events": list(EVENTS),
-    "description": None,
-    "active": True,
-}
-
-
-@pytest_asyncio.fixture
-async def database(stack: Stack, database_url: str) -> AsyncIterator[Database]:
-    """Open a fresh database with organization 1."""
-    async with open_database(make_settings(stack.environment(database_url))) as opened:
-        await opened.run(create_organization, "tests", 1)
-        yield opened
-
-
-async def make_webhook(database: Database, organization_id: int = 1, **changes: Any) -> int:
-    """Create a webhook, and return its id."""
-    made = await database.run(registry.create, organization_id, {**VALUES, **changes}, VAULT)
-    return made.webhook.id
-
-
-async def queue(database: Database, webhook_id: int, count: int, organization_id: int = 1) -> None:
-    """Queue `count` deliveries of a test event."""
-    for _ in range(count):
-        await database.run(deliveries.queue_test, webhook_id, organization_id)
-
-
-async def execute(database: Database, statement: str, *values: Any) -> Any:
-    """Run a statement, and return the first value of its first row."""
-    return await database.run(lambda connection: connection.fetchval(statement, *values))
 
 
 async def taken(database: Database, **options: Any) -> list[int]:
@@ -122,34 +86,6 @@ async def test_an_outdated_attempt_changes_nothing(database: Database) -> None:
     assert await execute(database, "SELECT state FROM webhook_deliveries") == "pending"
     await database.run(settle, [Attempt(delivery_id=held.id, attempt=2)])
     assert await execute(database, "SELECT state FROM webhook_deliveries") == "delivered"
-
-
-async def fail(database: Database, webhook_id: int, fault: Any = "timeout") -> list[str]:
-    """Let one delivery fail; return the reason for each webhook that is deactivated by it."""
-    await queue(database, webhook_id, 1)
-    (held,) = (await database.run(take, limit=1, rooms={}, usual_room=1)).deliveries
-    attempt = Attempt(delivery_id=held.id, attempt=held.attempt, fault=fault)
-    return [each.because for each in await database.run(settle, [attempt])]
-
-
-async def test_five_days_of_failures_deactivate_and_a_success_begins_anew(
-    database: Database,
-) -> None:
-    webhook_id = await make_webhook(database)
-    assert await fail(database, webhook_id) == []
-    await execute(database, "UPDATE webhooks SET failing_since = now() - interval '6 days'")
-    # The receiver is not the cause of this failure.
-    assert await fail(database, webhook_id, "secret_unreadable") == []
-    await queue(database, webhook_id, 1)
-    (held,) = (await database.run(take, limit=1, rooms={}, usual_room=1)).deliveries
-    await database.run(settle, [Attempt(delivery_id=held.id, attempt=held.attempt, status=204)])
-    assert await execute(database, "SELECT failing_since FROM webhooks") is None
-    assert await fail(database, webhook_id) == []
-    await execute(database, "UPDATE webhooks SET failing_since = now() - interval '6 days'")
-    assert await fail(database, webhook_id) == ["failing"]
-    shown = await database.run(registry.find, webhook_id, 1)
-    assert shown is not None
-    assert (shown.active, shown.deactivated_because) == (False, "failing")
 
 
 async def test_old_and_orphaned_deliveries_are_removed(database: Database) -> None:

@@ -1,0 +1,1 @@
+"""Statements of webhooks and deliveries, with only a database."""
