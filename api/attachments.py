@@ -15,7 +15,7 @@ from api.creating import check_all, find_sources
 from api.issuing import MAX_BODY_BYTES, Issued, find_known, issue_again, write_policies
 from api.listing import read_page
 from api.negotiation import check_accept, check_content_type, refuse_bulk
-from api.parts import Parts, admit, now, origin
+from api.parts import Parts, admit, now, origin, with_key
 from api.pauses import pause_after
 from api.preferences import preferred_wait
 from api.problems import BULK_TYPE, Problem, document_response, not_found
@@ -121,20 +121,15 @@ async def index(request: web.Request) -> web.Response:
     )
 
 
-async def create(request: web.Request) -> web.Response:
+@with_key(admit)
+async def create(
+    request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
+) -> web.Response:
     """Answer POST /api/v2/attachments: create one attachment, or up to 100 with the bulk extension.
 
     A bulk request creates all of its attachments or none. With an Idempotency-Key that is known,
     the answer is about the attachments of the first time, with new policies.
     """
-    parts, caller = await admit(request)
-    with parts.request_keys.hold(request, caller.organization_id) as key:
-        return await _create(request, parts, caller, key)
-
-
-async def _create(
-    request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
-) -> web.Response:
     await parts.bucket.require_for_policies()
     parts.ids.require_free()
     bulk = check_content_type(request)

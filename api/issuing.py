@@ -12,7 +12,7 @@ from api.attributes import check_identity, resource_object
 from api.bodies import read_json
 from api.creating import stored_type
 from api.negotiation import check_accept, refuse_bulk
-from api.parts import Parts, admit, now, origin
+from api.parts import Parts, admit, now, origin, with_key
 from api.pauses import pause_after
 from api.problems import Problem, document_response, general, not_found
 from api.queries import View, parse_view
@@ -117,16 +117,11 @@ async def write_policies(
     return included({"data": resource, "meta": {**meta, "status_url": status_url}}, view.include)
 
 
-async def renew(request: web.Request) -> web.Response:
-    """Answer POST /api/v2/attachments/{id}/aws_policy: a new policy for the same key."""
-    parts, caller = await admit(request)
-    with parts.request_keys.hold(request, caller.organization_id) as key:
-        return await _renew(request, parts, caller, key)
-
-
-async def _renew(
+@with_key(admit)
+async def renew(
     request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
 ) -> web.Response:
+    """Answer POST /api/v2/attachments/{id}/aws_policy: a new policy for the same key."""
     await parts.bucket.require_for_policies()
     check_accept(request)
     view = parse_view(request)

@@ -1,8 +1,10 @@
 """The objects that all handlers share, opened once per process and stored in the application."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import wraps
 
 from aiohttp import web
 
@@ -13,7 +15,7 @@ from api.event_groups import EventGroups
 from api.ids import IdCheck
 from api.noise import Noise
 from api.readers import Readers
-from api.request_keys import RequestKeys
+from api.request_keys import GivenKey, RequestKeys
 from api.sns import Sns
 from api.waiters import Waiters
 from api.walks import Walks
@@ -70,6 +72,10 @@ class Parts:
 PARTS = web.AppKey("parts", Parts)
 
 
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+KeyedHandler = Callable[[web.Request, Parts, Caller, GivenKey | None], Awaitable[web.Response]]
+
+
 async def admit(request: web.Request) -> tuple[Parts, Caller]:
     """Return the parts and the caller of a request. Raises Problem: 401, 403, 429 or 503."""
     parts = request.app[PARTS]
@@ -80,6 +86,33 @@ async def admit_admin(request: web.Request) -> tuple[Parts, Caller]:
     """Do the same as `admit`, for tokens with the scope `admin`; 403 for others."""
     parts = request.app[PARTS]
     return parts, await parts.gate.admit_admin(request)
+
+
+def with_key(
+    admit_caller: Callable[[web.Request], Awaitable[tuple[Parts, Caller]]],
+    *,
+    reads_body: bool = True,
+) -> Callable[[KeyedHandler], Handler]:
+    """Turn a function that gets the caller and the Idempotency-Key of a request into a handler.
+
+    The key is None if the request has none, and reserved while the function runs. `admit_caller`
+    is `admit` or `admit_admin`. A function that reads a body notes it in the key; for one that does
+    not (`reads_body` is False) the body has no meaning. The handler also raises Problem: 400, 409
+    or 422 because of the key.
+    """
+
+    def decorate(handler: KeyedHandler) -> Handler:
+        @wraps(handler)
+        async def keyed(request: web.Request) -> web.Response:
+            parts, caller = await admit_caller(request)
+            with parts.request_keys.hold(request, caller.organization_id) as key:
+                if key is not None and not reads_body:
+                    key.note(None)
+                return await handler(request, parts, caller, key)
+
+        return keyed
+
+    return decorate
 
 
 def origin(request: web.Request, settings: Settings) -> str:

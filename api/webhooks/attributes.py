@@ -1,6 +1,8 @@
-"""Read and check the attributes of a webhook in a request; report all faults together."""
+"""Read and check the attributes in a request about webhooks; report all faults together."""
 
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from api.attributes import check_identity, check_text, resource_object
@@ -8,6 +10,13 @@ from api.problems import ErrorObject, Problem, invalid
 from shared.settings import Settings
 from shared.webhooks.destinations import find_fault
 from shared.webhooks.kinds import EVENTS
+
+# A time by RFC 3339; the offset may be left out, which means UTC.
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})?)?",
+    re.ASCII,
+)
 
 Fault = tuple[str, dict[str, Any]]
 """The detail and the meta of an error object."""
@@ -88,3 +97,22 @@ def _check(attributes: dict[str, Any], settings: Settings) -> dict[str, Any]:
     if errors:
         raise Problem(422, errors)
     return values
+
+
+def check_since(document: Any) -> datetime:
+    """Return the attribute `since` of a request for retries. Raises Problem: 400, 409 or 422."""
+    attributes = check_identity(
+        resource_object(document), attachment_id=None, kind="webhook_deliveries"
+    )
+    value = attributes.get("since")
+    moment = None
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        try:
+            moment = datetime.fromisoformat(value.upper())
+            moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        except (ValueError, OverflowError):
+            moment = None
+    if moment is None:
+        rule = "must be a time such as 2026-04-17T06:02:48Z"
+        raise Problem(422, [invalid("data/attributes/since", rule, {})])
+    return moment

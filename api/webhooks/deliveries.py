@@ -1,24 +1,20 @@
 """The routes of deliveries: list, show, retry one, retry all failed ones, and send a test event."""
 
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from api.attributes import check_identity, resource_object
 from api.bodies import read_json
 from api.negotiation import check_accept, refuse_bulk
-from api.parts import PARTS, Parts, admit_admin, origin
+from api.parts import PARTS, Parts, admit_admin, origin, with_key
 from api.problems import (
-    Problem,
     about,
     document_response,
     general,
-    invalid,
     not_found,
     unsupported,
     unsupported_value,
@@ -32,6 +28,7 @@ from api.queries import (
     unknown_parameter,
 )
 from api.request_keys import GivenKey, run_once
+from api.webhooks.attributes import check_since
 from api.webhooks.documents import delivery_resource
 from api.webhooks.routes import (
     MAX_BODY_BYTES,
@@ -41,20 +38,15 @@ from api.webhooks.routes import (
     refuse_parameters,
 )
 from api.words import path_id, shortened
-from shared.database import Connection
+from shared import idempotency
+from shared.database import Connection, Database
 from shared.idempotency import Repeated
 from shared.keys import MAX_ID
 from shared.tokens import Caller
 from shared.webhooks import deliveries
 from shared.webhooks.deliveries import DeliveryRow
 from shared.webhooks.kinds import DELIVERY_STATES, DeliveryState
-
-# A time by RFC 3339; the offset may be left out, which means UTC.
-_TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
-    r"([Zz]|[+-][0-9]{2}:[0-9]{2})?)?",
-    re.ASCII,
-)
+from shared.webhooks.registry import Webhook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,23 +127,16 @@ async def show(request: web.Request) -> web.Response:
     return document_response({"data": delivery_resource(parts.documents, row), "meta": {}})
 
 
-async def retry(request: web.Request) -> web.Response:
-    """Answer POST /api/v2/webhooks/{id}/deliveries/{delivery_id}/retry: send it again now."""
-    parts, caller = await admit_admin(request)
-    with parts.request_keys.hold(request, caller.organization_id) as key:
-        return await _retry(request, parts, caller, key)
-
-
-async def _retry(
+@with_key(admit_admin, reads_body=False)
+async def retry(
     request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
 ) -> web.Response:
+    """Answer POST /api/v2/webhooks/{id}/deliveries/{delivery_id}/retry: send it again now."""
     check_accept(request)
     refuse_parameters(request)
     webhook = await find_webhook(request, parts, caller)
     _require_active(webhook.active)
     delivery_id = path_id(request, "delivery_id")
-    if key is not None:
-        key.note(None)  # a body has no meaning here
 
     async def make(connection: Connection) -> DeliveryRow:
         due = await deliveries.retry(connection, webhook.id, delivery_id, caller.organization_id)
@@ -165,63 +150,70 @@ async def _retry(
     return _queued(request, row)
 
 
-async def retry_all(request: web.Request) -> web.Response:
-    """Answer POST /api/v2/webhooks/{id}/deliveries/retry: send all that failed since a time."""
-    parts, caller = await admit_admin(request)
-    with parts.request_keys.hold(request, caller.organization_id) as key:
-        return await _retry_all(request, parts, caller, key)
-
-
-async def _retry_all(
+@with_key(admit_admin)
+async def retry_all(
     request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
 ) -> web.Response:
+    """Answer POST /api/v2/webhooks/{id}/deliveries/retry: send all that failed since a time."""
     refuse_bulk(request, only_for="attachments")
     check_accept(request)
     refuse_parameters(request)
     webhook = await find_webhook(request, parts, caller)
-    check = _since if key is None else key.noting(_since)
+    check = check_since if key is None else key.noting(check_since)
     since = await read_json(
         request, parts.readers, caller.organization_id, max_bytes=MAX_BODY_BYTES, check=check
     )
     _require_active(webhook.active)
 
-    async def make(connection: Connection) -> int:
-        count = 0
-        while True:
-            more = await deliveries.retry_since(
-                connection, webhook.id, caller.organization_id, since
-            )
-            count += more
-            if more < deliveries.RETRIED_AT_ONCE:
-                return count
-
-    found = await run_once(
-        parts.clients.of(caller.organization_id), key, make, lambda count: [count]
-    )
-    if isinstance(found, Repeated):
-        (found,) = found.made
-    elif found:
-        parts.publisher.wake_couriers()
+    database = parts.clients.of(caller.organization_id)
+    if key is not None:
+        known = await database.run(idempotency.find_made, key.known)
+        if known is not None:
+            return _retried(known.made[0])
+    count = await _retry_failed(parts, database, webhook, since)
+    if count:
         audit("failed deliveries retried", request, caller, webhook.id)
-    return document_response({"data": None, "meta": {"retried": found}})
+
+    async def make(_: Connection) -> int:
+        return count
+
+    # The key is noted after the batches, so a request that broke off can be repeated: it then
+    # retries the deliveries that are left.
+    found = await run_once(database, key, make, lambda made: [made])
+    return _retried(found.made[0] if isinstance(found, Repeated) else count)
 
 
-async def test(request: web.Request) -> web.Response:
-    """Answer POST /api/v2/webhooks/{id}/test: queue the event `webhook.test`."""
-    parts, caller = await admit_admin(request)
-    with parts.request_keys.hold(request, caller.organization_id) as key:
-        return await _test(request, parts, caller, key)
+async def _retry_failed(parts: Parts, database: Database, webhook: Webhook, since: datetime) -> int:
+    """Make all failed deliveries of a webhook due and return how many they are.
+
+    Each batch is a transaction of its own, which waits for its own turn. So other requests of the
+    organization are served between two batches.
+    """
+    count = 0
+    while True:
+        more = await database.run(
+            deliveries.retry_since, webhook.id, webhook.organization_id, since
+        )
+        count += more
+        if more:
+            parts.publisher.wake_couriers()
+        if more < deliveries.RETRIED_AT_ONCE:
+            return count
 
 
-async def _test(
+def _retried(count: int) -> web.Response:
+    return document_response({"data": None, "meta": {"retried": count}})
+
+
+@with_key(admit_admin, reads_body=False)
+async def test(
     request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
 ) -> web.Response:
+    """Answer POST /api/v2/webhooks/{id}/test: queue the event `webhook.test`."""
     check_accept(request)
     refuse_parameters(request)
     webhook = await find_webhook(request, parts, caller)
     _require_active(webhook.active)
-    if key is not None:
-        key.note(None)  # a body has no meaning here
 
     async def make(connection: Connection) -> DeliveryRow:
         made = await deliveries.queue_test(connection, webhook.id, caller.organization_id)
@@ -265,25 +257,6 @@ def _queued(request: web.Request, row: DeliveryRow, status: int = 200) -> web.Re
 def _require_active(active: bool) -> None:
     if not active:
         raise general(409, "The webhook is not active")
-
-
-def _since(document: Any) -> datetime:
-    """Return the attribute `since`. Raises Problem: 400, 409 or 422."""
-    attributes = check_identity(
-        resource_object(document), attachment_id=None, kind="webhook_deliveries"
-    )
-    value = attributes.get("since")
-    moment = None
-    if isinstance(value, str) and _TIME.fullmatch(value):
-        try:
-            moment = datetime.fromisoformat(value.upper())
-            moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-        except (ValueError, OverflowError):
-            moment = None
-    if moment is None:
-        rule = "must be a time such as 2026-04-17T06:02:48Z"
-        raise Problem(422, [invalid("data/attributes/since", rule, {})])
-    return moment
 
 
 # `retry` is no id: otherwise the Allow of `deliveries/retry` would name GET.

@@ -8,7 +8,7 @@ from aiohttp import web
 from api.bodies import read_json
 from api.clients import client_address
 from api.negotiation import check_accept, refuse_bulk
-from api.parts import Parts, admit_admin, origin
+from api.parts import Parts, admit_admin, origin, with_key
 from api.problems import Problem, document_response, not_found
 from api.queries import given, unknown_parameter
 from api.request_keys import GivenKey, run_once
@@ -115,16 +115,11 @@ async def show(request: web.Request) -> web.Response:
     return _show(parts, await find_webhook(request, parts, caller))
 
 
-async def create(request: web.Request) -> web.Response:
-    """Answer POST /api/v2/webhooks: create a webhook; only this answer shows its secret."""
-    parts, caller = await admit_admin(request)
-    with parts.request_keys.hold(request, caller.organization_id) as key:
-        return await _create(request, parts, caller, key)
-
-
-async def _create(
+@with_key(admit_admin)
+async def create(
     request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
 ) -> web.Response:
+    """Answer POST /api/v2/webhooks: create a webhook; only this answer shows its secret."""
     refuse_bulk(request, only_for="attachments")
     check_accept(request)
     refuse_parameters(request)
@@ -194,23 +189,16 @@ async def delete(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-async def rotate(request: web.Request) -> web.Response:
+@with_key(admit_admin, reads_body=False)
+async def rotate(
+    request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
+) -> web.Response:
     """Answer POST /api/v2/webhooks/{id}/secret: make a new secret; the former one is valid for
     a day more.
     """
-    parts, caller = await admit_admin(request)
-    with parts.request_keys.hold(request, caller.organization_id) as key:
-        return await _rotate(request, parts, caller, key)
-
-
-async def _rotate(
-    request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
-) -> web.Response:
     check_accept(request)
     refuse_parameters(request)
     vault, webhook_id = _require_vault(parts), path_id(request)
-    if key is not None:
-        key.note(None)  # a body has no meaning here
 
     async def make(connection: Connection) -> registry.WithSecret:
         made = await registry.rotate(connection, webhook_id, caller.organization_id, vault)

@@ -24,6 +24,7 @@ from api.waiters import Waiters
 from shared.attachments import Attachment, find_any
 from shared.organizations import create_organization
 from shared.settings import Settings
+from shared.shares import Shares
 from shared.tokens import create_token
 from tests.support.described import check_answer
 from tests.support.stack import Stack
@@ -185,6 +186,7 @@ class Service:
     base_url: str
     metrics_url: str
     waiters: Waiters
+    clients: Shares
     worker_pids: list[int] = field(default_factory=list)
     """The ids of the worker processes that fixtures have started for the service."""
 
@@ -275,6 +277,7 @@ async def running_service(
             base_url=base_url,
             metrics_url=app[PARTS].metrics_url or "",
             waiters=app[PARTS].waiters,
+            clients=app[PARTS].clients,
         )
     finally:
         stack.relay.target = before
