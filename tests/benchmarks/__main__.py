@@ -32,6 +32,7 @@ from tests.benchmarks import (
     others,
     scaling,
     uploads,
+    waiting,
     webhooks,
 )
 from tests.benchmarks.site import Site, running_site
@@ -55,6 +56,7 @@ BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[Table]]]] = {
     "metrics": metrics.run,
     "scaling": scaling.run,
     "webhooks": webhooks.run,
+    "waiting": waiting.run,
 }
 
 
