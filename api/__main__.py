@@ -2,8 +2,8 @@
 
 import sys
 
-# The signals are prepared before the other imports, because those imports take half a second and
-# read environment variables.
+# This comes before the other imports: a signal may come during them (half a second), and some of
+# them read environment variables.
 if __name__ == "__main__":
     from shared.beginning import end_on_signal
     from shared.foreign import forget_foreign_variables
@@ -42,7 +42,7 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then let running requests end.
 
     Raises CannotListen if the address cannot be used, SettingsError if the broker is in cluster
-    mode, BucketForeign if the bucket belongs to another deployment, IdsTaken if the bucket holds
+    mode, BucketForeign if the bucket belongs to another deployment, and IdsTaken if the bucket has
     originals whose ids the database has not assigned yet.
     """
     stopping = asyncio.Event()
@@ -107,22 +107,21 @@ async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> b
 
 
 async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
-    """Check that the bucket is ours and that ids are free in it.
+    """Check that the bucket belongs to this deployment and that its next ids are free.
 
-    Returns background tasks: one watches the owner of the bucket, because the owner can change;
-    another repeats the check of ids if the check could not be decided. Raises BucketForeign, else
-    IdsTaken.
+    Returns background tasks: one watches the owner of the bucket, because the owner can change.
+    Another repeats the check of ids if it could not be decided. Raises BucketForeign or IdsTaken.
     """
     owner, ids = await asyncio.gather(
         parts.bucket.at_start(within_s=START_S), parts.ids.at_start(), return_exceptions=True
     )
-    # The owner is awaited first: in another deployment's bucket, taken ids are only a consequence.
+    # The owner comes first: in another deployment's bucket, taken ids are only a consequence.
     for ended in (owner, ids):
         if isinstance(ended, BaseException):
             raise ended
     tasks = [asyncio.create_task(parts.bucket.watch(), name="check of the bucket")]
     if not ids:
-        log.info(  # what is unavailable or undecided has its own warning
+        log.info(  # the part that is unavailable, or the undecided check, has its own warning
             "ids are not checked yet: database or store is unavailable, or the check was undecided"
         )
         tasks.append(asyncio.create_task(parts.ids.go_on(), name="check of ids"))
@@ -130,7 +129,7 @@ async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
 
 
 def run(settings: Settings) -> None:
-    """Run the API on uvloop in this process, until SIGTERM or SIGINT; raises what `serve` does."""
+    """Run the API on uvloop in this process until SIGTERM or SIGINT. Raises what `serve` raises."""
     configure_logging(settings.log_level, settings.log_format, serving=True, process="api")
     with exported(settings, "api"), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))

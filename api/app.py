@@ -1,4 +1,4 @@
-"""Assemble the API's application from its parts, middleware and routes."""
+"""Assemble the API's application: its parts, middleware and routes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -60,13 +60,13 @@ def create_app(
     sns_connector: aiohttp.BaseConnector | None = None,
     health: Health | None = None,
 ) -> web.Application:
-    """Make the application; its parts are opened at its start and closed at its end.
+    """Make the application. Its parts are opened when it starts and closed when it ends.
 
-    The application starts even if PostgreSQL, the broker or the store cannot be reached. The caller
-    must check at the start that the bucket belongs to this deployment (`shared.bucket_guard`) and
-    that ids are free in the bucket (`api.ids`). `sns_connector` replaces the usual connector to
-    SNS, for example to use a proxy. `health` is shown at the metrics address; the caller completes
-    its step.
+    It starts even if PostgreSQL, the broker or the store cannot be reached. At the start, the
+    caller must check that the bucket belongs to this deployment (`shared.bucket_guard`) and that
+    ids are free in it (`api.ids`). `sns_connector` replaces the usual connector to SNS, for example
+    to use a proxy. The metrics address shows `health`; the caller sets its step to None when the
+    start is complete.
     """
     seen = Health() if health is None else health
     app = web.Application(
@@ -105,7 +105,7 @@ async def _open_parts(
     health: Health,
     sns_connector: aiohttp.BaseConnector | None,
 ) -> Parts:
-    """Open the parts of an application; `stack` closes them in the opposite order."""
+    """Open the parts of an application. `stack` closes them in reverse order."""
     noise, backlog = await stack.enter_async_context(open_noise()), BacklogWatch()
     clients, others = await stack.enter_async_context(open_shares(settings))
     storage = await stack.enter_async_context(open_storage(settings))
@@ -151,7 +151,7 @@ async def _open_parts(
 
 
 def watch_parts(health: Health, parts: Parts) -> None:
-    """Make the metrics address report if this API is ready, with the fault of each part."""
+    """Let the metrics address report whether this API is ready, with the fault of each part."""
 
     async def writes() -> str | None:
         await writing.require(parts.health, parts.clients.whole.full)
@@ -170,22 +170,23 @@ def watch_parts(health: Health, parts: Parts) -> None:
 
 
 def make_runner(app: web.Application, *, grace_s: float) -> Runner:
-    """Make the runner of an application. When it stops, running requests have `grace_s` seconds
-    to end.
+    """Make the runner of an application.
+
+    When it stops, running requests have `grace_s` seconds to end.
     """
     return Runner(app, handle_signals=False, access_log=None, shutdown_timeout=grace_s)
 
 
 async def health_live(_request: web.Request) -> web.Response:
-    """Answer GET /health/live: this process is alive."""
+    """Answer GET /health/live: 200, because this process is alive."""
     return web.json_response({"status": "alive"})
 
 
 async def health_ready(request: web.Request) -> web.Response:
-    """Answer GET /health/ready: 200 if this process may write rows and create attachments.
+    """Answer GET /health/ready: 200 if this process can write rows and create attachments.
 
-    Raises Problem 503 if the process may not do so, and always after SIGTERM, so that load
-    balancers send no more requests.
+    Otherwise the answer is 503. It is also 503 after SIGTERM, so that load balancers send no more
+    requests.
     """
     parts = request.app[PARTS]
     if parts.drain.begun:
@@ -198,7 +199,7 @@ async def health_ready(request: web.Request) -> web.Response:
 
 
 def routes() -> list[web.RouteDef]:
-    """List the routes. Each exists with and without a slash at its end, with the same handler."""
+    """Return the routes. Each one exists with and without a slash at its end."""
     usual = [
         web.get("/api/v2/attachments", attachments.index),
         web.post("/api/v2/attachments", attachments.create),
@@ -221,7 +222,7 @@ def routes() -> list[web.RouteDef]:
         web.options("/health/ready", health_ready),
         *served.ROUTES,
     ]
-    # These routes come last, so that they do not slow down the search for the usual ones.
+    # Last, because routes are searched in order and these are rare.
     slashed = [
         web.RouteDef(each.method, f"{each.path}/", each.handler, each.kwargs) for each in usual
     ]

@@ -1,7 +1,8 @@
-"""Other spellings of `attachable_type` and `attachable_id`: `task_id`, and `relationships`.
+"""Read the link of an attachment from other members: `task_id` and the like, and `relationships`.
 
-Clients of the vendor send these. A member that equals the attachment's present value is ignored, so
-a client may send a whole resource back. Members with other values must not contradict each other.
+The vendor's clients send these instead of `attachable_type` and `attachable_id`. A member that
+equals the attachment's present value is ignored, so a client may send a whole resource back.
+Members with other values must not contradict each other.
 """
 
 from dataclasses import dataclass
@@ -13,14 +14,17 @@ from shared.attachments import Attachment
 from shared.documents import RELATIONSHIPS
 
 LINKS = {name: kind for name, kind in RELATIONSHIPS.items() if name != "creator"}
-"""Relationship → resource type, for the relationships that `attachable_type` may name."""
+"""The resource type of each relationship that `attachable_type` may name."""
 
 _IDS = frozenset(f"{name}_id" for name in LINKS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stated:
-    """A member of a body and the link that it states; `id` is None for no link of the type."""
+    """A member of the body and the link that it gives.
+
+    `id` is None if it removes links of `type`.
+    """
 
     pointer: str
     type: str
@@ -34,11 +38,11 @@ def read_links(
     row: Attachment | None = None,
     pointer: str = "data",
 ) -> tuple[dict[str, Any], list[ErrorObject]]:
-    """Return the attributes with `attachable_type` and `attachable_id` as the body states them, and
-    the error objects of all faults.
+    """Return the attributes with the link that the body gives, and the error objects of all faults.
 
-    `data` is the resource object at `pointer`, `row` the attachment before a change. Raises Problem
-    400 if `relationships` is not an object.
+    The link is in `attachable_type` and `attachable_id`. `data` is the resource object at
+    `pointer`, `row` the attachment before a change. Raises Problem 400 if `relationships` is not an
+    object.
     """
     if "relationships" not in data and _IDS.isdisjoint(attributes):  # as in most requests
         return attributes, []
@@ -78,7 +82,7 @@ def _merged(
     pointer: str,
     errors: list[ErrorObject],
 ) -> dict[str, Any]:
-    """Return the attributes with the wanted link; add an error if they contradict the link."""
+    """Return the attributes with the wanted link; add errors for attributes that contradict it."""
     link = {
         "attachable_type": None if wanted.id is None else wanted.type,
         "attachable_id": wanted.id,
@@ -90,7 +94,7 @@ def _merged(
         and (value := read_value(name, attributes[name])) != (getattr(row, name) if row else None)
     }
     if wanted.id is None and plain.get("attachable_type") is not None:
-        return attributes  # The attachment moves from one object to another one.
+        return attributes  # the attachment gets a link of another type instead
     for name, value in plain.items():
         if value != link[name]:
             errors.append(_contradiction(wanted, f"{pointer}/attributes/{name}"))
@@ -98,7 +102,7 @@ def _merged(
 
 
 def _agree(item: Stated, wanted: Stated) -> bool:
-    # No link of one type agrees with a link of another type.
+    # A link of one type never agrees with a link of another type.
     return item.id == wanted.id if item.type == wanted.type else item.id is None
 
 
@@ -111,7 +115,7 @@ def _shown_id(row: Attachment | None, name: str) -> int | None:
 
 
 def _read_identifier(name: str, identifier: Any) -> tuple[bool, int | None]:
-    """Return whether a resource identifier is valid, and its id."""
+    """Return True if a resource identifier is valid, and its id."""
     if identifier is None:
         return True, None
     if not isinstance(identifier, dict) or identifier.get("type") != LINKS[name]:

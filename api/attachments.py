@@ -55,8 +55,9 @@ def _show(parts: Parts, row: Attachment, view: View, address: str) -> web.Respon
 
 
 async def show(request: web.Request) -> web.Response:
-    """Answer GET /api/v2/attachments/{id}: one attachment; `wait` delays the answer until it is
-    settled.
+    """Answer GET /api/v2/attachments/{id}: one attachment.
+
+    With `wait`, the answer is delayed until the attachment is settled.
     """
     parts, caller = await admit(request)
     check_accept(request)
@@ -127,8 +128,8 @@ async def create(
 ) -> web.Response:
     """Answer POST /api/v2/attachments: create one attachment, or up to 100 with the bulk extension.
 
-    A bulk request creates all of its attachments or none. With an Idempotency-Key that is known,
-    the answer is about the attachments of the first time, with new policies.
+    A bulk request creates all of its attachments or none. If the Idempotency-Key is known, the
+    answer has the attachments of the first request, with new policies.
     """
     await parts.bucket.require_for_policies()
     parts.ids.require_free()
@@ -143,10 +144,11 @@ async def create(
         max_bytes=MAX_BULK_BYTES if bulk else MAX_BODY_BYTES,
         check=check if key is None else key.noting(check),
     )
-    # All steps that may fail come before the rows are written. After the commit, the answer is 201.
+    # Everything that may fail comes before the rows are written: after the commit, the answer must
+    # be 201.
     credentials = await parts.storage.credentials()
     answer = partial(_answer_created, request, parts, view=view, bulk=bulk, credentials=credentials)
-    # Known keys are looked up first, because a check that the first request passed may fail now.
+    # Look up the key first: a check that the first request passed may fail now.
     known = None if key is None else await find_known(parts, caller, key)
     if known is not None:
         return await answer(issued=await issue_again(parts, caller, known))
@@ -191,7 +193,7 @@ async def _answer_created(
 
 
 async def update(request: web.Request) -> web.Response:
-    """Answer PATCH /api/v2/attachments/{id}; a `temp_url` reports where the file is."""
+    """Answer PATCH /api/v2/attachments/{id}. A `temp_url` says where the file is."""
     parts, caller = await admit(request)
     refuse_bulk(request, only_for="POST")
     check_accept(request)
@@ -239,9 +241,9 @@ async def update(request: web.Request) -> web.Response:
         )
         if conditions and meaning.kind is Kind.NOTHING:
             changed = await run(conditions.guard, attachment_id, organization_id, change)
-        else:  # `take_own` has changed the row already, to what the store holds.
+        else:  # `take_own` has already changed the row to what the store holds
             changed = await run(change)
-    elif meaning.kind is Kind.OWN_FILE:  # `take_own` may have recorded the file in the row.
+    elif meaning.kind is Kind.OWN_FILE:  # `take_own` may have recorded the file in the row
         changed = await run(attachments.find, attachment_id, organization_id)
     if changed is None:
         raise not_found()
@@ -249,7 +251,10 @@ async def update(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """Answer DELETE /api/v2/attachments/{id}: delete the row now; its objects are purged later."""
+    """Answer DELETE /api/v2/attachments/{id}: delete the row now.
+
+    Its objects are purged later.
+    """
     parts, caller = await admit(request)
     check_accept(request)
     attachment_id, organization_id = path_attachment(request), caller.organization_id

@@ -1,4 +1,4 @@
-"""Read and check the attributes of an attachment in a request; report all faults together."""
+"""Read and check an attachment's attributes in a request; report all faults together."""
 
 import re
 from collections.abc import Callable
@@ -22,9 +22,7 @@ _DECIMAL = re.compile(r"-?[0-9]{1,40}", re.ASCII)
 INTEGERS = frozenset({"size", "attachable_id"})
 FREE_STRINGS = frozenset({"message_id", "external_id"})
 NEVER_NULL = frozenset({"name", "attachable_type"})
-"""Attributes for which a blank string is an error. For all other attributes a blank string is
-null.
-"""
+"""Attributes that may not be a blank string. For all others, a blank string means null."""
 
 Fault = tuple[str, dict[str, Any]]
 """The detail and the meta of an error object."""
@@ -33,9 +31,9 @@ Fault = tuple[str, dict[str, Any]]
 def read_value(name: str, value: Any) -> Any:
     """Convert the lenient forms of an attribute (contract.md, "Lenient in, exact out").
 
-    For an optional value a blank string becomes null. For an integer attribute a decimal string
-    becomes an integer. For a free string an integer becomes its digits. Other values are returned
-    unchanged.
+    For an optional attribute, a blank string becomes null. For an integer attribute, a decimal
+    string becomes an integer. For a free string, an integer becomes its digits. Other values are
+    returned unchanged.
     """
     if isinstance(value, str):
         if name not in NEVER_NULL and not value.strip():
@@ -59,11 +57,11 @@ def resource_object(document: Any) -> Any:
 def check_identity(
     data: Any, *, attachment_id: int | None, kind: str = "attachments"
 ) -> dict[str, Any]:
-    """Check type and id of a resource object and return its attributes.
+    """Check type and id of a resource object, and return its attributes.
 
-    `attachment_id` is the resource's id, None if the client may not give one; `kind` is its type.
-    Raises Problem: 400 for a bad form, 403 for an id that is not allowed, 409 for a wrong type or
-    id.
+    `attachment_id` is the resource's id; None if the client may not give one. `kind` is its type.
+    Raises Problem: 400 for a wrong structure, 403 for an id that may not be given, 409 for a wrong
+    type or id.
     """
     if not isinstance(data, dict):
         raise bad_request("The member 'data' must be a resource object")
@@ -87,7 +85,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _shown(value: Any) -> dict[str, Any]:
-    # A value that an error repeats must be short, and JSON must be able to represent it.
+    # An error repeats only a value that is short and that JSON can represent.
     if isinstance(value, str) and not (_is_text(value) and len(value) <= MAX_TEXT):
         return {}
     if isinstance(value, (str, bool, float)) or value is None:
@@ -112,8 +110,7 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[Any, int], Fault | None]:
         if value is None or (isinstance(value, str) and value in allowed):
             return None
         meta = {"allow_nil": True, **_shown(value)}
-        # The contract's samples show blank values without `allowed`, so `allowed` is left out for
-        # blank values.
+        # The samples in the contract show blank values without `allowed`.
         if not (isinstance(value, str) and not value.strip()):
             meta["allowed"] = list(allowed)
         return "is not included in the list", meta
@@ -139,7 +136,7 @@ def _check_size(value: Any, max_size: int) -> Fault | None:
 
 
 def check_attachable_id(value: Any, max_size: int = 0) -> Fault | None:
-    """Return the fault of an id of another service's object; None if the id is valid or null."""
+    """Return what is wrong with an id of another service's object; None if it is valid or null."""
     return None if value is None else _integer_fault(value, 1, MAX_INTEGER)
 
 
@@ -172,9 +169,7 @@ def _check_text(value: Any, max_size: int) -> Fault | None:
 
 
 def check_text(value: Any) -> Fault | None:
-    """Return the fault of an optional text of up to MAX_TEXT characters; None if the text is
-    valid.
-    """
+    """Return what is wrong with a text of up to MAX_TEXT characters; None if valid or null."""
     return _check_text(value, 0)
 
 
@@ -188,7 +183,7 @@ def _check_url(value: Any, max_size: int) -> Fault | None:
     return None
 
 
-# The order is that of the reported faults: name, attachable_type, size, content_type, the rest.
+# Faults are reported in this order: name, attachable_type, size, content_type, then the rest.
 CHECKS: dict[str, Callable[[Any, int], Fault | None]] = {
     "name": _check_name,
     "attachable_type": _one_of(ATTACHABLE_TYPES),
@@ -201,7 +196,7 @@ CHECKS: dict[str, Callable[[Any, int], Fault | None]] = {
     "temp_url": _check_url,
 }
 PUBLIC_CHECKS = {**CHECKS, "content_type": _check_public_content_type}
-"""The checks for public mode, where the store itself serves files with their declared type."""
+"""The checks in public mode, where browsers get files from the store with their declared type."""
 
 CREATABLE = tuple(CHECKS)
 CHANGEABLE = tuple(name for name in CHECKS if name not in ("size", "content_type"))
@@ -217,9 +212,9 @@ def check_new(
 ) -> tuple[dict[str, Any], list[ErrorObject]]:
     """Return the valid attributes of a new attachment, and the error objects of all faults.
 
-    Unknown, read-only and faulty attributes are left out. `pointer` leads to the resource
-    object in the document. With `public` the store itself serves the file, so types that browsers
-    execute are refused too. `reserved` holds the types and names that the deployment refuses.
+    Unknown, read-only and faulty attributes are left out. `pointer` leads to the resource object in
+    the document. With `public`, browsers get the file from the store, so types that browsers
+    execute are faults too. `reserved` has the types and names that the deployment does not allow.
     """
     checks = PUBLIC_CHECKS if public else CHECKS
     return _check(
@@ -236,8 +231,8 @@ def check_changes(
 ) -> tuple[dict[str, Any], list[ErrorObject]]:
     """Return the attributes that a client changes, and the error objects of all faults.
 
-    An attribute that equals the value in `row` is not a change and is not checked. `temp_url` is
-    always returned, because an address has many spellings, see `api.temp_urls.locations`.
+    An attribute that equals the value in `row` is no change and is not checked. `temp_url` is
+    always returned, because one location has many spellings: see `api.temp_urls.locations`.
     """
     if row is not None:
         attributes = {
@@ -250,15 +245,14 @@ def check_changes(
 
 def _is_shown(row: Attachment, name: str, value: Any) -> bool:
     shown = getattr(row, name)
-    # Types are compared too, because True == 1 in Python, but not for a client.
+    # The type is compared too: in Python, True == 1, but for a client they differ.
     return any(
         type(each) is type(shown) and each == shown for each in (value, read_value(name, value))
     )
 
 
 def _reserved_fault(name: str, value: Any, reserved: Reserved) -> Fault | None:
-    # A reserved type with bad parameters is reserved too, so this check comes before that of the
-    # form.
+    # Before the check of the form: a reserved type with wrong parameters is reserved too.
     if name not in ("name", "content_type") or not _is_text(value) or len(value) > MAX_TEXT:
         return None
     is_reserved = reserved.has_name(value) if name == "name" else reserved.has_type(value)

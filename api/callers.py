@@ -1,7 +1,7 @@
-"""A cache of the tokens that this process has looked up; an entry lives at most five seconds.
+"""A cache of the callers that this process has looked up by token. An entry lasts five seconds.
 
-A notification of PostgreSQL (see database_listener.py) clears the cache within milliseconds after a
-change. Notifications can be lost without notice, so the limit of five seconds always holds.
+After a change of a token, a notification of PostgreSQL (`api.database_listener`) clears the cache
+within milliseconds. A notification can be lost unnoticed. Then the limit of five seconds applies.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ REMEMBERED_S = 5.0
 MAX_REMEMBERED = 10_000
 
 STRANGER_S = 1.0
-"""Seconds that the look-up of an unknown token may wait for its turn."""
+"""Time, in seconds, that the look-up of an unknown token may wait for its turn."""
 
 
 class TooManyLookUps(AttachmentsError):
-    """The look-up of an unknown token did not get its turn in time."""
+    """The look-up of an unknown token did not get its turn within STRANGER_S."""
 
 
 class Turns:
-    """Limits concurrent look-ups of unknown tokens: `limit` in all, half as many for one source.
+    """Limits concurrent look-ups of unknown tokens: `limit` in all, half as many per source.
 
     Each look-up takes a connection of the pool. Without a limit, invented tokens would take all
     connections.
@@ -38,7 +38,7 @@ class Turns:
 
     @asynccontextmanager
     async def take(self, source: str) -> AsyncIterator[None]:
-        """Wait for a turn and hold it. Raises TooManyLookUps after STRANGER_S."""
+        """Wait for a turn and hold it during the block. Raises TooManyLookUps after STRANGER_S."""
         own, users = self._sources.get(source, (asyncio.Semaphore(self._of_one), 0))
         self._sources[source] = (own, users + 1)
         try:
@@ -57,11 +57,11 @@ class Turns:
 
 
 class Tokens:
-    """Finds callers by their tokens, with about one query per known token in five seconds.
+    """Finds callers by their tokens, with one query per known token in about five seconds.
 
-    `clock` returns monotonic seconds. `on_use` is called with a token's id after each look-up that
-    found it, so at least every five seconds while the token is in use. `strangers` is the number
-    of concurrent look-ups of unknown tokens, that is, tokens that this process has never found.
+    `clock` returns monotonic seconds. `on_use` is called with a token's id after each successful
+    look-up, so at least every five seconds while the token is in use. `strangers` is the maximum
+    number of concurrent look-ups of unknown tokens: those that this process has never found.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ class Tokens:
         self._running: dict[bytes, tuple[float, asyncio.Task[Caller | None]]] = {}
         self._changes = 0
         self._turns = Turns(strangers)
-        # These tokens were found before. Their look-ups do not wait for those of unknown tokens.
+        # Tokens that were found before. Their look-ups do not wait for those of unknown tokens.
         self._known: dict[bytes, None] = {}
 
     async def find(self, token_digest: bytes, *, source: Callable[[], str] = str) -> Caller | None:
-        """Return the caller of a token; None if it is unknown, revoked or expired.
+        """Return the caller of a token; None if the token is unknown, revoked or expired.
 
-        The answer is at most five seconds old. `source` returns where the request comes from, see
+        The answer is at most five seconds old. `source` returns the source of the request, see
         `api.clients.source_of`. Raises DatabaseAway, and TooManyLookUps for an unknown token.
         """
         now = self._clock()
@@ -97,15 +97,15 @@ class Tokens:
             task = asyncio.create_task(self._look_up(token_digest, now, self._changes, source))
             running = self._running[token_digest] = (now, task)
             task.add_done_callback(lambda _: self._end(token_digest, task))
-        # Several requests share this task. If one request is cancelled, the task must continue for
-        # the others.
+        # Several requests share this task. If one of them is cancelled, the task continues for the
+        # others.
         return await asyncio.shield(running[1])
 
     def forget(self) -> None:
         """Clear the cache, because a token has changed.
 
-        A look-up in progress may have read the row before the change. Its result goes only to
-        requests that already wait for it; it is not cached.
+        A look-up in progress may have read the row before the change. Only the requests that
+        already wait for it get its result, and the result is not cached.
         """
         self._changes += 1
         self._remembered.clear()
@@ -121,10 +121,11 @@ class Tokens:
                 found = await self._database.run(find_caller, token_digest)
         if found is None:
             self._known.pop(token_digest, None)
-            # Another look-up, which began earlier, may have put the token into the cache.
+            # An earlier look-up may have put the token into the cache.
             self._remembered.pop(token_digest, None)
             return None
-        self._known.pop(token_digest, None)  # so that the new entry becomes the newest in the dict
+        # removed first, so that the new entry is the last in the dict
+        self._known.pop(token_digest, None)
         if len(self._known) >= MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
         self._known[token_digest] = None
@@ -134,11 +135,11 @@ class Tokens:
         return found.caller
 
     def _remember(self, token_digest: bytes, found: Found, began: float) -> None:
-        # `began` is the time before the query was sent, so no caller is cached for too long.
+        # `began` is the time before the query, so no caller is cached for too long.
         good_s = REMEMBERED_S
         if found.seconds_left is not None:
             good_s = min(good_s, found.seconds_left)
-        self._remembered.pop(token_digest, None)  # so that the new entry becomes the newest
+        self._remembered.pop(token_digest, None)  # removed first, so that the new entry is last
         if len(self._remembered) >= MAX_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[token_digest] = (found.caller, began + good_s)
@@ -148,6 +149,6 @@ class Tokens:
         if running is not None and running[1] is task:
             del self._running[token_digest]
         if not task.cancelled():
-            # This call marks the exception as retrieved. If no request waits any more, asyncio
-            # would log it.
+            # Reading the exception marks it as retrieved. Otherwise asyncio logs it if no request
+            # waits.
             task.exception()

@@ -1,6 +1,6 @@
-"""GET /client/{name}: the scripts for pages, which are files of this package.
+"""GET /client/{name}: the scripts for pages. They are files of this package.
 
-A page may import them from the API or copy them: the folder `browser` is an npm package.
+A page may import them from the API or contain a copy: the folder `browser` is an npm package.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ FOLDER = Path(__file__).with_name("browser")
 NAMES = ("attachments.js", "attachment-upload.js", "attachment-row.js")
 
 MAX_AGE_S = 3600
-"""Seconds for which a browser uses a script without asking; a new release is seen after them."""
+"""Time, in seconds, for which a browser uses a script without asking whether there is a newer
+one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +33,15 @@ class Script:
 
 @cache
 def read_script(name: str) -> Script:
-    """Read a script of NAMES; each one is read once per process."""
+    """Read a script whose name is in NAMES. Each script is read once per process."""
     plain = (FOLDER / name).read_bytes()
     return Script(plain=plain, gzipped=compress(plain), tag=f'"{sha256(plain).hexdigest()[:32]}"')
 
 
 async def show(request: web.Request) -> web.Response:
-    """Answer GET /client/{name}: a script of NAMES, for pages of every origin; no token is needed.
+    """Answer GET /client/{name}: a script whose name is in NAMES.
 
-    Raises Problem 404 for another name.
+    It is for pages of every origin, and no token is needed. Another name is answered with 404.
     """
     name = request.match_info["name"]
     if name not in NAMES:
@@ -51,7 +52,7 @@ async def show(request: web.Request) -> web.Response:
         "Cache-Control": f"public, max-age={MAX_AGE_S}",
         "Vary": "Accept-Encoding",
         "ETag": script.tag,
-        # A page of another origin may import a module only with this header.
+        # A browser imports a module of another origin only with this header.
         "Access-Control-Allow-Origin": "*",
         "Cross-Origin-Resource-Policy": "cross-origin",
         "X-Content-Type-Options": "nosniff",

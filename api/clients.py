@@ -1,8 +1,8 @@
-"""Determine the client address of a request; no other module does this.
+"""Determine the client's address of a request. No other module does this.
 
-Usually this is the address of the connection's peer. If the peer is a trusted proxy, it is the
-address that the proxy reports. `X-Forwarded-For` of any other peer is ignored, because any client
-can send that header.
+Usually it is the address of the other end of the connection. If that is a trusted proxy, it is the
+address that the proxy reports. `X-Forwarded-For` from others is ignored, because any client can
+send that header.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from aiohttp import web
 from shared.proxies import Forwarded, Proxies, plain_address
 
 PROXIES = web.RequestKey("proxies", Proxies)
-"""The trusted proxies, set on each request; not set if no proxy is trusted."""
+"""The trusted proxies. Each request has them, unless no proxy is trusted."""
 
 UNKNOWN = "unknown"
 
@@ -39,13 +39,13 @@ def peer_address(transport: asyncio.BaseTransport | None) -> str:
     return _plain(peer[0] if isinstance(peer, tuple) else peer)
 
 
-# Most requests come from a few addresses, so their sources are cached.
+# Cached, because most requests come from a few addresses.
 @functools.lru_cache(maxsize=4096)
 def source_of(address: str) -> str:
     """Return the source of an address: an IPv4 address, or the /64 network of an IPv6 address.
 
-    An IPv6 client can usually choose its address from a whole /64 (RFC 6177). Returns `unknown` for
-    a text that is not an address.
+    An IPv6 client can usually choose its address in a whole /64 network (RFC 6177). Returns
+    `unknown` for a text that is not an address.
     """
     try:
         parsed = ipaddress.ip_address(address)

@@ -1,7 +1,8 @@
-"""Compress JSON answers by gzip for clients that accept it.
+"""Compress JSON answers with gzip for clients that accept it.
 
-A compressed answer holds no secret beside text of another party, and no browser sends a token of
-its own accord, so the length of an answer reveals nothing (the attack named BREACH).
+The attack BREACH learns a secret from the length of a compressed answer. It is not possible here:
+no answer has a secret beside text that another party chose, and a browser sends a token only if a
+page's script adds it.
 """
 
 import asyncio
@@ -14,16 +15,17 @@ from aiohttp import web
 from api.media_types import KEPT_CHARACTERS
 
 LEAST_BYTES = 1024
-"""A shorter body is not compressed."""
+"""Maximum length, in bytes, of a body that is not compressed."""
 
 SHORT_BYTES = 16 * 1024
-"""A longer body is compressed in a thread, so that the event loop can serve other requests. A
-resource of 2 KB takes about 15 µs, 16 KB about 150 µs, a list of 200 resources 3 ms."""
+"""Maximum length, in bytes, of a body that is compressed in the event loop. A longer one is
+compressed in a thread, so that the loop can serve other requests. A resource of 2 KB takes about 15
+µs, 16 KB about 150 µs, a list of 200 resources 3 ms."""
 
 LEVEL = 1
-"""The lowest level. The highest makes a list shorter by 5 % at twice the time."""
+"""The lowest level of zlib. The highest makes a list 5 % shorter but takes twice the time."""
 
-# The memory level decides how much zlib clears at the start: 256 KiB by default, which would take
+# The memory level decides how much memory zlib clears first. For the default of 256 KiB, that takes
 # longer than to compress one resource.
 _MEMORY_LEVEL, _LONG_MEMORY_LEVEL = 6, 8
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
@@ -32,14 +34,14 @@ _threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="compression")
 
 
 def compress(body: bytes) -> bytes:
-    """Return a body in gzip's format."""
+    """Return a body in the gzip format."""
     level = _MEMORY_LEVEL if len(body) <= SHORT_BYTES else _LONG_MEMORY_LEVEL
     compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP_FORMAT, level)
     return compressor.compress(body) + compressor.flush()
 
 
 async def compress_json(request: web.Request, response: web.StreamResponse) -> None:
-    """Compress an answer that is JSON, longer than LEAST_BYTES, and not compressed already."""
+    """Compress an answer if it is JSON, longer than LEAST_BYTES and not compressed already."""
     if (
         "Accept-Encoding" in request.headers
         and isinstance(response, web.Response)
@@ -73,5 +75,5 @@ def _accepts(given: str) -> bool:
     return bool(named) and named[0]
 
 
-# Most requests send one of a few headers, so the results are cached.
+# Most requests have one of a few values of this header, so the results are cached.
 _accepts_remembered = lru_cache(maxsize=256)(_accepts)

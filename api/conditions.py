@@ -1,11 +1,10 @@
 """Entity tags of attachments, and the conditions of requests: If-None-Match and If-Match.
 
-A tag has three parts: `"revision.row.form"`. `row` is a digest of all that an attachment shows.
-`form` is a digest of what changes its addresses and times without a change of the attachment: the
-host, the settings of links, the end of signed links, the time zone and the release. A cached answer
-is current only if all parts are equal, since old links may have ended. A change is allowed if the
-first two are equal, because then only links have changed, and a client's change cannot overwrite
-links.
+A tag has three parts: `"revision.row.form"`. `row` is a digest of the attachment's values in the
+answer. `form` is a digest of what changes the links and times in the answer although the attachment
+has not changed: the host, the settings of links, the end of signed links, the time zone and the
+release. A cached answer is current only if all parts are equal, because old links may have expired.
+A change is allowed if the first two parts are equal, because a client does not overwrite links.
 """
 
 from base64 import urlsafe_b64encode
@@ -31,7 +30,7 @@ T = TypeVar("T")
 
 ANY = "*"
 DIGEST_BYTES = 12
-"""96 bits: two states of one attachment do not get the same tag by chance."""
+"""12 bytes are 96 bits, so two states of one attachment do not get the same tag by chance."""
 
 SHOWN = (
     "id",
@@ -57,13 +56,14 @@ SHOWN = (
     "deleted_at",
     "limit_size",
 )
-"""The columns that decide what an attachment shows, apart from `reason` and `limit_types`."""
+"""The columns that decide what an answer shows of an attachment, except `reason` and
+`limit_types`."""
 
 _shown_of = attrgetter(*SHOWN)
 
 
 def row_tag(row: Attachment) -> str:
-    """Return the first two parts of an attachment's tag: revision and digest of what it shows."""
+    """Return the first two parts of an attachment's tag: revision and digest of its values."""
     reason = row.reason if row.state in END_STATES else None
     types = None if row.limit_types is None else list(row.limit_types)
     return f"{row.revision}.{_digest([*_shown_of(row), reason, types])}"
@@ -72,8 +72,8 @@ def row_tag(row: Attachment) -> str:
 def entity_tag(parts: Parts, row: Attachment, address: str) -> str:
     """Return the strong entity tag of an attachment, in quotes.
 
-    It is the same for every Content-Encoding, `include` and `fields`. `address` is the beginning
-    of the answer's links, see `api.parts.origin`.
+    It does not depend on Content-Encoding, `include` and `fields`. `address` is the beginning of
+    the answer's links, see `api.parts.origin`.
     """
     form = parts.documents.links.form(now(), address, row.uploaded_at)
     return f'"{row_tag(row)}.{_form_digest(form, str(parts.settings.zone))}"'
@@ -90,8 +90,9 @@ def _digest(values: Sequence[Any]) -> str:
 
 
 def is_current(request: web.Request, tag: str) -> bool:
-    """Return True if If-None-Match names the tag: the client's copy is current (RFC 9110, section
-    13.1.2).
+    """Return True if If-None-Match contains the tag, so that the client's copy is current.
+
+    Source: RFC 9110, section 13.1.2.
     """
     given = request.if_none_match
     return given is not None and any(each.value in (ANY, tag.strip('"')) for each in given)
@@ -99,21 +100,21 @@ def is_current(request: web.Request, tag: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """The tags of If-Match and If-None-Match of a request; None if a header is missing."""
+    """The tags in If-Match and If-None-Match of a request; None for a missing header."""
 
     match: Sequence[ETag] | None
     none_match: Sequence[ETag] | None
 
     @classmethod
     def of(cls, request: web.Request) -> Self:
-        """Read the conditions of a request. A header that cannot be read names no tag."""
+        """Read the conditions of a request. A header that cannot be parsed contains no tag."""
         return cls(request.if_match, request.if_none_match)
 
     def __bool__(self) -> bool:
         return self.match is not None or self.none_match is not None
 
     def require(self, row: Attachment) -> None:
-        """Raise Problem 412 if a change of the attachment is not allowed."""
+        """Raise Problem 412 if the conditions do not allow a change of this attachment."""
         tag, match, none_match = row_tag(row), self.match, self.none_match
         if match is not None and not any(_names(each, tag, strong=True) for each in match):
             raise _failed("If-Match", "The attachment was changed since it was read")
@@ -127,9 +128,9 @@ class Conditions:
         organization_id: int,
         act: Callable[[Connection], Awaitable[T]],
     ) -> T:
-        """Run `act` while no other request can change the attachment, which may be missing.
+        """Run `act` while the attachment, if it exists, is locked against other requests.
 
-        Raises Problem 412 as `require` does; then nothing was done.
+        If the conditions do not allow the change, raises Problem 412 and does not run `act`.
         """
         async with connection.transaction():
             row = await attachments.find(connection, attachment_id, organization_id, lock=True)

@@ -20,24 +20,25 @@ from shared.log_fields import Fields
 from shared.request_ids import HEADER, new_id, request_id
 
 HEAD_TIMEOUT_S = 10.0
-"""Seconds in which a client must send a request's head; the same as for a body. For the first
-request the time starts with the connection, for a later one with the request's first byte.
+"""Time, in seconds, in which a client must send a request's head; as long as for a body. For the
+first request it starts with the connection, for a later one with the first byte of the request.
 """
 
 HTTP2 = b"PRI * HTTP/2.0\r\n"
 """The first bytes of HTTP/2 without TLS (RFC 9113, section 3.4)."""
 
 LOOK_AGAIN_S = 1.0
-"""Seconds by which a timeout is postponed if bytes have arrived that are not read yet."""
+"""Delay, in seconds, of a timeout if bytes have arrived that the process has not read yet."""
 
 MAX_LINE = 8190
-"""Maximum bytes of a request's target, and of each header field; about as much as nginx allows."""
+"""Maximum length, in bytes, of a request's target and of each header field; nginx allows about as
+much."""
 
 log = get_logger(__name__)
 
 
 def name_no_inside(response: web.StreamResponse) -> None:
-    """Set the headers of all answers. `Server` must not show the versions of aiohttp and Python."""
+    """Set the headers of all answers. `Server` does not show the versions of aiohttp and Python."""
     headers = response.headers
     headers["Server"] = SERVER
     if "Cache-Control" not in headers:
@@ -45,13 +46,12 @@ def name_no_inside(response: web.StreamResponse) -> None:
 
 
 def note_refused(noise: Noise, address: str, kind: RefusalKind) -> None:
-    """Log and count a request that is refused before it reaches the application."""
+    """Log and count a request that is answered with an error before it reaches the application."""
     noise.refused("request refused", address, metric=kind, reason=kind)
 
 
 def _by_hand(problem: Problem, own_id: str) -> bytes:
-    # The answer is written as bytes, because there is no request object to which aiohttp could
-    # answer.
+    # Written as bytes, because aiohttp can answer only to a request object, and there is none.
     response = problem.response()
     assert isinstance(response.body, bytes)
     head = (
@@ -68,11 +68,12 @@ def _by_hand(problem: Problem, own_id: str) -> bytes:
 
 
 class Connection(TidyConnection):
-    """One client's connection. It ends when a request cannot be parsed or arrives too slowly."""
+    """One client's connection. It ends if a request cannot be parsed or arrives too slowly."""
 
-    # These names are private in aiohttp, which has no public ones: whether a connection is between
-    # two requests (_waiter), the number of its requests (_request_count), the timer of idle
-    # connections (_process_keepalive, _keepalive_handle), and the event loop (_loop).
+    # These names are private in aiohttp, which has no public ones for this. `_waiter`: whether the
+    # connection is between two requests. `_request_count`: the number of its requests.
+    # `_process_keepalive`, `_keepalive_handle`: the timer of idle connections. `_loop`: the event
+    # loop.
     __slots__ = ("_address", "_begun", "_head_timer", "_noise", "on_lost")
 
     def __init__(self, manager: web.Server, *, noise: Noise, **settings: Any) -> None:
@@ -93,7 +94,7 @@ class Connection(TidyConnection):
     def data_received(self, data: bytes) -> None:
         """Process received bytes.
 
-        A complete head stops the timeout of the head. A request in HTTP/2 is refused.
+        A complete head stops the timeout of the head. An HTTP/2 request is answered with 505.
         """
         before, is_idle = self._request_count, self._is_idle()
         if not before and not self._begun and data.startswith(HTTP2):
@@ -105,7 +106,7 @@ class Connection(TidyConnection):
         if self._request_count > before:
             self._stop_waiting()
         elif (is_idle or self._head_timer is not None) and data.strip(b"\r\n"):
-            # Empty lines before a request do not count as its beginning (RFC 9112, section 2.2).
+            # Empty lines before a request do not begin it (RFC 9112, section 2.2).
             self._begun = True
             if self._head_timer is None:
                 self._head_timer = self._loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
@@ -118,7 +119,7 @@ class Connection(TidyConnection):
         super().connection_lost(exc)
 
     def end_if_idle(self) -> None:
-        """Close the connection unless a request is being answered or has begun to arrive."""
+        """Close the connection, unless a request is being answered or has begun to arrive."""
         if self._is_idle() and not self._begun and not unread_bytes(self.transport):
             self.force_close()
 
@@ -126,8 +127,9 @@ class Connection(TidyConnection):
         return self._waiter is not None and not self._waiter.done()
 
     def _process_keepalive(self) -> None:
-        # aiohttp's timer for idle connections. If the process was busy, a request may have arrived
-        # in time without having been read: the event loop runs timers before it reads sockets.
+        # aiohttp calls this when a connection was idle too long. If the process was busy, a request
+        # may have arrived in time but is not read yet: the event loop runs timers before it reads
+        # sockets.
         if self._begun or unread_bytes(self.transport):
             self._keepalive_handle = self._loop.call_later(LOOK_AGAIN_S, self._process_keepalive)
         else:
@@ -142,10 +144,10 @@ class Connection(TidyConnection):
     def _head_is_late(self) -> None:
         self._head_timer = None
         if not self._begun and unread_bytes(self.transport):
-            # The process was too slow to read the bytes; the client was not late.
+            # The process was too slow to read the bytes. The client was in time.
             self._head_timer = self._loop.call_later(LOOK_AGAIN_S, self._head_is_late)
             return
-        # A client that has sent nothing gets no answer; the connection is only closed.
+        # A client that has sent nothing gets no answer.
         self._refuse_at_once("late_head", general(408) if self._begun else None)
 
     def _refuse_at_once(self, kind: RefusalKind, problem: Problem | None) -> None:
@@ -163,13 +165,14 @@ class Connection(TidyConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer 400 to a request that cannot be parsed, 500 to a bug, and close the connection.
+        """Answer 400 to a request that cannot be parsed, or 500 after a bug, and close the
+        connection.
 
         Raises ConnectionError if an answer has already begun.
         """
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has already begun")
-        own_id = request_id(request.headers)  # a new one if the request could not be parsed
+        own_id = request_id(request.headers)  # a new id if the request could not be parsed
         with Fields(request_id=own_id):
             if status == 400:
                 self._note_unreadable(exc)
@@ -186,9 +189,9 @@ class Connection(TidyConnection):
         return response
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
-        """Log an exception of aiohttp; for an error of its parser, only the class.
+        """Log an exception of aiohttp. For an error of its parser, only the class is logged.
 
-        The parser reports, for example, a body that breaks off after its answer was sent.
+        The parser reports, for example, a body that is cut short after its answer was sent.
         """
         error = kwargs.get("exc_info")
         if isinstance(error, HttpProcessingError):
@@ -197,7 +200,7 @@ class Connection(TidyConnection):
             super().log_exception(*args, **kwargs)
 
     def _note_unreadable(self, error: BaseException | None) -> None:
-        # Only the class is logged: the error's text contains a part of the request.
+        # Only the class is logged, because the error's text contains a part of the request.
         self._noise.refused(
             "unreadable request", self._address, metric="unreadable", reason=type(error).__name__
         )

@@ -1,7 +1,7 @@
 """CORS: let pages of the allowed origins read answers, and answer the preflights of browsers.
 
-Source: the Fetch standard, section "CORS protocol". Cookies and other credentials of browsers are
-never allowed: the API does not use them.
+Source: the Fetch standard, section "CORS protocol". Cookies and other browser credentials are never
+allowed, because the API does not use them.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,11 +12,12 @@ from api.parts import PARTS
 from api.problems import PRIVATE
 
 PATHS = ("/api/", "/attachments/")
-"""Beginnings of the paths that pages may call. Stores send events and balancers send health checks;
-these clients do not need CORS."""
+"""Beginnings of the paths that pages may call. The other paths are for stores and load balancers,
+which do not need CORS."""
 
 MAX_AGE_S = 7200
-"""Seconds for which a browser may cache the answer to a preflight; Chromium's maximum."""
+"""Time, in seconds, for which a browser may cache the answer to a preflight: the maximum of
+Chromium."""
 
 ALLOWED = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PATCH, DELETE",
@@ -26,20 +27,20 @@ ALLOWED = {
     ),
     "Access-Control-Max-Age": str(MAX_AGE_S),
 }
-"""Headers of the answer to a preflight."""
+"""The headers of the answer to a preflight."""
 
 EXPOSED = (
     "Content-Length, ETag, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After,"
     " X-Request-Id"
 )
-"""Headers that a page may read, besides those that every page may read."""
+"""Headers of an answer that a page may read, in addition to those that every page may read."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @web.middleware
 async def share_with_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Add the headers of CORS to every answer for an allowed origin, errors included.
+    """Add CORS headers to every answer for an allowed origin, also to errors.
 
     An answer to any other origin has no CORS headers, and a preflight from such an origin is
     answered like any other OPTIONS request.
@@ -54,7 +55,7 @@ async def share_with_pages(request: web.Request, handler: Handler) -> web.Stream
     headers = response.headers
     if "Cache-Control" not in headers:
         headers.update(PRIVATE)
-    # Vary is set even without an allowed origin, so that a cache does not give this answer to a
+    # Vary is needed without an allowed origin too. Otherwise a cache could return this answer to a
     # page of another origin.
     headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"
     if origin is not None:

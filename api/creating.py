@@ -1,4 +1,4 @@
-"""Documents of create requests. The whole document is checked before any row is created."""
+"""Check the documents of create requests. A whole document is checked before a row is created."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ MAX_BULK = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A resource object without faults; `pointer` leads to it in the document.
+    """A resource object without faults. `pointer` leads to it in the document.
 
     `max_size` is the largest allowed size of the attachment's file, in bytes. `location` names the
-    object that must be copied; None if nothing must be copied.
+    object that must be copied; None if there is nothing to copy.
     """
 
     pointer: str
@@ -35,9 +35,9 @@ class Checked:
 def check_all(parts: Parts, document: Any, *, bulk: bool, organization_id: int) -> list[Checked]:
     """Check a whole document of one or up to 100 resource objects.
 
-    Raises Problem: 400, 403 or 409 at the first fault of form, 422 with all faults of values.
-    `read_json` calls this function in a thread if the document is long, so this function must not
-    use the event loop.
+    Raises Problem: 400, 403 or 409 at the first fault in the structure, or 422 with all faults of
+    values. `read_json` calls this function in a thread if the document is long, so it must not use
+    the event loop.
     """
     data = resource_object(document)
     if bulk != isinstance(data, list):
@@ -87,7 +87,7 @@ async def find_sources(
 ) -> list[Source | None]:
     """Look up in the store the objects that must be copied.
 
-    Returns one entry per resource object, None where there is no `temp_url`. Raises Problem 422
+    Returns one entry per resource object, None for an object without `temp_url`. Raises Problem 422
     with all faults.
     """
     sources: list[Source | None] = []
@@ -112,10 +112,10 @@ async def find_sources(
 
 
 def stored_type(settings: Settings, content_type: str | None, file_name: str) -> str | None:
-    """Return the content type that an upload must be stored with; None allows any type.
+    """Return the content type with which an upload must be stored; None allows any type.
 
-    In public mode browsers see the store's type, so a type is always required. Otherwise the
-    redirect to the store overrides the type, so only a declared type is required.
+    In public mode, browsers get the type from the store, so a type is always required. Otherwise
+    the redirect to the store overrides the stored type, so only a declared type is required.
     """
     if settings.files_public:
         return content_types.public_type(content_type, file_name)

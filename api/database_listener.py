@@ -1,6 +1,6 @@
-"""Receive PostgreSQL's notifications over one connection, which is tested all the time.
+"""Receive PostgreSQL's notifications over one connection, which is tested every two seconds.
 
-The notifications are those of changed tokens, and of further channels such as settled attachments.
+They are about changed tokens and, on other channels, for example about settled attachments.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ log = get_logger(__name__)
 
 
 class _NotNotified(Exception):
-    """A notification did not arrive, although the database took it."""
+    """A notification did not arrive, although the database accepted it."""
 
 
 class _Pooled(Exception):
@@ -33,12 +33,12 @@ class _Pooled(Exception):
 class Listener:
     """Calls `on_change` when a token has changed, and when a change may have been missed.
 
-    Every two seconds a test notification is sent over the pool and must arrive at the listening
-    connection. The test detects a connection that broke without notice, and an unrecognised pooler,
-    which accepts LISTEN but delivers nothing. `hears` is true after one test has arrived.
+    Every two seconds, a test notification is sent over the pool and must arrive at the listening
+    connection. The test detects a connection that broke unnoticed, and a pooler that was not
+    recognised: it accepts LISTEN but delivers nothing. `hears` is true after one test has arrived.
 
-    `also` maps further channels to the functions that get their payloads. `on_gap` is called when
-    such a notification may have been missed.
+    `also` maps further channels to functions that get the payloads. `on_gap` is called when such a
+    notification may have been missed.
     """
 
     def __init__(
@@ -61,12 +61,13 @@ class Listener:
         self.hears = False
 
     async def run(self) -> None:
-        """Listen for ever; log once when notifications are lost, and once when they work again.
+        """Listen until cancelled. Logs once when notifications are lost, and once when they work
+        again.
 
-        While the database is unavailable, nothing is logged here: `shared.outages` logs that.
+        While the database is unavailable, only `shared.outages` logs that.
 
-        Returns if a pooler is in front of the database, because LISTEN would stay active in a
-        session that others use later.
+        Returns if a pooler is in front of the database: LISTEN would stay active in a session that
+        others use later.
         """
         while True:
             try:
@@ -77,7 +78,7 @@ class Listener:
                     mend="set ATTACHMENTS_DATABASE_DIRECT_URL to an address without it",
                 )
                 return
-            except Exception as error:  # The next attempt may succeed even after an unknown error.
+            except Exception as error:  # even after an unknown error, the next attempt may succeed
                 await self._log_loss(error)
             self.hears = False
             self._on_change()
@@ -91,14 +92,14 @@ class Listener:
                 raise _Pooled
             heard = asyncio.Event()
             closed = asyncio.Event()
-            # Each process has a channel of its own, so that test notifications of other processes
-            # do not arrive.
+            # Each process uses its own channel, so it does not get the test notifications of
+            # others.
             echo = f"{CHANNEL}_{secrets.token_hex(8)}"
             connection.add_termination_listener(lambda *_: closed.set())
             await connection.add_listener(CHANNEL, lambda *_: self._on_change())
             await connection.add_listener(echo, lambda *_: heard.set())
             for channel, heed in self._also.items():
-                # The arguments are connection, process id, channel and payload.
+                # the arguments: connection, process id, channel, payload
                 await connection.add_listener(channel, lambda *a, heed=heed: heed(str(a[3])))
             # There may have been changes before LISTEN took effect.
             self._on_change()
@@ -111,7 +112,7 @@ class Listener:
             connection.terminate()
 
     async def _log_loss(self, error: Exception) -> None:
-        """Log that notifications are lost, once, if other connections to the database work."""
+        """Log once that notifications are lost, if other connections to the database work."""
         if self._lost:
             return
         try:
@@ -119,7 +120,7 @@ class Listener:
         except DatabaseAway:
             self._failures = 0
             return
-        # A database that has just come back may have refused the connection a moment ago.
+        # A database that has just come back may have rejected this connection a moment ago.
         self._failures += 1
         if isinstance(error, _NotNotified) or self._failures > 1:
             fault = str(error) if isinstance(error, _NotNotified) else type(error).__name__
@@ -131,7 +132,7 @@ class Listener:
         try:
             await self._database.run_within(ECHO_TIMEOUT_S, notify, echo)
         except DatabaseAway:
-            return  # No notification was sent, so a missing one proves nothing.
+            return  # no notification was sent, so a missing one proves nothing
         if not await is_set_within(heard, ECHO_TIMEOUT_S):
             raise _NotNotified("a notification did not arrive")
         self.hears = True

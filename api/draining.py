@@ -1,9 +1,10 @@
 """Stop a process without losing a request that a client has already sent.
 
-In HTTP/1.1 a server cannot announce that it closes an idle connection. A request that the client
-sends at the same moment is lost, and a load balancer must not repeat a POST. So the order is: (1)
-`/health/ready` becomes 503 and every answer has `Connection: close`; (2) the kernel drops new
-connections; (3) an idle connection is closed only if no bytes have arrived on the connection.
+In HTTP/1.1, a server cannot announce that it closes an idle connection. If a client sends a request
+at the same moment, the request is lost, and a load balancer must not repeat a POST. So the process
+stops in this order: (1) `/health/ready` answers 503, and every answer has `Connection: close`; (2)
+the kernel drops new connections; (3) an idle connection is closed only if no unread bytes have
+arrived on it.
 """
 
 import asyncio
@@ -18,36 +19,38 @@ from contextlib import suppress
 from typing import Protocol
 
 HANDSHAKES_S = 0.2
-"""Seconds in which handshakes that have begun may finish before the listening socket is closed."""
+"""Time, in seconds, in which handshakes that have begun may finish before the listening socket is
+closed."""
 
 QUEUE_S = 1.0
-"""Maximum seconds to wait until the kernel's queue of finished connections has been accepted."""
+"""Maximum time, in seconds, to wait until the connections in the kernel's queue are accepted."""
 
 IDLE_S = 1.0
-"""Seconds in which an idle connection may send one more request, which is its last one. A load
-balancer under traffic uses each connection of its pool within that time.
+"""Time, in seconds, in which an idle connection may send one last request. A load balancer with
+traffic uses each connection of its pool within that time.
 """
 
 LOOK_EVERY_S = 0.02
 
 _SO_ATTACH_FILTER = 26
 _UNACKED = slice(24, 28)
-"""Bytes of tcpi_unacked in `struct tcp_info`. For a listening socket it is the queue's length."""
+"""The bytes of tcpi_unacked in `struct tcp_info`. For a listening socket, this is the length of the
+queue of connections to accept."""
 
-# A classic BPF program on the TCP header: drop segments with the flag SYN, pass all others.
+# A classic BPF program for TCP headers: drop segments with the flag SYN, pass all others.
 _NO_SYN = b"".join(
     struct.pack("HBBI", *line)
     for line in (
-        (0x30, 0, 0, 13),  # ldb [13]: the flags
-        (0x45, 0, 1, 0x02),  # jset SYN
-        (0x06, 0, 0, 0),  # ret 0
-        (0x06, 0, 0, 0xFFFFFFFF),  # ret all
+        (0x30, 0, 0, 13),  # ldb [13]: load the byte of the flags
+        (0x45, 0, 1, 0x02),  # jset SYN: skip the next line if the flag is not set
+        (0x06, 0, 0, 0),  # ret 0: drop
+        (0x06, 0, 0, 0xFFFFFFFF),  # ret all: pass
     )
 )
 
 
 class Drain:
-    """Records whether this process is about to stop."""
+    """Records whether this process has begun to stop."""
 
     begun = False
 
@@ -57,38 +60,38 @@ class Drain:
 
 
 class Connection(Protocol):
-    """The part of a client's connection that `let_go` needs."""
+    """What `let_go` needs of a client's connection."""
 
     def end_if_idle(self) -> None:
-        """Close the connection unless a request is being answered or has begun to arrive."""
+        """Close the connection, unless a request is being answered or has begun to arrive."""
 
 
 class Listening(Protocol):
-    """The part of a server that `let_go` needs."""
+    """What `let_go` needs of a server."""
 
     @property
     def connections(self) -> Iterable[Connection]:
-        """Return the open connections."""
+        """The open connections."""
 
 
 def unread_bytes(transport: asyncio.BaseTransport | None) -> int:
-    """Return the number of bytes that the kernel has received and the process has not read."""
+    """Return how many bytes the kernel has received that the process has not read yet."""
     connection = None if transport is None else transport.get_extra_info("socket")
     if connection is None:
         return 0
-    with suppress(OSError, ValueError):  # The connection may be closed by now.
+    with suppress(OSError, ValueError):  # the connection may be closed by now
         found = fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4))
         return int(struct.unpack("i", found)[0])
     return 0
 
 
 async def refuse_new(listeners: Iterable[socket.socket]) -> None:
-    """Drop new handshakes, and wait until the connections made before are accepted.
+    """Drop new handshakes, and wait until connections that already exist are accepted.
 
-    Closing a listening socket resets connections that wait to be accepted, and loses their
-    requests. A client whose SYN is dropped retries after a second and is then refused. Such a
-    client has sent no request yet, so a load balancer may send the request elsewhere. Linux only;
-    on other systems the function returns immediately.
+    Closing a listening socket resets the connections that wait to be accepted, and their requests
+    are lost. A client whose SYN is dropped tries again after a second, and its connection is then
+    refused. It has sent no request yet, so a load balancer may send the request elsewhere. Linux
+    only: on other systems, this returns immediately.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -106,9 +109,9 @@ async def refuse_new(listeners: Iterable[socket.socket]) -> None:
 
 def _drop_syn(listener: socket.socket) -> None:
     program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
-    # struct sock_fprog: the number of instructions and a pointer to them
+    # struct sock_fprog: the number of instructions, and a pointer to them
     value = struct.pack("HP", len(_NO_SYN) // 8, ctypes.addressof(program))
-    # A sandbox may forbid filters; the socket is then closed without a filter.
+    # A sandbox may forbid filters. The socket is then closed without a filter.
     with suppress(OSError):
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, value)
 
@@ -123,7 +126,7 @@ def _queued(listener: socket.socket) -> int:
 async def let_go(server: Listening, *, within_s: float) -> None:
     """Wait until all connections have ended, at most `within_s` seconds.
 
-    During the first IDLE_S seconds idle connections may still send a request; after that time idle
+    In the first IDLE_S seconds, idle connections may still send a request. After that, idle
     connections are closed. Requests that are arriving or being answered may take all `within_s`
     seconds.
     """

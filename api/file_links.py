@@ -1,7 +1,7 @@
-"""The query of a file's address: it holds a signature, or an API token.
+"""Read the query of a file's address: it contains a signature or an API token.
 
-URL libraries of clients may rewrite a query: `?1776398568&s=x` becomes `?1776398568=&s=x`, the
-order changes, or other parameters are added. All these forms are accepted.
+URL libraries may rewrite a query: `?1776398568&s=x` becomes `?1776398568=&s=x`, the order changes,
+or other parameters are added. All these forms are accepted.
 """
 
 import re
@@ -16,15 +16,16 @@ from api.words import NUMBER
 from shared.tokens import Caller
 
 MAX_STAMPS = 4
-"""Maximum number of parameters tried as the signed time: some libraries add a time of their own."""
+"""Maximum number of parameters that are tried as the signed time. Some libraries add another
+time."""
 
 TOKEN_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-"""Headers of an answer to an address with a token: the answer must not be cached, and the address
-must not be sent as Referer."""
+"""Headers of an answer to an address with a token. The answer must not be cached, and a browser
+must not send the address as Referer."""
 
-# The pattern matches Unix times, as `Links.url` writes them.
+# Unix times, as `Links.url` writes them.
 _STAMP = re.compile(r"[0-9]{1,19}", re.ASCII)
-# The pattern matches the whole query as `Links.url` writes it, the form of most requests.
+# A whole query as `Links.url` writes it, which most requests have.
 _USUAL = re.compile(r"([0-9]{1,19})(?:&e=([1-9][0-9]{0,18}))?&s=([A-Za-z0-9_-]*)", re.ASCII)
 
 
@@ -32,8 +33,8 @@ _USUAL = re.compile(r"([0-9]{1,19})(?:&e=([1-9][0-9]{0,18}))?&s=([A-Za-z0-9_-]*)
 class FileQuery:
     """The known parameters of a file's query.
 
-    `ends` is "" for an address that does not expire. If a parameter is given twice, the last value
-    counts.
+    `stamps` are the possible signed times. `ends` is "" if the address does not expire. If a
+    parameter is given twice, the last value is used.
     """
 
     stamps: tuple[str, ...]
@@ -45,7 +46,7 @@ class FileQuery:
 def read_query(raw: str) -> FileQuery:
     """Parse the raw (percent-encoded) query of a file's address.
 
-    If `e` is not a Unix time, the result has no stamps, because no such address can be signed.
+    If `e` is not a Unix time, the result has no stamps, so no signature is valid.
     """
     usual = _USUAL.fullmatch(raw)
     if usual is not None:
@@ -66,7 +67,7 @@ def read_query(raw: str) -> FileQuery:
 
 
 def is_signed(parts: Parts, key: str, query: FileQuery) -> bool:
-    """Return True if a query holds a valid signature of ours for a key, not yet expired."""
+    """Return True if a query has a valid signature for a key that has not expired."""
     links = parts.documents.links
     return any(
         links.admits(key, stamp, query.ends, query.signature, now()) for stamp in query.stamps
@@ -76,9 +77,9 @@ def is_signed(parts: Parts, key: str, query: FileQuery) -> bool:
 async def find_reader(request: web.Request, parts: Parts, query: FileQuery) -> Caller | None:
     """Return the caller of the API token in an address, or None.
 
-    Also returns None if the settings do not allow tokens in addresses. The caller may read only
-    files of its own organization. Raises Problem 429 above the organization's rate, 503 while too
-    many unknown tokens are looked up.
+    Returns None also if the settings do not allow tokens in addresses. The caller may read only
+    files of its own organization. Raises Problem 429 above the organization's rate, and 503 while
+    too many unknown tokens are looked up.
     """
     if not query.token or not parts.settings.files_query_token:
         return None
@@ -86,8 +87,8 @@ async def find_reader(request: web.Request, parts: Parts, query: FileQuery) -> C
 
 
 def leave_no_token(request: web.Request, response: web.StreamResponse) -> None:
-    """Add TOKEN_HEADERS to every answer to an address that holds a token, errors included."""
-    # The name may be percent-encoded: `%74oken` is parsed as `token`.
+    """Add TOKEN_HEADERS to every answer to an address with a token, also to errors."""
+    # The name may be percent-encoded: `%74oken` means `token`.
     query = request.rel_url.raw_query_string
     if query and "token" in unquote(query):
         if "Cache-Control" not in response.headers:

@@ -17,21 +17,23 @@ from shared.store_limits import NO_ANSWER, store_limit
 from shared.turns import Turns
 
 FILES = "files"
-"""Key of the share of database connections for all signed addresses. All of them use this one key,
-because the organization is not known before the row is read."""
+"""The key under which all signed addresses share their part of the database pool. It is one key for
+all organizations, because the organization is known only after the row is read."""
 
 WAITING = 200
-"""Maximum number of waiting requests for the files of one attachment; further ones are refused."""
+"""Maximum number of requests that wait for the files of one attachment. More are answered with
+429."""
 
 ASK_WITHIN_S = 5.0
-"""Seconds in which the store must return the age of an object that no worker has examined yet."""
+"""Time, in seconds, in which the store must return the age of an object that no worker has examined
+yet."""
 
 
 def open_links(settings: Settings) -> Turns:
-    """Make the turns in which rows are looked up, with the attachment as the key.
+    """Return the turns in which rows are looked up, by attachment.
 
-    The number of concurrent look-ups is the number of connections in the share FILES. Requests for
-    one attachment run one after the other, so many requests for one link do not delay other links.
+    As many look-ups run concurrently as there are connections for FILES. Requests for one
+    attachment run one after the other, so many requests for one link do not delay other links.
     """
     return Turns(share_of(split_pool(settings.database_pool)[0]), each=1, waiting=WAITING)
 
@@ -39,9 +41,9 @@ def open_links(settings: Settings) -> Turns:
 async def redirect(request: web.Request) -> web.StreamResponse:
     """Answer GET and HEAD /attachments/files/{partition}/{style}/{file}: 302 to the store, or 404.
 
-    The address must be signed, or hold an API token of the file's organization. The redirect fixes
+    The address must have a signature, or an API token of the file's organization. The redirect sets
     the headers of the store's answer: the measured type, the real file name, and `inline` only for
-    raster images and PDF that were measured, else `attachment` (RFC 6266).
+    images and PDFs that were measured, else `attachment` (RFC 6266).
     """
     parts = request.app[PARTS]
     key = keys.PREFIX + request.match_info["tail"]
@@ -61,8 +63,8 @@ async def redirect(request: web.Request) -> web.StreamResponse:
     if row is None or row.deleted_at is not None or is_blocked(row, parts.settings):
         raise not_found()
     if parts.settings.clamd is not None and row.state != "ready":
-        raise not_found()  # it was not scanned, or not released
-    # If the service's bucket was changed, the object under the same key belongs to another row.
+        raise not_found()  # the file was not scanned yet, or the scan rejected it
+    # If the settings name another bucket now, the object there belongs to another row.
     if row.bucket != parts.settings.s3_bucket:
         raise not_found()
     if named[1] == "thumb":
@@ -96,12 +98,12 @@ async def redirect(request: web.Request) -> web.StreamResponse:
 async def _check_object(parts: Parts, row: Attachment) -> None:
     """Raise Problem 404 if the object is older than its row, or was not scanned.
 
-    An older object belongs to an earlier row with the same id, which was lost. A worker has already
-    compared the ages of object and row if the row is `ready` or `rejected`. In any other state,
-    possibly only an event has reported the object, so the store is asked. It is also asked where a
-    scanned object has no version to pin the redirect to: it may have been replaced since. Raises
-    StoreUnavailable if the store does not answer in time, BucketForeign if the bucket is another
-    deployment's.
+    An older object belongs to an earlier row with the same id, which was lost. If the row is
+    `ready` or `rejected`, a worker has already compared the ages. In another state, perhaps only an
+    event has reported the object, so the store is asked. The store is also asked if the object was
+    scanned but has no version: without a version, the redirect cannot be pinned, and the object may
+    have been replaced since. Raises StoreUnavailable if the store does not answer in time, and
+    BucketForeign if the bucket belongs to another deployment.
     """
     scanned = row.scan_verdict is not None and parts.settings.clamd is not None
     if row.state in MEASURED and not (scanned and row.version_id is None):
@@ -122,10 +124,10 @@ async def _check_object(parts: Parts, row: Attachment) -> None:
 
 
 def is_blocked(row: Attachment, settings: Settings) -> bool:
-    """Return True if no file of an attachment may be served, because its type or name is reserved.
+    """Return True if an attachment's files may not be served, because its type or name is reserved.
 
-    The measured type is kept while the object is processed again, so the file stays blocked during
-    that time. An attachment that was `ready` before its extension became reserved is still served.
+    While the object is processed again, the row keeps the measured type, so the file stays blocked.
+    An attachment that was `ready` before its extension became reserved is still served.
     """
     reserved = settings.reserved_files
     if row.content_type is not None and reserved.has_type(row.content_type):

@@ -1,4 +1,4 @@
-"""Parsing of the filters of a list: `filter[f]`, `filter[f][operator]`, and their values."""
+"""Parse the filters of a list: `filter[f]`, `filter[f][operator]`, and their values."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -18,15 +18,15 @@ MAX_FILTER_IDS = 200
 _SAME = ("eq", "not_eq")
 RANGES = ("gt", "gt_eq", "lt", "lt_eq")
 
-# The pattern matches a name, then optionally an operator and an array index: filter[f],
-# filter[f][eq], filter[f][], filter[f][0].
+# A name, then optionally an operator and an array index: filter[f], filter[f][eq], filter[f][],
+# filter[f][0].
 _FILTER = re.compile(
     r"filter\[([^\[\]]*)\](?:\[([^\[\]0-9][^\[\]]*)\])?(?:\[[0-9]{0,4}\])?", re.ASCII
 )
-# In a query string a plus sign means a space. Clients often send the offset of a time unencoded.
+# In a query string, a plus sign means a space. Clients often send a time's offset unencoded.
 _SPACED_OFFSET = re.compile(r"(T[0-9:.,]+) ([0-9]{2}:?[0-9]{2})", re.ASCII)
 MAX_TIME = 40
-"""Maximum number of characters of a time."""
+"""Maximum length of a time, in characters."""
 
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -37,7 +37,7 @@ def _ids(words: Sequence[str]) -> tuple[Any, ...] | None:
 
 
 def _text(words: Sequence[str]) -> tuple[Any, ...] | None:
-    text = ",".join(words)  # A comma may be a part of the text.
+    text = ",".join(words)  # a comma may be a part of the text
     return None if check_text(text) is not None or not text.strip() else (text,)
 
 
@@ -58,7 +58,8 @@ FILTERS: dict[str, tuple[Callable[[Sequence[str]], tuple[Any, ...] | None], str]
         f"types, with commas: {', '.join(ATTACHABLE_TYPES)}",
     ),
 }
-"""Filters with `eq` and `not_eq`: how a value is read, and what may be sent."""
+"""The filters with the operators `eq` and `not_eq`: a function that parses the values, and a text
+that says which values are allowed."""
 
 CREATED_AT = "created_at"
 NAMES = (*FILTERS, CREATED_AT)
@@ -68,7 +69,7 @@ Key = tuple[str, str]
 
 
 class Filters:
-    """Collects the filters of a query string; times without an offset are in `zone`."""
+    """Collects the filters of a query string. A time without an offset is in `zone`."""
 
     def __init__(self, zone: tzinfo = UTC) -> None:
         self._zone = zone
@@ -76,7 +77,7 @@ class Filters:
         self._times: dict[str, datetime] = {}
 
     def add(self, name: str, value: str) -> None:
-        """Add a parameter. Raises Problem 400 for an unknown filter or an unsupported value."""
+        """Add a parameter. Raises Problem 400 for an unknown filter or an invalid value."""
         field, operator = _read_name(name)
         if field == CREATED_AT:
             self._times[operator] = self._time(name, value)
@@ -111,10 +112,10 @@ class Filters:
         return tuple(filters)
 
     def _time(self, name: str, text: str) -> datetime:
-        """Read a time as a bound of CreatedIn.
+        """Parse a time as a bound of CreatedIn.
 
-        The API shows milliseconds, and the database keeps microseconds. So times are compared as
-        they are shown: `gt` of a shown time leaves that attachment out, and `gt_eq` does not.
+        The API shows milliseconds, and the database has microseconds. Times are compared as they
+        are shown: with the shown time of an attachment, `gt` leaves it out, and `gt_eq` does not.
         """
         operator = _read_name(name)[1]
         try:

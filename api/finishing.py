@@ -11,9 +11,9 @@ from api.rate_limit import show_limits
 
 @web.middleware
 async def finish(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer a request, an error by a document, and add what every answer needs.
+    """Answer a request, turn errors into documents, and add what every answer needs.
 
-    This is one middleware instead of four, because each one costs a request some 2 µs.
+    This is one middleware and not four, because each middleware costs a request about 2 µs.
     """
     response = await answer_errors(request, handler)
     leave_no_token(request, response)

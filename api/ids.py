@@ -1,8 +1,8 @@
-"""Checks that the ids which the database will assign are free in the bucket.
+"""Check that the ids which the database will assign next are free in the bucket.
 
-If such ids are taken, for example after a restore of an older database, no attachment is created.
-The check runs when a process starts, and then in the background until the database and the store
-have both answered and the result is certain. `create_app` only holds the result; `api.__main__`
+If they are taken, for example after a restore of an older database, no attachment is created. The
+check runs when a process starts. If it could not be decided, it is repeated in the background until
+the database and the store have both answered. `create_app` only keeps the result; `api.__main__`
 runs the check.
 """
 
@@ -18,18 +18,18 @@ from shared.storage import Storage
 from shared.store_limits import store_limit
 
 START_S = 5.0
-"""Seconds that the start waits for the check. After that time the check continues in the
+"""Time, in seconds, that the start waits for the check. After that, the check continues in the
 background."""
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
-"""The pause before a retry doubles from FIRST_PAUSE_S to LONGEST_PAUSE_S."""
+"""Pause before a retry, in seconds: FIRST_PAUSE_S at first, then doubled up to LONGEST_PAUSE_S."""
 
 log = get_logger(__name__)
 
 
 class IdCheck:
-    """Decides if attachments may be created: yes, unless ids were found to be taken."""
+    """Decides whether attachments may be created: yes, unless ids were found to be taken."""
 
     def __init__(self, database: Database, storage: Storage) -> None:
         self._database = database
@@ -38,17 +38,17 @@ class IdCheck:
         self._warned = False
 
     def require_free(self) -> None:
-        """Raise Problem 503 if ids that would be assigned are taken."""
+        """Raise Problem 503 if the ids that come next are taken."""
         if self.taken is not None:
             raise general(503, headers={"Retry-After": "30"})
 
     def require_free_showing_why(self) -> None:
-        """Do the same as `require_free`, for operators: the answer names cause and remedy."""
+        """Do the same as `require_free`, but name the cause and the remedy, for operators."""
         if self.taken is not None:
             raise general(503, str(self.taken), headers={"Retry-After": "30"})
 
     async def at_start(self) -> bool:
-        """Check within START_S; return True if the check is complete. Raises IdsTaken."""
+        """Check within START_S. Returns True if the check is complete. Raises IdsTaken."""
         settled = False
         with suppress(TimeoutError):
             async with store_limit(START_S):
@@ -66,7 +66,7 @@ class IdCheck:
             before = self.taken
             try:
                 settled = await self._settle()
-            except Exception:  # The next check may succeed even after an unknown error.
+            except Exception:  # even after an unknown error, the next check may succeed
                 log.exception("the check of ids failed")
                 continue
             if self.taken is not None and before is None:
@@ -79,8 +79,8 @@ class IdCheck:
     async def _settle(self) -> bool:
         """Ask the database and the store once.
 
-        Returns True if the answers decide the check, or if no answer can decide it because rights
-        are missing. Returns False if a retry is useful.
+        Returns True if the check is decided, or if it never can be because rights are missing.
+        Returns False if a retry is useful.
         """
         try:
             self.taken = await find_taken_id(self._database, self._storage)

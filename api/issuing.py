@@ -1,4 +1,4 @@
-"""Answers that hold upload policies: of created attachments, and of renewed policies."""
+"""Answers with upload policies: for created attachments, and for renewed policies."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -32,15 +32,15 @@ from shared.tokens import Caller
 MAX_BODY_BYTES = 64 * 1024
 
 TICKET_OUTLIVES_POLICY = timedelta(hours=1)
-"""An upload may begin at the policy's end. The page then has this time to upload the file and to
-see the result."""
+"""An upload may begin as late as the policy's end. Then the page still has this time to upload the
+file and to see the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
-    """A row that gets a policy in an answer.
+    """A row whose policy is part of an answer.
 
-    `signed_at` is the database's time at which the row got the policy; `content_type` is the type
+    `signed_at` is the database's time at which the row got the policy. `content_type` is the type
     that the client declared.
     """
 
@@ -50,9 +50,9 @@ class Issued:
 
 
 def issued_again(renewed: renewing.Renewed) -> Issued:
-    """Return the row, time and content type for a renewed policy.
+    """Return the row, time and content type of a renewed policy.
 
-    Only a declared type is used: the next file may have another type than the measured one.
+    Only a declared type is used, because the next file may have another type than the measured one.
     """
     row = renewed.attachment
     declared = row.content_type if row.etag is None else None
@@ -68,7 +68,7 @@ async def write_policies(
     credentials: Credentials,
     bulk: bool = False,
 ) -> dict[str, Any]:
-    """Sign the policies and return the document of the answer; at least one row is needed.
+    """Sign the policies and return the document of the answer. At least one row is needed.
 
     `address` is the beginning of the document's links, see `api.parts.origin`.
     """
@@ -154,16 +154,17 @@ async def renew(
 
 
 async def find_known(parts: Parts, caller: Caller, key: GivenKey) -> Repeated | None:
-    """Return what an earlier request with the key made, or None. Raises KeyReused."""
+    """Return what an earlier request with this key made, or None.
+
+    Raises KeyReused if that request was a different one.
+    """
     return await parts.clients.of(caller.organization_id).run(idempotency.find_made, key.known)
 
 
 async def issue_again(parts: Parts, caller: Caller, known: Repeated) -> list[Issued]:
-    """Renew the policies of the attachments that an earlier request made, in the order of that
-    request.
+    """Renew the policies of the attachments that an earlier request made, in its order.
 
-    No quota counts these attachments again. Raises Problem 404 if one of the attachments has been
-    deleted.
+    No quota counts these attachments again. Raises Problem 404 if one of them has been deleted.
     """
     renewed = await parts.clients.of(caller.organization_id).run(
         renewing.renew_policies,
@@ -186,7 +187,7 @@ async def _read_any(
     attachment_id: int,
     key: GivenKey | None,
 ) -> None:
-    """Check the type and id of a body, if there is one. Raises Problem as `read_json` does."""
+    """Check the type and id in the body, if there is one. Raises Problem as `read_json` does."""
     if not request.body_exists or request.content.at_eof():
         if key is not None:
             key.note(None)
@@ -225,7 +226,10 @@ async def _renew_once(
 async def _renew_within(
     parts: Parts, caller: Caller, row: Attachment, key: GivenKey | None
 ) -> renewing.Renewed | Repeated:
-    """Renew the policy of a row within the quotas. Raises Problem 404 or 422."""
+    """Renew the policy of a row within the quotas.
+
+    Raises Problem 404 if the row is missing, and 422 if a quota is exceeded.
+    """
     usual = quotas_of(parts, caller)
     if usual is not None:
         await ensure_counted(parts, caller)

@@ -1,8 +1,9 @@
-"""Let all API processes of a deployment share one rate limit, by counts that the broker keeps.
+"""Let all API processes of a deployment share one rate limit, by counts in the broker.
 
-A process reports in the background, while there is traffic, what it admitted, and learns how much
-all processes together may still admit and how many they are. Requests are counted in memory and
-never wait for the broker. While the broker is away, each process has the whole limit for itself.
+While there is traffic, a process reports in the background how many requests it has admitted. It
+learns how many all processes may still admit, and how many processes there are. Requests are
+counted in memory and never wait for the broker. While the broker is away, each process applies the
+whole limit by itself.
 """
 
 import asyncio
@@ -17,24 +18,25 @@ from redis.backoff import NoBackoff
 from api.rate_limit import FORGET_S, Key, RateLimit
 
 EVERY_S: Final = 0.2
-"""Seconds between two reports while there is traffic; without requests there are none."""
+"""Interval, in seconds, of reports while there are requests. Without requests there are no
+reports."""
 
 PAUSE_AWAY_S: Final = 1.0
-"""Seconds until the next report after one that failed."""
+"""Pause, in seconds, after a report that failed."""
 
 TIMEOUT_S: Final = 0.5
-"""Seconds for which a report waits for the broker."""
+"""Timeout of a report to the broker, in seconds."""
 
 MAX_KEYS: Final = 200
-"""Maximum number of counts in one report, so that the broker is busy for 1 to 2 ms. If more
+"""Maximum number of counts in one report, so that the broker is busy for only 1 to 2 ms. If more
 organizations and tokens send requests at once, their counts take turns."""
 
 SEEN_S: Final = 2.0
-"""A process that asked within so many seconds has a share of the limit."""
+"""A process gets a share of the limit if its last report is at most this many seconds old."""
 
 DEBT_S: Final = FORGET_S - 1
-"""If processes admitted more than the limit, it is withheld later, up to the requests of so many
-seconds. After FORGET_S a count is full again, so the broker may forget it."""
+"""If processes admitted too many requests, later ones are withheld: at most as many as the limit
+allows in this many seconds. After FORGET_S a count is full again, so the broker may forget it."""
 
 SCRIPT: Final = f"""
 local time = redis.call('TIME')
@@ -62,15 +64,16 @@ for i, key in ipairs(KEYS) do
 end
 return answer
 """
-"""Keys: the counts. Arguments: the process, then for each count the limit and what was spent.
-Returns for each count the requests that are left, negative after too many, and the processes."""
+"""A Lua script. KEYS are the counts. ARGV are the process, then for each count its limit and the
+requests that were admitted. Returns for each count the remaining requests (negative after too many)
+and the number of processes."""
 
 
 class LimitShares:
-    """Reports what a process admitted; nobody waits for it, and its faults have no effect but that
-    the process counts alone.
+    """Reports to the broker what this process admitted. If that fails, the process counts alone.
 
-    `learn_prefix` returns the prefix of all our keys at the broker.
+    No request waits for a report. `learn_prefix` returns the prefix of the service's keys at the
+    broker.
     """
 
     def __init__(
@@ -99,9 +102,9 @@ class LimitShares:
                 await self._client.aclose()
 
     async def _report(self, prefix: str) -> bool:
-        """Report once; return False if the broker did not take the report.
+        """Report once. Returns False if the broker did not accept the report.
 
-        An outage of the broker is not logged here: the publisher looks at the broker every ten
+        An outage of the broker is not logged here. The publisher checks the broker every ten
         seconds, and may wait longer for it than this report does.
         """
         spent = self._limits.take(MAX_KEYS)
@@ -114,14 +117,14 @@ class LimitShares:
                 key: (float(left), max(1, int(processes)))
                 for key, (left, processes) in zip(spent, answers, strict=True)
             }
-        except Exception:  # any error of the broker's client
+        except Exception:  # the broker's client may raise any error
             self._limits.alone = True
             return False
         self._limits.learn(known)
         return True
 
     def _script(self) -> Any:
-        """Return the script of a client with one connection, which is opened when it is needed."""
+        """Return the script of a client with one connection, which is opened at its first use."""
         if self._client is None:
             self._client = redis.asyncio.from_url(
                 self._broker_url,
@@ -137,8 +140,8 @@ class LimitShares:
 def _end_if_cancelled() -> None:
     """Raise CancelledError if this task was cancelled.
 
-    The broker's client may turn a cancellation into an error of its connection. Without this check
-    the task would go on, and the API would wait for it for ever at its end.
+    The broker's client may turn a cancellation into an error of its connection. Without this check,
+    the task would continue, and the API would wait for it forever when it stops.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

@@ -1,4 +1,4 @@
-"""Read `meta.limits` of a create request: limits that are stricter than the service's own."""
+"""Read `meta.limits` of a create request: limits that are stricter than the service's."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -11,18 +11,18 @@ MAX_PATTERNS = 20
 MAX_DIGITS = 19
 MEMBERS = ("max_size", "content_types")
 MAX_UNKNOWN = 10
-"""Maximum number of unknown members that are reported: a body may hold 20,000."""
+"""Maximum number of unknown members that are reported. A body may have 20,000."""
 
 
 _BEFORE_TYPES = ("name", "attachable_type", "size", "content_type")
-"""Attributes whose errors come before the error of a content type that the limits exclude."""
+"""Attributes whose errors come before the error that the limits do not allow the content type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The limits of one attachment: `max_size` in bytes, `content_types` as lower-case patterns.
 
-    None means that only the service's own limit applies.
+    None means that only the service's limit applies.
     """
 
     max_size: int | None = None
@@ -38,8 +38,8 @@ def find_limits(item: Any, document: Any, *, pointer: str, max_size: int) -> tup
     """Return the limits of one resource object, and the error objects of all their faults.
 
     The limits are in `meta.limits` of the resource object. In a document with a single resource
-    object they may also be in the document's `meta.limits`; the two must not differ. `max_size` is
-    the service's own limit in bytes.
+    object, they may also be in the document's `meta.limits`; the two must not differ. `max_size` is
+    the service's limit in bytes.
     """
     inner, errors = _read(item, pointer, max_size)
     if not isinstance(document, dict) or "meta" not in document:
@@ -57,7 +57,7 @@ def find_limits(item: Any, document: Any, *, pointer: str, max_size: int) -> tup
 
 
 def _read(holder: Any, pointer: str, max_size: int) -> tuple[Limits | None, Errors]:
-    """Read `meta.limits` of a resource object or document; None if it has no such member."""
+    """Read `meta.limits` of a resource object or a document. Returns None if there is none."""
     meta = holder.get("meta") if isinstance(holder, dict) else None
     given = meta.get("limits") if isinstance(meta, dict) else None
     if given is None:
@@ -65,7 +65,7 @@ def _read(holder: Any, pointer: str, max_size: int) -> tuple[Limits | None, Erro
     at = f"{pointer}/meta/limits".lstrip("/")
     if not isinstance(given, dict):
         return None, [invalid(at, "is invalid", {})]
-    # A misspelt name must not silently mean "no limit".
+    # A misspelt name must be an error: ignored, it would mean "no limit".
     errors = [
         invalid(f"{at}/{_shown(name)}", "is not a known limit", {"allowed": list(MEMBERS)})
         for name in islice((name for name in given if name not in MEMBERS), MAX_UNKNOWN)
@@ -124,9 +124,9 @@ def _content_types(value: Any, at: str) -> tuple[tuple[str, ...] | None, Errors]
 def check_declared(
     values: dict[str, Any], limits: Limits, errors: Errors, *, pointer: str
 ) -> Errors:
-    """Return `errors`, with a further error if the declared type is not allowed; the order is kept.
+    """Return `errors`, with one more if the limits do not allow the declared type.
 
-    If no type is declared, a worker checks the type that it finds from the bytes.
+    The order of errors is kept. If no type is declared, a worker checks the type that it measures.
     """
     declared = values.get("content_type")
     if declared is None or limits.content_types is None:

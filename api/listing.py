@@ -1,4 +1,4 @@
-"""Make one page of a list: its rows, links and meta. The cost does not grow with the table."""
+"""Read one page of a list: its rows, links and meta. The cost does not grow with the table."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from shared.lists import MAX_COUNTED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """The rows of a page in order, and the links and meta of its document."""
+    """The rows of a page in their order, and the links and meta of its document."""
 
     rows: list[Attachment]
     links: dict[str, Any]
@@ -23,9 +23,10 @@ class Page:
 
 
 async def read_page(parts: Parts, organization_id: int, asked: Listing, base: str) -> Page:
-    """Read the requested page; `base` is the address of the list, for links.
+    """Read the requested page. `base` is the list's address, with which its links begin.
 
-    Raises Busy if too many walks of the organization wait, Problem 400 if a walk takes too long.
+    Raises Busy if too many walks of the organization wait, and Problem 400 if a walk takes too
+    long.
     """
 
     async def read(connection: Connection) -> Page:
@@ -43,7 +44,7 @@ async def read_page(parts: Parts, organization_id: int, asked: Listing, base: st
 async def _by_cursor(
     connection: Connection, organization_id: int, asked: Listing, base: str
 ) -> Page:
-    # Read one row more than the page has: that row shows if there is a further page.
+    # One row more than the page has shows if there is another page.
     rows = await lists.page(
         connection,
         organization_id,

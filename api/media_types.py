@@ -1,27 +1,27 @@
-"""Parsing of media types and lists of them in headers (RFC 9110, sections 5.6 and 8.3.1)."""
+"""Parse media types, and lists of them in headers (RFC 9110, sections 5.6 and 8.3.1)."""
 
 import re
 from functools import lru_cache
 
-# All quantifiers are possessive: such a pattern never backtracks, so the time is linear.
+# All quantifiers are possessive: such a pattern never backtracks, so it takes linear time.
 _QUOTED = re.compile(r'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _ITEM = re.compile(r'((?:[^",]++|"(?:[^"\\]++|\\.)*+")*+)(?:,|\Z)', re.DOTALL)
 _PIECE = re.compile(r'((?:[^";]++|"(?:[^"\\]++|\\.)*+")*+)(?:;|\Z)', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 MediaType = tuple[str, dict[str, str]]
-"""Type and subtype in lower case, and the parameters by their names in lower case."""
+"""Type and subtype in lower case, and the values of the parameters by lower-case names."""
 
 KEPT_CHARACTERS = 200
-"""Maximum length of a media type that is cached. Clients choose the texts; the cache holds 256
-types.
+"""Maximum length of a text that is parsed with a cache. Clients choose the texts, and the cache has
+256 of them.
 """
 
 
 def split_list(text: str, limit: int) -> list[str]:
-    """Split a header at the commas outside quotes; return at most `limit` items.
+    """Split a header at the commas outside of quotes; return at most `limit` items.
 
-    If a quoted string does not end, its item and all further ones are left out.
+    If a quoted string does not end, its item and all later ones are left out.
     """
     if '"' not in text:
         return text.split(",", limit)[:limit]
@@ -29,7 +29,7 @@ def split_list(text: str, limit: int) -> list[str]:
 
 
 def parse_media_type(text: str) -> MediaType | None:
-    """Parse a media type and its parameters; None if a quoted string is not well-formed."""
+    """Parse a media type and its parameters. Returns None if a quoted string is malformed."""
     parsed = _parse_remembered(text) if len(text) <= KEPT_CHARACTERS else _parse(text)
     return parsed and (parsed[0], dict(parsed[1]))
 
@@ -53,7 +53,7 @@ _parse_remembered = lru_cache(maxsize=256)(_parse)
 
 
 def _split(pattern: re.Pattern[str], text: str, limit: int) -> tuple[list[str], bool]:
-    """Split a text into at most `limit` pieces; also return whether these could be parsed."""
+    """Split a text into at most `limit` pieces; also return False if one could not be parsed."""
     pieces: list[str] = []
     offset = 0
     while offset < len(text) and len(pieces) < limit:

@@ -8,17 +8,17 @@ from api.media_types import KEPT_CHARACTERS, parse_media_type, split_list
 from api.problems import MEDIA_TYPE, bad_request, general
 
 MAX_RANGES = 100
-"""Maximum number of media ranges of Accept that are parsed: a client may send more than 100,000."""
+"""Maximum number of media ranges in Accept that are parsed. A client may send more than 100,000."""
 
 USUAL_ACCEPTS = (["*/*"], [f"{MEDIA_TYPE}; ext=bulk"])
-"""Accept headers that every answer satisfies, so they need not be parsed."""
+"""Values of Accept that every answer satisfies, so they are not parsed."""
 
 
 def check_accept(request: web.Request, *, bulk: bool = False) -> None:
     """Raise Problem 406 if no media range of Accept allows `application/vnd.api+json`.
 
     The check is lenient (contract.md): wildcards and a missing Accept are allowed. A media type
-    with parameters other than `ext` and `profile` does not count (JSON:API 1.1, "Server
+    with parameters other than `ext` and `profile` is ignored (JSON:API 1.1, "Server
     Responsibilities"). `bulk` is the only known extension; profiles are ignored. With `bulk`, the
     media type must name that extension.
     """
@@ -31,7 +31,7 @@ def check_accept(request: web.Request, *, bulk: bool = False) -> None:
 
 
 def _is_met(given: tuple[str, ...], bulk: bool) -> bool:
-    # An empty list counts as a missing header (RFC 9110, section 12.5.1).
+    # An empty list means the same as a missing header (RFC 9110, section 12.5.1).
     if not "".join(given).strip(" \t,"):
         return True
     ranges = [item for header in given for item in split_list(header, MAX_RANGES)]
@@ -51,7 +51,7 @@ def _is_met(given: tuple[str, ...], bulk: bool) -> bool:
     return False
 
 
-# Most requests send one of a few headers, so the results are cached.
+# Most requests have one of a few values of this header, so the results are cached.
 _met_remembered = lru_cache(maxsize=256)(_is_met)
 
 UTF_8 = frozenset({"utf-8", "utf8"})
@@ -60,7 +60,7 @@ UTF_8 = frozenset({"utf-8", "utf8"})
 def check_content_type(request: web.Request) -> bool:
     """Return True if the body uses the bulk extension. Raises Problem 415 for other media types.
 
-    Parameters other than `ext` and `profile` are refused (JSON:API 1.1). `charset=utf-8` is
+    Parameters other than `ext` and `profile` are not allowed (JSON:API 1.1). `charset=utf-8` is
     allowed (contract.md), because HTTP libraries add it.
     """
     given = request.headers.getall("Content-Type", [])
@@ -77,13 +77,13 @@ def check_content_type(request: web.Request) -> bool:
 
 
 def refuse_bulk(request: web.Request, *, only_for: str) -> None:
-    """Raise Problem 400 if the body uses the bulk extension, 415 for other media types."""
+    """Raise Problem 400 if the body uses the bulk extension, or 415 for other media types."""
     if check_content_type(request):
         raise bad_request(f"The bulk extension is for {only_for} only")
 
 
 def _extensions(parameters: dict[str, str]) -> set[str] | None:
-    """Return the extensions in a media type's parameters; None if a name in them is unknown."""
+    """Return the extensions in a media type's parameters; None if one of them is unknown."""
     extensions = set(parameters.get("ext", "").split())
     if parameters.keys() - {"ext", "profile"} or extensions - {"bulk"}:
         return None

@@ -1,7 +1,7 @@
-"""Limit the log lines, metrics and answers for refused requests, which any client can cause.
+"""Limit the log lines, metrics and answers for rejected requests, which any client can cause.
 
-Log lines are limited by kind and by source. No line holds what a client sent: no token, query,
-path, header or body.
+Log lines are limited for each kind and source. No line contains what a client sent: no token,
+query, path, header or body.
 """
 
 import asyncio
@@ -21,21 +21,23 @@ from shared.throttle import Throttle
 from shared.tokens import Caller
 
 AT_ONCE = 3
-"""Number of lines of one kind and source that are logged immediately; later lines are counted."""
+"""Number of lines of one kind and source that are logged immediately. Later ones are only
+counted."""
 
 FAULTS_AT_ONCE = 10
-"""The same for warnings. This limit is higher because most warnings can be caused only with a
-token, and each may be a fault that an operator must repair."""
+"""The same for warnings. The limit is higher, because most warnings need a valid token, and each
+may be a fault that an operator must repair."""
 
 MAX_KEYS = 1000
-"""Maximum number of pairs of kind and source that are counted separately; about 300 kB."""
+"""Maximum number of pairs of kind and source that are counted separately. They take about 300
+kB."""
 
 REFUSED = Counter(
     "attachments_refused_requests_total", "Requests refused before any route", ["reason"]
 )
 
 RefusalKind = Literal["unreadable", "host", "expect", "http2", "late_head", "slow_reader", "error"]
-"""Values of `reason` in REFUSED; `error` is a bug."""
+"""Values of the label `reason` in REFUSED. `error` means a bug."""
 
 DenialReason = Literal[
     "no token",
@@ -46,11 +48,12 @@ DenialReason = Literal[
     "an id was given",
     "not allowed",
 ]
-"""The logged reason of a 401 or 403; `not allowed` if the code that refused gave none."""
+"""The logged reason of a 401 or 403. `not allowed` is the default."""
 
 SnsReason = NewType("SnsReason", str)
-"""The logged reason of a 403 for a message of SNS: `SNS: ` and the text of SnsRefused. Only
-`api.events` makes one. The text is open, because it is the detail that the sender reads too."""
+"""The logged reason of a 403 for an SNS message: `SNS: ` and the text of SnsRefused. Only
+`api.events` makes one. It may be any text, because the sender reads the same text as the error's
+detail."""
 
 log = get_logger(__name__)
 
@@ -58,8 +61,8 @@ log = get_logger(__name__)
 class Noise:
     """The throttles of one API process.
 
-    `info` and `warning` throttle log lines of that level. `pace` delays the answers that refuse a
-    request.
+    `info` and `warning` throttle log lines of these levels. `pace` delays the answers to rejected
+    requests.
     """
 
     def __init__(self) -> None:
@@ -68,7 +71,7 @@ class Noise:
         self.pace = Pace()
 
     def refused(self, event: str, address: str, *, metric: RefusalKind, reason: str) -> None:
-        """Count and log a request refused before any route, or a connection that is cut off."""
+        """Count and log a request that no route has handled, or a connection that was closed."""
         REFUSED.labels(metric).inc()
         self.info.log(event, (reason, source_of(address)), reason=reason, address=address)
 
@@ -80,7 +83,7 @@ class Noise:
         reason: DenialReason | SnsReason,
         route: str,
     ) -> None:
-        """Log a 401 or 403 with its reason, method, route, caller (if known) and source address."""
+        """Log a 401 or 403: its reason, method, route, source address and, if known, the caller."""
         address, caller = client_address(request), request.get(CALLER)
         method = request.method if request.method in METHODS else "other"
         fields: dict[str, Any] = {"reason": reason, "method": method, "route": route}
@@ -94,21 +97,23 @@ class Noise:
         )
 
     def close(self) -> None:
-        """Log all counts that were not logged yet."""
+        """Log the counts that are not logged yet."""
         self.info.close()
         self.warning.close()
 
 
 NOISE = web.RequestKey("noise", Noise)
-"""The throttles, set on every request: errors may occur before the application is called."""
+"""The throttles. Each request has them from the start, because errors may occur before the
+application is called."""
 
 CALLER = web.RequestKey("caller", Caller)
-"""The caller of a request, set as soon as the token is found, even if the request is refused."""
+"""The caller of a request. It is set when the token is found, even if the request is rejected
+later."""
 
 
 @asynccontextmanager
 async def open_noise() -> AsyncIterator[Noise]:
-    """Make the throttles; log their counts and outages in time, and the rest at the end."""
+    """Create the throttles. Until the end of the block, log their counts and outages regularly."""
     noise = Noise()
     task = asyncio.create_task(outages.keep_logging(noise.info, noise.warning), name="log lines")
     try:

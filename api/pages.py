@@ -19,7 +19,7 @@ def page_link(listing: Listing, base: str, **page: str) -> str:
     return f"{base}?{'&'.join([*kept, *pages])}"
 
 
-@lru_cache(maxsize=16)  # All links of a page share these parameters, which may be long.
+@lru_cache(maxsize=16)  # all links of a page share these parameters, which may be long
 def _encoded(kept: tuple[tuple[str, str], ...]) -> str:
     return urlencode(kept)
 
@@ -30,8 +30,8 @@ def cursor_links(
     """Return the links of a page by cursor that shows `ids`.
 
     `more` is true if further attachments follow in the direction of the request. An empty page
-    beyond an end of the list has a link with an empty cursor, which leads back to the first or last
-    page.
+    before the beginning or after the end of the list has a link with an empty cursor. It leads to
+    the first or the last page.
     """
     backwards = asked.before is not None
     earlier = more if backwards else asked.after is not None
@@ -50,8 +50,8 @@ def cursor_links(
 def number_links(asked: Listing, base: str, total: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the links and meta of a page by number.
 
-    A total above MAX_COUNTED is an estimate, so there is no link to the last page. There is never a
-    link to a page that begins after MAX_OFFSET attachments.
+    A total above MAX_COUNTED is an estimate, so there is no link to the last page. No link leads to
+    a page that begins after MAX_OFFSET attachments.
     """
     pages = max(1, -(-total // asked.size))
 

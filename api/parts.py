@@ -83,7 +83,7 @@ async def admit(request: web.Request) -> tuple[Parts, Caller]:
 
 
 async def admit_admin(request: web.Request) -> tuple[Parts, Caller]:
-    """Do the same as `admit`, for tokens with the scope `admin`; 403 for others."""
+    """Do the same as `admit`, but raise Problem 403 unless the token's scope is `admin`."""
     parts = request.app[PARTS]
     return parts, await parts.gate.admit_admin(request)
 
@@ -118,16 +118,15 @@ def with_key(
 def origin(request: web.Request, settings: Settings) -> str:
     """Return the beginning of links: the API's public address, or "" for relative links.
 
-    A client can send any Host header. So Host is used only if it is a host of the settings, or a
-    loopback name while the API listens only on loopback. If a trusted proxy reports scheme and
-    host, those replace the request's own; the host must pass the same check.
+    A client can send any Host header. So Host is used only if the settings name it, or if it is a
+    loopback name and the API listens only on loopback. If a trusted proxy reports scheme and host,
+    they replace those of the request. The host must pass the same check.
     """
     if settings.api_url is not None:
         return settings.api_url
     reported = forwarded(request)
-    # request.host is not used: for a target in absolute form it is the target's host even if Host
-    # differs (RFC 9112, section 3.2.2); without Host, request.host asks the resolver for the
-    # machine's name.
+    # request.host is not used. For a target in absolute form, it is the target's host even if Host
+    # differs (RFC 9112, section 3.2.2). Without Host, it asks the resolver for the machine's name.
     host = reported.host or request.headers.get("Host", "").lower()
     if not request.raw_path.startswith("/") or not _is_ours(host, settings):
         return ""
@@ -139,5 +138,5 @@ def _is_ours(host: str, settings: Settings) -> bool:
 
 
 def now() -> datetime:
-    """Return the time for links and policies. State changes use the database's clock instead."""
+    """Return the time for links and policies. Changes of state use the database's clock instead."""
     return datetime.now(UTC)

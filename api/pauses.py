@@ -1,21 +1,19 @@
-"""The pauses of a handler: until an event, or for a moment, so that other requests are served."""
+"""Pauses of a handler: until an event, or for a moment so that other requests are served."""
 
 import asyncio
 
 RESOURCES_AT_ONCE = 25
-"""Number of resources that a handler writes or signs before it pauses. 25 resources take about
-2 ms.
-"""
+"""Number of resources that a handler writes or signs before it pauses. They take about 2 ms."""
 
 
 async def pause_after(written: int) -> None:
-    """Let the event loop serve other requests each time RESOURCES_AT_ONCE resources are written."""
+    """Let the event loop serve other requests if `written` is a multiple of RESOURCES_AT_ONCE."""
     if written % RESOURCES_AT_ONCE == 0:
         await asyncio.sleep(0)
 
 
 async def is_set_within(event: asyncio.Event, timeout_s: float) -> bool:
-    """Wait for an event; return True if it was set before the timeout."""
+    """Wait for an event. Returns True if it is set before the timeout, in seconds."""
     try:
         async with asyncio.timeout(timeout_s):
             await event.wait()

@@ -1,4 +1,4 @@
-"""Parsing of the time that a client wants to wait: the parameter `wait`, and `Prefer: wait`."""
+"""Parse how long a client wants to wait: the parameter `wait`, and the header `Prefer: wait`."""
 
 import re
 
@@ -11,9 +11,9 @@ _SECONDS = re.compile(r"[0-9]+", re.ASCII)
 
 
 def parse_wait(text: str) -> int:
-    """Parse the parameter `wait` in seconds; a value above MAX_WAIT_S counts as MAX_WAIT_S.
+    """Parse the parameter `wait` in seconds. A larger value than MAX_WAIT_S becomes MAX_WAIT_S.
 
-    Raises Problem 400 for anything but a whole number from 0.
+    Raises Problem 400 if the text is not a whole number from 0.
     """
     seconds = _seconds(text)
     if seconds is None:
@@ -22,10 +22,10 @@ def parse_wait(text: str) -> int:
 
 
 def preferred_wait(request: web.Request) -> int | None:
-    """Return the seconds of `Prefer: wait=…`, at most MAX_WAIT_S; None without such a preference.
+    """Return the seconds of `Prefer: wait=…`, at most MAX_WAIT_S; None without this preference.
 
-    The first `wait` counts. A `wait` that is not a number is ignored, as unknown preferences are
-    (RFC 7240, section 2).
+    If there are several, the first one is used. A `wait` that is not a number is ignored, like
+    unknown preferences (RFC 7240, section 2).
     """
     for header in request.headers.getall("Prefer", []):
         for preference in header.split(","):

@@ -1,4 +1,4 @@
-"""The one place where errors become HTTP statuses and JSON:API error documents.
+"""Turn errors into HTTP statuses and JSON:API error documents. No other module does this.
 
 Titles and details are those of contract.md.
 """
@@ -25,9 +25,9 @@ PRIVATE = {
     "Cache-Control": "private, no-cache",
     "Vary": "Accept, Accept-Encoding, Authorization, X-Auth-Token, X-Organization-Id",
 }
-"""Headers of every answer that sets no Cache-Control, so that no cache gives it to another client.
-The headers are needed because a shared cache knows only Authorization (RFC 9111, section 3.5).
-Without them, such a cache would store the answer to a request with X-Auth-Token."""
+"""Headers of every answer without its own Cache-Control, so that no cache gives it to another
+client. A shared cache knows only the header Authorization (RFC 9111, section 3.5). Without these
+headers, it would store the answer to a request with X-Auth-Token."""
 
 log = get_logger(__name__)
 
@@ -35,7 +35,7 @@ log = get_logger(__name__)
 ErrorCode = Literal[
     "invalid_attribute", "quota_exceeded", "not_configured", "idempotency_key_reused"
 ]
-"""Codes of error objects. An error that its status explains fully has no code."""
+"""Codes of error objects. An error has no code if its status says everything."""
 
 
 class ErrorObject(TypedDict):
@@ -53,8 +53,8 @@ class ErrorObject(TypedDict):
 class Problem(Exception):
     """An error answer: a status, its error objects, and headers.
 
-    `reason` is logged for 401 and 403 only. The reason is a constant of the code and holds no text
-    of the request.
+    `reason` is logged, for 401 and 403 only. It is a constant and never contains text of the
+    request.
     """
 
     reason: DenialReason | SnsReason = "not allowed"
@@ -68,11 +68,11 @@ class Problem(Exception):
         self.headers = headers or {}
 
     def response(self) -> web.Response:
-        """Make the response with the error document."""
+        """Return the response with the error document."""
         return document_response({"errors": self.errors}, status=self.status, headers=self.headers)
 
 
-# The table maps a status to title and detail, in the words of contract.md.
+# The title and detail of each status, in the words of contract.md.
 GENERAL = {
     400: ("Bad Request", "The request could not be read"),
     401: ("Unauthenticated", "You are not authenticated"),
@@ -98,7 +98,7 @@ GENERAL = {
 def general(
     status: int, detail: str | None = None, headers: dict[str, str] | None = None
 ) -> Problem:
-    """Make a problem with the title of GENERAL; `detail` replaces the table's detail."""
+    """Return an error with the title of its status in GENERAL. `detail` replaces the table's."""
     title, usual = GENERAL[status]
     return Problem(
         status, [{"status": str(status), "title": title, "detail": detail or usual}], headers
@@ -106,14 +106,14 @@ def general(
 
 
 def bad_request(detail: str) -> Problem:
-    """Make a 400: the request cannot be read; `detail` names the rule."""
+    """Return a 400: the request cannot be parsed. `detail` names the rule."""
     return general(400, detail)
 
 
 def bad_parameter(
     name: str, detail: str, *, kind: str | None = None, meta: dict[str, Any] | None = None
 ) -> Problem:
-    """Make a 400 for a query parameter; `kind` is the URI of an error type that a profile names."""
+    """Return a 400 for a query parameter. `kind` is the URI of an error type in a profile."""
     return about(general(400, detail), name, kind=kind, meta=meta)
 
 
@@ -124,7 +124,10 @@ def about(
     kind: str | None = None,
     meta: dict[str, Any] | None = None,
 ) -> Problem:
-    """Add the query parameter that caused a problem; `kind` and `meta` as in `bad_parameter`."""
+    """Add to an error the query parameter that caused it.
+
+    `kind` is explained at `bad_parameter`.
+    """
     error = problem.errors[0]
     error["source"] = {"parameter": name}
     if kind is not None:
@@ -135,7 +138,7 @@ def about(
 
 
 def unsupported(what: str, name: str) -> Problem:
-    """Make a 400 for a filter, sort or include that this endpoint does not know."""
+    """Return a 400 for a filter, sort or include that this endpoint does not know."""
     prefix = {"Filter": f"Filter '{name}'", "Sort": f"Sort by '{name}'"}
     detail = f"{prefix.get(what, f'{what} {name!r}')} is not supported on this endpoint"
     if what == "Include":
@@ -144,13 +147,14 @@ def unsupported(what: str, name: str) -> Problem:
 
 
 def unsupported_value(detail: str) -> Problem:
-    """Make a 400 for a value that a filter cannot take; `detail` names the filter and the rule."""
+    """Return a 400 for a value that a filter does not allow. `detail` names filter and rule."""
     return Problem(400, [{"status": "400", "title": "Unsupported Filter Value", "detail": detail}])
 
 
 def unauthenticated(reason: DenialReason) -> Problem:
-    """Make a 401: the request has no valid token; `reason` is logged and not shown to the
-    client.
+    """Return a 401: the request has no valid token.
+
+    `reason` is logged, and the client does not see it.
     """
     problem = general(401, headers={"WWW-Authenticate": "Bearer"})
     problem.reason = reason
@@ -158,31 +162,35 @@ def unauthenticated(reason: DenialReason) -> Problem:
 
 
 def access_denied(detail: str | None = None, *, reason: DenialReason | SnsReason) -> Problem:
-    """Make a 403: the caller lacks the right; `reason` is logged and not shown to the client."""
+    """Return a 403: the caller lacks the right.
+
+    `reason` is logged, and the client does not see it.
+    """
     problem = general(403, detail)
     problem.reason = reason
     return problem
 
 
 def not_found() -> Problem:
-    """Make a 404: the object is missing, deleted or another organization's; clients see no
-    difference.
+    """Return a 404: the object is missing, or deleted, or belongs to another organization.
+
+    Clients see no difference between the three.
     """
     return general(404)
 
 
 def too_many_requests(*, retry_after_s: int) -> Problem:
-    """Make a 429 with the number of seconds after which to retry."""
+    """Return a 429 with the number of seconds after which the client may retry."""
     return general(429, headers={"Retry-After": str(retry_after_s)})
 
 
 def unavailable(detail: str | None = None) -> Problem:
-    """Make a 503: a part that the request needs is unavailable; the client should retry in 5 s."""
+    """Return a 503: a part that the request needs is unavailable. It asks for a retry in 5 s."""
     return general(503, detail, headers={"Retry-After": "5"})
 
 
 def invalid(pointer: str, detail: str, meta: dict[str, Any]) -> ErrorObject:
-    """Make one error object of a 422; `pointer` leads to the attribute in the document."""
+    """Return one error object of a 422. `pointer` leads to the attribute in the document."""
     return {
         "status": "422",
         "code": "invalid_attribute",
@@ -196,7 +204,7 @@ def invalid(pointer: str, detail: str, meta: dict[str, Any]) -> ErrorObject:
 def document_response(
     document: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
-    """Make a response with a JSON:API document."""
+    """Return a response with a JSON:API document."""
     return web.Response(
         status=status,
         body=orjson.dumps(document),
@@ -209,7 +217,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every exception into an error document; a bug is logged and shown as a bare 500."""
+    """Turn every exception into an error document. A bug is logged and answered with a bare 500."""
     try:
         return await handler(request)
     except Problem as problem:
@@ -232,8 +240,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return unavailable().response()
     except DatabaseAway as error:
         if isinstance(error, DatabaseRefusesContent):  # `shared.outages` logs all other faults
-            # Each request can cause such a line, so the log is limited. The limit is per error and
-            # route and not per client: the client's address says nothing about the cause.
+            # Any request can cause this line, so it is throttled. The throttle is per error and
+            # route and not per client, because the client's address says nothing about the cause.
             route = route_of(request)
             request[NOISE].warning.log(
                 "database refuses content", (str(error), route), error=str(error), route=route

@@ -1,4 +1,4 @@
-"""Parsing of query strings: sorting, paging, include and sparse fieldsets."""
+"""Parse query strings: sorting, paging, include and sparse fieldsets."""
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -24,16 +24,18 @@ CURSOR_TYPE = (
     f'{MEDIA_TYPE}; profile="http://jsonapi.org/profiles/ethanresnick/cursor-pagination/"'
     "; charset=utf-8"
 )
-"""Content-Type of pages by cursor. The profile's own URI begins with `http`, not `https`."""
+"""The Content-Type of pages by cursor. The URI of the profile itself begins with `http`, not
+`https`."""
 
 PAGE_SIZE = 30
 MAX_PAGE_SIZE = 200
 MAX_REPEATED = 200
 MAX_PAGE_NUMBER = 10**9
 MAX_OFFSET = 100_000
-"""Maximum number of attachments before a page by number. The database must read all of them."""
+"""Maximum number of attachments before a page by number, because the database must read all of
+them."""
 
-# The pattern matches a list of names, then optionally an array index: include, include[],
+# A parameter that lists names, then optionally an array index: include, include[],
 # fields[attachments][0].
 _NAMES = re.compile(r"(include|fields\[[^\[\]]*\])(?:\[[0-9]{0,4}\])?", re.ASCII)
 _ANY_NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
@@ -41,7 +43,7 @@ _ANY_NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """The relationships and fields that a client requests; `fieldset` is None for all fields.
+    """The relationships and fields that a client requests. `fieldset` is None for all fields.
 
     `wait_s` is the parameter `wait`; None if it is not given.
     """
@@ -60,7 +62,7 @@ class Listing:
 
     If `cursor` is true, the page is found by the ids `after` or `before`, else by `number`.
     `from_end` is true for the last page; `before` is then an id after the end of the list (0 if
-    `descending`). `kept` holds the parameters that links to other pages contain too.
+    `descending`). `kept` has the parameters that links to other pages repeat.
     """
 
     view: View
@@ -76,7 +78,7 @@ class Listing:
 
 
 def parse_view(request: web.Request, *, waits: bool = False) -> View:
-    """Parse `include` and `fields[attachments]`, and if `waits` also `wait`.
+    """Parse `include` and `fields[attachments]`, and if `waits` is true also `wait`.
 
     Raises Problem 400 for unknown parameters.
     """
@@ -86,9 +88,9 @@ def parse_view(request: web.Request, *, waits: bool = False) -> View:
 
 
 def parse_listing(request: web.Request, zone: tzinfo = UTC) -> Listing:
-    """Parse all parameters of a list request; times without an offset are in `zone`.
+    """Parse all parameters of a list request. A time without an offset is in `zone`.
 
-    Raises Problem 400 for an unknown or bad parameter.
+    Raises Problem 400 for an unknown or invalid parameter.
     """
     return _parse(request, listing=True, zone=zone)
 
@@ -140,22 +142,22 @@ def _parse(
 
 
 def list_name(name: str) -> str | None:
-    """Return the name of a parameter that lists names, without an array index; else None."""
+    """Return a parameter's name without array index if the parameter lists names, else None."""
     match = _NAMES.fullmatch(name)
     return match[1] if match else None
 
 
 def unknown_parameter(name: str) -> Problem:
-    """Make a 400 for a parameter that the endpoint does not know."""
+    """Return a 400 for a parameter that the endpoint does not know."""
     return bad_request(f"Parameter '{shortened(name)}' is not supported on this endpoint")
 
 
 def given(request: web.Request) -> list[tuple[str, str]]:
-    """Return the parameters without repetitions: the last value of a name, each value of an array.
+    """Return the parameters without repetitions: one value of each name, all of an array.
 
-    Some clients add their parameters again to a link that already has them. If links repeated all
-    parameters, the links would grow from page to page. Raises Problem 400 if a parameter is given
-    more than MAX_REPEATED times.
+    If a name is repeated, its last value is used. Some clients add their parameters again to a link
+    that already has them. If links repeated all of them, they would grow from page to page. Raises
+    Problem 400 if a parameter is given more than MAX_REPEATED times.
     """
     last: dict[Hashable, tuple[str, str]] = {}
     counts: dict[Hashable, int] = {}
@@ -171,7 +173,7 @@ def given(request: web.Request) -> list[tuple[str, str]]:
 
 
 def _paging(page: dict[str, str], sort: str) -> dict[str, Any]:
-    """Parse `page[…]` and `sort` into fields of Listing. Raises Problem 400.
+    """Parse `page[…]` and `sort` into fields of Listing. Raises Problem 400 for invalid values.
 
     An empty `page[after]` means the first page, an empty `page[before]` the last page.
     """
@@ -218,9 +220,9 @@ def _positive(name: str, text: str) -> int:
 
 
 def page_size(text: str, *, cursor: bool) -> int:
-    """Parse `page[size]`. Raises Problem 400 for a bad size.
+    """Parse `page[size]`. Raises Problem 400 if it is not an integer from 1.
 
-    With cursors, a size above MAX_PAGE_SIZE is an error too; otherwise it means MAX_PAGE_SIZE.
+    A size above MAX_PAGE_SIZE is an error with cursors. Otherwise it means MAX_PAGE_SIZE.
     """
     # The profile's first note allows `^[0-9]+$`, so leading zeros are accepted.
     if cursor and text.isascii() and text.isdigit():
@@ -240,12 +242,12 @@ def page_size(text: str, *, cursor: bool) -> int:
 
 
 def cursor_of(number: int) -> str:
-    """Make the opaque cursor of a position in the list: the id in URL-safe base64."""
+    """Return the opaque cursor of a position in the list: its id in URL-safe base64."""
     return urlsafe_b64encode(str(number).encode()).decode().rstrip("=")
 
 
 def parse_cursor(name: str, text: str) -> int:
-    """Return the id in the cursor of parameter `name`. Raises Problem 400."""
+    """Return the id in the cursor of parameter `name`. Raises Problem 400 if it is invalid."""
     try:
         number = parse_id(urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode())
     except ValueError:

@@ -1,5 +1,4 @@
-"""The header Idempotency-Key: a client may repeat a POST with the same key, and no object is made
-twice.
+"""The header Idempotency-Key: a client may repeat a POST with it, and nothing is made twice.
 
 Source: IETF draft "The Idempotency-Key HTTP Header Field" (draft-ietf-httpapi-idempotency-key).
 """
@@ -23,8 +22,7 @@ T = TypeVar("T")
 HEADER = "Idempotency-Key"
 MAX_CHARACTERS = 255
 
-# The pattern is that of RFC 8941, section 3.3.3: a string of printable ASCII in quotes, with \" and
-# \\ inside.
+# A string of RFC 8941, section 3.3.3: printable ASCII in quotes, with \" and \\ inside.
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"', re.ASCII)
 _PLAIN = re.compile(r"[!#-~][ -~]*", re.ASCII)
 _ESCAPED = re.compile(r'\\(["\\])')
@@ -33,7 +31,7 @@ RULE = f"The header '{HEADER}' must be one string of 1 to {MAX_CHARACTERS} print
 
 
 class GivenKey:
-    """The key of one request; its fingerprint of the request is set by `note`."""
+    """The key of one request, and a fingerprint of the request, which `note` computes."""
 
     def __init__(self, request: web.Request, organization_id: int, digest: bytes) -> None:
         self._request = f"{request.method} {request.path.rstrip('/')}\n"
@@ -42,15 +40,13 @@ class GivenKey:
         self._fingerprint = b""
 
     def note(self, document: Any) -> None:
-        """Compute the fingerprint of the request, whose decoded body is `document`."""
-        # Two bodies are the same if their values are equal; the order of members does not matter.
+        """Compute the fingerprint of the request. `document` is its decoded body."""
+        # Two bodies are the same if their values are equal. The order of members does not matter.
         text = json.dumps(document, sort_keys=True, separators=(",", ":"))
         self._fingerprint = sha256(f"{self._request}{text}".encode()).digest()
 
     def noting(self, check: Callable[[Any], T]) -> Callable[[Any], T]:
-        """Return a function that computes the fingerprint of a document and then calls `check`
-        on the document.
-        """
+        """Return a function that notes a document (see `note`), then calls `check` on it."""
 
         def noted(document: Any) -> T:
             self.note(document)
@@ -60,7 +56,7 @@ class GivenKey:
 
     @property
     def known(self) -> RequestKey:
-        """Return the key with its fingerprint; `note` must have been called before."""
+        """The key with its fingerprint. `note` must have been called before."""
         assert self._fingerprint
         return RequestKey(
             organization_id=self._organization_id,
@@ -70,17 +66,17 @@ class GivenKey:
 
 
 class RequestKeys:
-    """The keys of the requests that this process is answering at the moment."""
+    """The keys of the requests that this process is answering now."""
 
     def __init__(self) -> None:
         self._held: set[tuple[int, bytes]] = set()
 
     @contextmanager
     def hold(self, request: web.Request, organization_id: int) -> Iterator[GivenKey | None]:
-        """Reserve the key of a request during the block; yields None if the request has no key.
+        """Reserve the key of a request during the block. Yields None if the request has no key.
 
-        Raises Problem: 400 for a bad key, 409 if another request with the key is being answered, by
-        this or another process, 422 if the key was used for a different request.
+        Raises Problem: 400 for an invalid key, 409 if this or another process is still answering a
+        request with the key, 422 if the key was used for a different request.
         """
         if HEADER not in request.headers:
             yield None
@@ -108,8 +104,9 @@ async def run_once(
     make: Callable[[Connection], Awaitable[T]],
     ids_of: Callable[[T], list[int]],
 ) -> T | Repeated:
-    """Run `make` on a connection; if there is a key, only once for that key (see
-    `idempotency.once`).
+    """Run `make` on a connection. With a key, run it only once for that key.
+
+    See `idempotency.once`. If it was run before, returns Repeated.
     """
     if key is None:
         return await database.run(make)
@@ -121,9 +118,9 @@ async def run_once(
 
 
 def read_key(request: web.Request) -> str:
-    """Return the key of a request without its quotes. Raises Problem 400."""
+    """Return the key of a request without its quotes. Raises Problem 400 if it is invalid."""
     given = request.headers.getall(HEADER)
-    text = given[0].strip(" \t")  # `strip()` would also accept blanks that are not ASCII
+    text = given[0].strip(" \t")  # `strip()` would also remove blanks that are not ASCII
     if (quoted := _QUOTED.fullmatch(text)) is not None:
         text = _ESCAPED.sub(r"\1", quoted[1])
     elif not _PLAIN.fullmatch(text):

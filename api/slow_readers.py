@@ -1,8 +1,8 @@
 """Close the connections of clients that do not read their answers.
 
-aiohttp has no timeout for a client that does not read. Even a connection that aiohttp closes stays
-open until the client has read everything that was written. Each such connection holds a socket, up
-to a page of resources in this process's memory, and up to some megabytes in the kernel.
+aiohttp has no timeout for such clients. Even if aiohttp closes the connection, it stays open until
+the client has read everything that was written. Each such connection holds a socket, up to a page
+of resources in the memory of this process, and up to some megabytes in the kernel.
 """
 
 import asyncio
@@ -19,27 +19,27 @@ from api.clients import peer_address
 from api.noise import Noise
 
 READ_WITHIN_S = 20.0
-"""Seconds for which a client may leave data unread. A page of 200 resources has about 300 kB, so a
-client that reads 15 kB per second is still served."""
+"""Time, in seconds, for which a client may leave data unread. A page of 200 resources has about 300
+kB, so a client that reads 15 kB per second is still served."""
 
 LOOK_EVERY_S = 2.0
 
 NO_LINGER = struct.pack("ii", 1, 0)
-"""Value of SO_LINGER (socket(7)) that makes the kernel discard unsent data and reset a connection.
-Without it the kernel keeps written data until the client reads it."""
+"""A value of SO_LINGER (socket(7)): the kernel discards unsent data and resets the connection.
+Without it, the kernel keeps written data until the client reads it."""
 
 
 async def cut_off_slow_readers(server: web.Server, noise: Noise) -> None:
-    """Abort connections whose write buffer was not empty for READ_WITHIN_S; runs for ever.
+    """Abort connections whose write buffer was not empty for READ_WITHIN_S. Runs until cancelled.
 
-    `limit_kernel` does the same for data that is already in the kernel.
+    For data that is already in the kernel, `limit_kernel` does the same.
     """
     waiting_since: dict[asyncio.Transport, float] = {}
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
         now = asyncio.get_running_loop().time()
-        # `_connections` is private in aiohttp. It is the only place that still has the transport of
-        # a connection which aiohttp has closed and which is not lost yet.
+        # `_connections` is private in aiohttp. Only this still has the transport of a connection
+        # that aiohttp has closed but that has not ended.
         connections: Mapping[Any, asyncio.Transport] = server._connections
         unread = {
             transport: waiting_since.get(transport, now)
@@ -60,15 +60,14 @@ async def cut_off_slow_readers(server: web.Server, noise: Noise) -> None:
 
 
 def limit_kernel(transport: asyncio.BaseTransport) -> None:
-    """Make the kernel end a connection whose client accepts no data for READ_WITHIN_S (Linux only).
+    """Let the kernel end a connection whose client accepts no data for READ_WITHIN_S (Linux).
 
-    The time limit also applies to a connection that is closed already. Source: tcp(7),
-    TCP_USER_TIMEOUT.
+    This applies also after aiohttp has closed the connection. Source: tcp(7), TCP_USER_TIMEOUT.
     """
     connection = transport.get_extra_info("socket")
     if connection is not None and sys.platform == "linux":
         milliseconds = int(READ_WITHIN_S * 1000)
-        with suppress(OSError):  # The socket may not be a TCP socket.
+        with suppress(OSError):  # it may not be a TCP socket
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 

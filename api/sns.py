@@ -1,4 +1,4 @@
-"""Amazon SNS: fetches and caches certificates, verifies messages, confirms subscriptions.
+"""Amazon SNS: fetch and cache certificates, verify messages, confirm subscriptions.
 
 Requests go only to addresses of SNS, and only after the topic is found in the settings. The rules
 are in `shared.notifications.sns`.
@@ -22,11 +22,13 @@ from shared.web_proxies import proxy_for, trusted
 
 FETCH_TIMEOUT_S = 1.5
 CONFIRM_TIMEOUT_S = 1.5
-"""FETCH_TIMEOUT_S and CONFIRM_TIMEOUT_S are 3 s together. Every source of events waits at least
-that long for its answer. If SNS cannot be reached in time, SNS sends the message again."""
+"""Timeouts in seconds. FETCH_TIMEOUT_S and CONFIRM_TIMEOUT_S are 3 s together; every source of
+events waits at least that long for its answer. If a request takes longer, SNS sends the message
+again."""
 
 FETCHES = 4
-"""Maximum concurrent fetches of certificates. Forged messages may name any number of addresses."""
+"""Maximum number of concurrent fetches of certificates. Forged messages may name any number of
+addresses."""
 
 MAX_CERTIFICATE_BYTES = 64 * 1024
 KEPT = 16
@@ -47,7 +49,8 @@ class Sns:
     async def verify(self, document: Any, *, now: datetime) -> None:
         """Verify that SNS signed a message and that its topic is configured.
 
-        Raises SnsRefused if not, SnsUnreachable if the certificate cannot be fetched now.
+        Raises SnsRefused if one of the two is not so, and SnsUnreachable if the certificate cannot
+        be fetched now.
         """
         url = sns.certificate_url(
             document,
@@ -58,9 +61,10 @@ class Sns:
         sns.verify(document, self._known(url, now) or await self._certificate(url, now))
 
     async def confirm(self, document: Any) -> None:
-        """Confirm a subscription whose message has been verified; may be repeated.
+        """Confirm a subscription whose message has been verified. May be repeated.
 
-        Raises SnsRefused if its address is not SNS's, SnsUnreachable if SNS does not confirm.
+        Raises SnsRefused if its address does not belong to SNS, and SnsUnreachable if SNS does not
+        confirm.
         """
         status, _ = await self._get(sns.subscribe_url(document), CONFIRM_TIMEOUT_S)
         if status != 200:
@@ -74,7 +78,7 @@ class Sns:
         return kept[1] if now <= kept[1].not_valid_after_utc else None
 
     async def _certificate(self, url: str, now: datetime) -> x509.Certificate:
-        """Fetch a certificate, with a single request for all messages that wait for it."""
+        """Fetch a certificate. All messages that wait for it share a single request."""
         task = self._fetching.get(url)
         if task is None:
             if len(self._fetching) >= FETCHES:
@@ -87,19 +91,19 @@ class Sns:
     def _fetched(self, url: str, task: "asyncio.Task[x509.Certificate]") -> None:
         del self._fetching[url]
         if not task.cancelled():
-            # This call marks the exception as retrieved. If no message waits any more, asyncio
-            # would log it.
+            # Reading the exception marks it as retrieved. Otherwise asyncio logs it if no message
+            # waits.
             task.exception()
 
     async def _fetch(self, url: str, now: datetime) -> x509.Certificate:
         status, body = await self._get(url, FETCH_TIMEOUT_S)
         if status >= 500 or status in (408, 429):
             raise SnsUnreachable(f"the certificate was answered with {status}")
-        if status != 200:  # Redirects are refused too.
+        if status != 200:  # also for redirects
             raise SnsRefused("there is no such certificate")
         if len(body) > MAX_CERTIFICATE_BYTES:
             raise SnsRefused("the certificate is too large")
-        # A bad certificate raises here, so it is not cached.
+        # Raises an error for an invalid certificate, so that it is not cached.
         certificate = sns.read_certificate(body, now=now)
         self._certificates.pop(url, None)
         if len(self._certificates) >= KEPT:
@@ -128,7 +132,7 @@ class Sns:
 async def open_sns(
     settings: Settings, connector: aiohttp.BaseConnector | None
 ) -> AsyncIterator[Sns]:
-    """Open the client for SNS; `connector` replaces the usual one."""
+    """Open the client for SNS. `connector` replaces the usual one."""
     if connector is None and (context := trusted()) is not None:
         connector = aiohttp.TCPConnector(ssl=context)
     async with aiohttp.ClientSession(

@@ -1,4 +1,4 @@
-"""The target of a file's redirect: the store's presigned address, its lifetime and headers."""
+"""The target of a file's redirect: a presigned address at the store, its lifetime and headers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ Disposition = Literal["inline", "attachment"]
 FILE_CACHE = "private, max-age=86400"
 
 MAX_LOCATION = 3500
-"""Maximum bytes of a Location. The other header fields have about 350 bytes, so the whole head fits
-into nginx's buffer of 4 kB (proxy_buffer_size, one page of memory)."""
+"""Maximum length of the header Location, in bytes. The other header fields have about 350 bytes, so
+the whole head fits into nginx's buffer of 4 kB (proxy_buffer_size, one page of memory)."""
 
 _MEDIA = ("audio/", "video/")
 _PLAYED = frozenset({"application/ogg", "application/mp4", "application/vnd.rn-realmedia"})
 MAX_EXTENSION = 20
-"""Longest extension, in characters, that is kept when a name is cut; the same as in keys."""
+"""Longest extension, in characters, that is kept when a name is cut. It is the same as in keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A presigned address at the store, and the seconds for which its redirect may be cached."""
+    """A presigned address at the store, and for how many seconds its redirect may be cached."""
 
     location: str
     cache_s: int
@@ -86,7 +86,7 @@ def target(
 
 
 def _shortened(row: Attachment, signed: Callable[[dict[str, str]], str], excess: int) -> str:
-    """Sign with a shorter name or, if the result is still too long, without a name.
+    """Presign with a shorter name or, if the address is still too long, without a name.
 
     Without a name, browsers use the name in the key.
     """
@@ -99,23 +99,23 @@ def _shortened(row: Attachment, signed: Callable[[dict[str, str]], str], excess:
 
 
 def ttl_s(settings: Settings, row: Attachment, key: str) -> int:
-    """Return the minimum lifetime of a target in seconds; it is longer for audio and video."""
+    """Return the minimum lifetime of a target in seconds. It is longer for audio and video."""
     if key == row.key and row.content_type is not None and is_played(row.content_type):
         return settings.redirect_ttl_media
     return settings.redirect_ttl
 
 
 def is_played(content_type: str) -> bool:
-    """Return True if a file of this type is audio or video, which players read part by part."""
+    """Return True if files of this type are audio or video, which players read piece by piece."""
     essence = content_types.essence(content_type)
     return essence.startswith(_MEDIA) or essence in _PLAYED
 
 
 def original_overrides(row: Attachment, *, room: int | None = None) -> dict[str, str]:
-    """Return S3's response overrides for an original; `room` is as in `disposition`.
+    """Return S3's response overrides for an original. `room` is explained at `disposition`.
 
     An original that is not measured is served as application/octet-stream. Only a `ready` raster
-    image or PDF is `inline`, and only if it carries no other data; all else is a download.
+    image or PDF without other data in it is `inline`. Everything else is a download.
     """
     measured = row.state in MEASURED and row.content_type is not None
     content_type = row.content_type if measured and row.content_type else "application/octet-stream"
@@ -130,10 +130,10 @@ def original_overrides(row: Attachment, *, room: int | None = None) -> dict[str,
 
 
 def disposition(kind: Disposition, name: str, *, room: int | None = None) -> str:
-    """Make a Content-Disposition (RFC 6266): an ASCII name, and the real name by RFC 8187.
+    """Return a Content-Disposition (RFC 6266): an ASCII name, and the real name by RFC 8187.
 
-    With `room` the real name is shortened to at most `room` characters in a query; the name's
-    extension is kept. If even the extension does not fit, only the ASCII name is given.
+    With `room`, the real name is shortened to take at most `room` characters in a query. Its
+    extension is kept. If even the extension is too long, only the ASCII name is given.
     """
     fallback = keys.safe_file_name(name)
     value = f'{kind}; filename="{fallback}"'
@@ -145,7 +145,7 @@ def disposition(kind: Disposition, name: str, *, room: int | None = None) -> str
 
 
 def _cost(text: str) -> int:
-    """Return how many characters a part of a name takes in a query, percent-encoded twice."""
+    """Return how many characters a text takes in a query, percent-encoded twice."""
     return len(quote(quote(text, safe=""), safe=""))
 
 
@@ -154,7 +154,7 @@ def _cut(name: str, room: int) -> str:
     if not dot or len(extension) > MAX_EXTENSION:
         stem, dot, extension = name, "", ""
         if _cost(name) > room:
-            extension = "_"  # Otherwise the rest of the cut name could end like another type.
+            extension = "_"  # otherwise the end of the cut name could look like another extension
     left = room - _cost(dot + extension)
     kept = 0
     for letter in stem:
@@ -162,6 +162,6 @@ def _cut(name: str, room: int) -> str:
         if left < 0:
             break
         kept += 1
-    # This removes spaces, and a joiner whose second part was cut off.
+    # Removes spaces, and a joiner whose second part was cut off.
     stem = stem[:kept].rstrip("\u200d ")
     return f"{stem}{dot}{extension}" if stem else ""

@@ -1,4 +1,4 @@
-"""The status of one attachment, for a page with its signed address (a ticket) and no token."""
+"""The status of one attachment, for a page that has its signed address (a ticket) and no token."""
 
 from functools import partial
 from urllib.parse import parse_qsl
@@ -17,10 +17,11 @@ from shared.states import SETTLED
 
 
 async def show(request: web.Request) -> web.Response:
-    """Answer GET /attachments/status/{id}: state, reason, url and thumb; `wait` as for backends.
+    """Answer GET /attachments/status/{id}: state, reason, url and thumb.
 
-    The address must have a valid signature that has not expired. Raises Problem 404 for any other
-    address and a deleted attachment, 400 for a bad `wait`, 429 if too many clients ask or wait.
+    With `wait`, the answer is delayed until the attachment is settled. The address must have a
+    valid signature that has not expired. Raises Problem 404 for any other address and for a deleted
+    attachment, 400 for an invalid `wait`, and 429 if too many clients ask or wait.
     """
     parts = request.app[PARTS]
     attachment_id, stamp = _admit(request, parts)
@@ -46,7 +47,10 @@ async def show(request: web.Request) -> web.Response:
 
 
 def _admit(request: web.Request, parts: Parts) -> tuple[int, str]:
-    """Return the id and the stamp of a signed address. Raises Problem 404."""
+    """Return the id and the time stamp in a signed address.
+
+    Raises Problem 404 if it is not valid.
+    """
     attachment_id = path_attachment(request)
     query = read_query(request.rel_url.raw_query_string)
     admits = parts.documents.links.admits_status
@@ -57,7 +61,7 @@ def _admit(request: web.Request, parts: Parts) -> tuple[int, str]:
 
 
 def _read_wait(request: web.Request) -> tuple[int, bool]:
-    """Return the seconds to wait, and whether `Prefer` gave them. Raises Problem 400."""
+    """Return the seconds to wait, and True if `Prefer` gave them. Raises Problem 400."""
     query = dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True))
     if "wait" in query:
         return parse_wait(query["wait"]), False
@@ -66,7 +70,7 @@ def _read_wait(request: web.Request) -> tuple[int, bool]:
 
 
 async def _find(parts: Parts, attachment_id: int, stamp: str) -> Attachment | None:
-    """Find a row, in the same turns and share of connections as links to files."""
+    """Find the row of a ticket. Uses the same turns and database connections as links to files."""
     async with parts.links.turn(attachment_id):
         row = await parts.clients.of(FILES).run(attachments.find_any, attachment_id)
     if row is None or row.deleted_at is not None or int(row.created_at.timestamp()) != int(stamp):

@@ -9,7 +9,7 @@ from shared.log import get_logger
 from shared.tokens import record_use
 
 WRITE_EVERY_S = 60.0
-"""Minimum seconds between two writes of the same token's use by one process."""
+"""Minimum time, in seconds, between two writes of the same token's use by one process."""
 CHECK_EVERY_S = 2.0
 MAX_TOKENS = 10_000
 LAST_WRITE_TIMEOUT_S = 1.0
@@ -18,7 +18,7 @@ log = get_logger(__name__)
 
 
 class TokenUse:
-    """Collects uses that are not written yet. `clock` returns monotonic seconds."""
+    """The uses of tokens that are not written yet. `clock` returns monotonic seconds."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
@@ -28,20 +28,20 @@ class TokenUse:
         self._not_before = 0.0
 
     def note(self, token_id: int) -> None:
-        """Note that a token is used now; does no I/O."""
+        """Record in memory that a token is used now."""
         if token_id in self._used or len(self._used) < MAX_TOKENS:
             self._used[token_id] = self._clock()
 
     async def run(self) -> None:
-        """Call `write_due` every CHECK_EVERY_S seconds, for ever."""
+        """Call `write_due` every CHECK_EVERY_S seconds until cancelled."""
         while True:
             await asyncio.sleep(CHECK_EVERY_S)
             await self.write_due()
 
     async def write_due(self) -> None:
-        """Write, in one statement, the uses of all tokens with no use written in the last minute.
+        """Write the uses of all tokens that were not written in the last minute, in one statement.
 
-        If the database is unavailable, the uses are written a minute later.
+        If the database is unavailable, they are written a minute later.
         """
         now = self._clock()
         if now < self._not_before:
@@ -56,7 +56,7 @@ class TokenUse:
         except DatabaseAway:
             self._not_before = now + WRITE_EVERY_S
             return
-        except Exception:  # A bug here must not end the task that records uses.
+        except Exception:  # a bug here must not end this task
             log.exception("the last uses of tokens cannot be written")
             self._not_before = now + WRITE_EVERY_S
             return
@@ -66,7 +66,7 @@ class TokenUse:
                 del self._used[token_id]
 
     async def write_rest(self) -> None:
-        """Write all uses that are left when the process ends; give up after a second."""
+        """Write all remaining uses when the process ends. Gives up after a second."""
         now = self._clock()
         ages_s = {token_id: now - at for token_id, at in self._used.items()}
         if ages_s:

@@ -25,7 +25,7 @@ NO_QUOTAS = Quotas()
 
 
 def quotas_of(parts: Parts, caller: Caller) -> Quotas | None:
-    """Return the quotas of the settings; None if no quota limits the caller's organization."""
+    """Return the quotas of the settings; None if no quota applies to the caller's organization."""
     usual = parts.quotas
     return usual if caller.limited or usual != NO_QUOTAS else None
 
@@ -42,14 +42,15 @@ async def create_within(
     """Create attachments, all or none, within the organization's quotas.
 
     `sources` has one entry per attachment: the object to copy, or None. If `key` is known already,
-    nothing is created, and Repeated has the ids of the first time. Raises Problem 422 if a quota is
-    exceeded; the error names the quota and, in bulk, the first attachment that does not fit.
+    nothing is created, and Repeated has the ids of the first request's attachments. Raises Problem
+    422 if a quota is exceeded. The error names the quota and, in bulk, the first attachment that
+    does not fit.
     """
     usual = quotas_of(parts, caller)
     if usual is not None and _limits_bytes(usual, caller):
         new = [_promised(parts, *pair) for pair in zip(new, sources, strict=True)]
     create: Callable[..., Awaitable[list[Attachment]]] = new_attachments.create
-    if any(sources):  # The copies are recorded in the same transaction as the rows.
+    if any(sources):  # record the copies in the same transaction as the rows
         wanted = [None if source is None else source.wanted for source in sources]
         grace_s = parts.settings.publish_grace
         create = partial(copies.create, wanted=wanted, grace_s=grace_s)
@@ -96,16 +97,16 @@ async def _create_once(
 def _limits_bytes(usual: Quotas, caller: Caller) -> bool:
     """Return True if a quota of bytes applies.
 
-    An upload is limited to its declared size only if such a quota applies.
+    Only then is an upload limited to its declared size.
     """
     own = caller.quota_bytes
     return usual.bytes is not None if own is None else own != quotas.UNLIMITED
 
 
 def _promised(parts: Parts, item: NewAttachment, source: Source | None) -> NewAttachment:
-    """Set the maximum bytes of the new attachment's object.
+    """Set the maximum size, in bytes, of the new attachment's object.
 
-    These bytes count for the quota until the object is measured.
+    The quota counts these bytes until the object is measured.
     """
     if source is not None:
         promised = source.found.size
@@ -127,7 +128,7 @@ def _refusal(exceeded: QuotaExceeded, new: Sequence[NewAttachment], *, bulk: boo
 
 
 def quota_error(exceeded: QuotaExceeded, pointer: str, *, asked: int) -> ErrorObject:
-    """Make the error object for a quota without room for `asked` (bytes, or attachments)."""
+    """Return the error object for a quota that has no room for `asked` bytes or attachments."""
     unit = {"uploads_per_day": "uploads a day"}.get(exceeded.quota, exceeded.quota)
     if exceeded.used >= exceeded.limit:
         detail = f"the quota of {exceeded.limit} {unit} is used up"
@@ -150,9 +151,9 @@ def quota_error(exceeded: QuotaExceeded, pointer: str, *, asked: int) -> ErrorOb
 
 
 async def check_growth(parts: Parts, caller: Caller, row: Attachment, source: Source) -> None:
-    """Raise Problem 422 if the quota of bytes has no room to replace a row's file by a copy.
+    """Raise Problem 422 if the quota of bytes has no room for a copy that replaces a row's file.
 
-    Concurrent requests are not seen here; `copies.change` checks again in its transaction.
+    Concurrent requests are not seen here. `copies.change` checks again in its transaction.
     """
     if quotas_of(parts, caller) is None:
         return
@@ -164,7 +165,7 @@ async def check_growth(parts: Parts, caller: Caller, row: Attachment, source: So
 
 
 def growth_refused(exceeded: QuotaExceeded, row: Attachment, source: Source) -> Problem:
-    """Make the 422 for a copy that does not fit into a quota."""
+    """Return the 422 for a copy that does not fit into a quota."""
     more = source.found.size - row.counted_bytes
     return Problem(422, [quota_error(exceeded, "data/attributes/temp_url", asked=more)])
 
@@ -181,12 +182,12 @@ async def _usage(parts: Parts, caller: Caller) -> Usage:
 
 
 async def ensure_counted(parts: Parts, caller: Caller) -> None:
-    """Count the usage of the caller's organization, if it has not been counted yet."""
+    """Count the usage of the caller's organization if it has no count yet."""
     await _usage(parts, caller)
 
 
 async def show(request: web.Request) -> web.Response:
-    """Answer GET /api/v2/usage: the usage of the caller's organization, and its quotas."""
+    """Answer GET /api/v2/usage: the usage and the quotas of the caller's organization."""
     parts, caller = await admit(request)
     check_accept(request)
     fieldset = _fieldset(request)
@@ -205,7 +206,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 def _fieldset(request: web.Request) -> frozenset[str] | None:
-    """Read `fields[usage]`. Raises Problem 400 for any other parameter except `fields[…]`."""
+    """Parse `fields[usage]`. Raises Problem 400 for other parameters, except other `fields[…]`."""
     fieldset: frozenset[str] | None = None
     for name, value in given(request):
         names = list_name(name)

@@ -1,7 +1,7 @@
-"""Clients that wait until an attachment is settled: one notification for each, and no polling.
+"""Clients that wait until an attachment is settled: notifications wake them, nothing polls.
 
-A waiting client uses no connection of the pool and no task that polls. Rows are read in batches for
-all clients that must be answered, so that thousands may be answered at one moment.
+A waiting client uses no connection of the pool. If many clients must be answered, their rows are
+read in batches, so thousands of clients can be answered at one moment.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ MAX_WAITERS_EACH = 5_000
 """Maximum number of waiting clients of one organization in one process."""
 
 MAX_BY_TICKET = 2_500
-"""Maximum number of waiting clients of one organization at which one more may wait by a ticket.
-So pages cannot take the places of the organization's own backend."""
+"""A client with a ticket may wait only if fewer clients than this wait for its organization. So
+pages cannot use up the organization's maximum, which its own backend needs."""
 
 MAX_BY_TICKET_EACH = 20
 """The same for one attachment: a ticket can be copied, and needs no token."""
@@ -41,8 +41,8 @@ ANNOUNCED_S = 60.0
 RENEW_EVERY_S = 20.0
 
 UNSURE_S = 2.5
-"""Seconds in which the rows are read although notifications arrive. This is needed after a gap.
-It is also needed after the first announcement, which running transactions have not seen.
+"""Time, in seconds, in which rows are read although notifications arrive. It is needed after a gap
+in the notifications, and after the first announcement, which running transactions do not see.
 """
 
 ROWS_AT_ONCE = 100
@@ -51,7 +51,7 @@ log = get_logger(__name__)
 
 
 class _Waiter:
-    """One waiting client; `woken` is set when the row may be settled."""
+    """One waiting client. `woken` is set when the row may be settled."""
 
     __slots__ = ("gone", "woken")
 
@@ -102,8 +102,8 @@ class Waiters:
 
         `find` reads the row once at the beginning. `note_leave` gets the function to call if the
         client leaves, and None at the end. `by_ticket` means that the client has no token. Returns
-        None if there is no such row of the organization. Raises Problem 429 or 503 if too many
-        clients wait.
+        None if the organization has no such row. Raises Problem 429 or 503 if too many clients
+        wait.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within_s
@@ -124,7 +124,7 @@ class Waiters:
                 note_leave(None)
 
     def notice(self, payload: str) -> None:
-        """Wake the clients that wait for the attachment of a notification."""
+        """Wake the clients that wait for an attachment. `payload` of the notification is its id."""
         self._wake(int(payload))
 
     def doubt(self) -> None:
@@ -132,22 +132,23 @@ class Waiters:
         self._unsure_until = asyncio.get_running_loop().time() + UNSURE_S
 
     def end(self) -> None:
-        """Answer all waiting clients now; later ones do not wait."""
+        """Answer all waiting clients now. Clients that come later do not wait."""
         self._ended = True
         for attachment_id in self._waiting:
             self._wake(attachment_id)
 
     async def run(self) -> None:
-        """Announce every RENEW_EVERY_S seconds that clients wait, and check the rows if no
-        notifications arrive.
+        """Announce every RENEW_EVERY_S seconds that clients wait.
+
+        If no notifications arrive, check the rows of all clients every LOOK_EVERY_S seconds.
         """
         while True:
             await self._any.wait()
             try:
                 await self._look()
             except (DatabaseAway, Busy):
-                pass  # The requests have logged the error; the next check is a second later.
-            except Exception:  # The next check may succeed; clients must not wait for ever.
+                pass  # the requests have logged the error; the next check is a second later
+            except Exception:  # The next check may succeed. Clients must not wait forever.
                 log.exception("waiting clients could not be checked")
             await asyncio.sleep(LOOK_EVERY_S)
             if not self._waiting:
@@ -198,12 +199,12 @@ class Waiters:
                 del self._counts[organization_id]
 
     async def _read(self, attachment_id: int, organization_id: int) -> Attachment | None:
-        """Read a row in one query with the rows of other clients. Raises DatabaseAway and Busy."""
+        """Read a row, in one query with other clients' rows. Raises DatabaseAway and Busy."""
         found: asyncio.Future[Attachment | None] = asyncio.get_running_loop().create_future()
         self._reads.setdefault(attachment_id, []).append(found)
         if self._reader is None:
-            # An empty context, because the task is not part of the request that starts it: it reads
-            # rows for all clients that wait.
+            # An empty context, because this task is not part of the request that starts it: it
+            # reads rows for all clients.
             self._reader = asyncio.create_task(self._read_all(), context=Context())
         row = await found
         if row is None or row.organization_id != organization_id or row.deleted_at is not None:
@@ -218,7 +219,7 @@ class Waiters:
                 error, rows = None, {}
                 try:
                     rows = await self._database.run(find_rows, ids)
-                except Exception as failed:  # Every client that waits for this read gets it.
+                except Exception as failed:  # all clients that wait for this read get the error
                     error = failed
                 for attachment_id, futures in asking.items():
                     for future in futures:

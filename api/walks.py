@@ -1,7 +1,7 @@
-"""Decide which lists are walks, and limit how many of them run at a time.
+"""Decide which lists are walks, and limit how many walks run at one time.
 
-A list that must read many rows is called a walk. The number of walks is limited to one for each
-organization and two in all, so that walks never use all of the database's capacity.
+A list is called a walk if many rows must be read for it. Each organization may run one walk at a
+time, and all together two. So walks never use all of the database's capacity.
 """
 
 import time
@@ -21,17 +21,16 @@ from shared.turns import Turns
 Read = Callable[[Connection], Awaitable[Any]]
 
 LONG_OFFSET = 2_000
-"""A page that begins after more rows than this is a walk. A list whose total is above this number
-is a walk too."""
+"""A page that begins after more rows than this is a walk. So is a list with a larger total."""
 
 WALKS, WALKING_WAIT = 2, 32
-"""Maximum number of concurrent walks of all organizations, and of waiting walks of one
+"""Maximum number of concurrent walks of all organizations; maximum number of waiting walks of one
 organization."""
 
 WALK_S = 2.0
-"""Timeout in seconds of one statement of a walk. Only filters that match few of millions of
-rows (`not_eq`, or several together) and ranges of times that match millions take that long; every
-other walk reads at most about 100,000 rows of an index."""
+"""Timeout, in seconds, of one statement of a walk. Only two kinds of lists take that long: filters
+that match few of millions of rows (`not_eq`, or several filters together), and ranges of times that
+match millions. Every other walk reads at most about 100,000 rows of an index."""
 
 REMEMBERED = 1_000
 """Maximum number of large totals in the cache."""
@@ -40,7 +39,7 @@ ESTIMATE_KEPT_S = 10.0
 
 
 def too_long(asked: Listing) -> str:
-    """Return the detail of the error for a walk that takes too long: the parameter, the remedy."""
+    """Return the error text for a walk that takes too long: the parameter and the remedy."""
     if not read_many(asked.filters):
         name = "page[after]" if asked.cursor else "page[number]"
         return (
@@ -65,8 +64,8 @@ class Walks:
     """Decides which lists are walks, and runs one walk at a time for each organization.
 
     Large totals are cached by organization and filters, because counting again would cost as much.
-    An estimate is used again for ESTIMATE_KEPT_S seconds; a total that is shown as exact is counted
-    each time.
+    An estimate is used for ESTIMATE_KEPT_S seconds. A total that is shown as exact is counted each
+    time.
     """
 
     def __init__(self) -> None:
@@ -74,7 +73,7 @@ class Walks:
         self._large: dict[Hashable, tuple[int, float]] = {}
 
     def are_long(self, organization_id: int, asked: Listing) -> bool:
-        """Return True if a list must read many rows, as far as that is known in advance."""
+        """Return True if many rows must be read for a list, as far as that is known in advance."""
         return (
             read_many(asked.filters)
             or (asked.number - 1) * asked.size > LONG_OFFSET
@@ -82,15 +81,15 @@ class Walks:
         )
 
     def estimated(self, organization_id: int, asked: Listing) -> int | None:
-        """Return the estimate of a total, or None.
+        """Return the cached estimate of a total, or None.
 
-        Only an estimate above MAX_COUNTED and made less than ESTIMATE_KEPT_S ago is returned.
+        Only an estimate above MAX_COUNTED that was made less than ESTIMATE_KEPT_S ago is returned.
         """
         total, ends = self._large.get((organization_id, asked.filters), (0, 0.0))
         return total if total > MAX_COUNTED and time.monotonic() < ends else None
 
     def note(self, organization_id: int, asked: Listing, total: int) -> None:
-        """Put a total into the cache if it is large."""
+        """Cache a total if it is large."""
         key = (organization_id, asked.filters)
         self._large.pop(key, None)
         if total > LONG_OFFSET:
@@ -99,14 +98,14 @@ class Walks:
             self._large[key] = (total, time.monotonic() + ESTIMATE_KEPT_S)
 
     async def run(self, clients: Shares, organization_id: int, asked: Listing, read: Read) -> Any:
-        """Run `read` in its organization's turn.
+        """Run `read` when it is the organization's turn.
 
-        Raises Busy if too many walks wait, Problem 400 if a statement takes longer than WALK_S.
+        Raises Busy if too many walks wait, and Problem 400 if a statement takes longer than WALK_S.
         """
 
         async def bounded(connection: Connection) -> Any:
-            # The server's own timeout does not include the network, so it proves that the statement
-            # was slow.
+            # The server's timeout does not include the network, so it proves that the statement was
+            # slow.
             async with connection.transaction(readonly=True):
                 await connection.execute(f"SET LOCAL statement_timeout = {int(WALK_S * 1000)}")
                 try:

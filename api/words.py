@@ -1,4 +1,4 @@
-"""Ids and other words of a client's address: parsing, and quotation in errors."""
+"""Ids and other words in a client's address: parse them, and shorten them for errors."""
 
 import re
 
@@ -9,11 +9,11 @@ from shared.keys import MAX_ID
 from shared.log_fields import add_fields
 
 NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-"""A positive number of at most 19 digits, without sign and without leading zeros."""
+"""A positive number of at most 19 digits, without a sign and without leading zeros."""
 
 
 def parse_id(text: str) -> int | None:
-    """Parse an id from an address: a canonical ASCII decimal from 1 to 2^63 - 1, else None."""
+    """Parse an id: a decimal number from 1 to 2^63 - 1 without leading zeros. Otherwise, None."""
     if not NUMBER.fullmatch(text):
         return None
     number = int(text)
@@ -39,5 +39,5 @@ def path_attachment(request: web.Request) -> int:
 
 
 def shortened(text: str) -> str:
-    """Return at most 100 characters of a client's text, printable ones only, for an error."""
+    """Return the printable ones of a text's first 100 characters, for an error message."""
     return "".join(character for character in text[:100] if character.isprintable())

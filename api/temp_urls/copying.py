@@ -1,7 +1,7 @@
-"""Copies of small sources while the client waits: a few at a time, in turns by organization.
+"""Copy small sources while the client waits: a few at a time, in turns by organization.
 
 Before a copy begins, the row records which object must be copied (see `shared.copies`). So a copy
-that fails here is not lost and not an error: a worker makes it.
+that fails here is not lost and is no error: a worker makes it.
 """
 
 import asyncio
@@ -31,37 +31,38 @@ from shared.tokens import Caller
 from shared.turns import Turns
 
 MAX_COPIED_AT_ONCE = 64 * 1024 * 1024
-"""Bytes of the largest source that is copied before the answer; a worker copies larger ones."""
+"""Maximum size, in bytes, of a source that is copied before the answer. Workers copy larger
+ones."""
 
 COPIES, COPIES_EACH, COPIES_WAITING = 4, 1, 200
-"""Maximum number of concurrent copies in this process, of concurrent copies of one organization,
-and of waiting copies of one organization. A bulk request may ask for 100 copies."""
+"""Maximum number of copies: at one time in this process; at one time of one organization; waiting,
+of one organization. A bulk request may ask for 100 copies."""
 
 COPY_WAIT_S = 10.0
-"""Seconds that a copy waits for its turn before it is left to a worker."""
+"""Time, in seconds, that a copy waits for its turn. After that, it is left to a worker."""
 
 COPY_TIMEOUT_S = 30.0
-"""Seconds that a copy may take before it is left to a worker."""
+"""Timeout of a copy, in seconds. After that, it is left to a worker."""
 
 LATE = f"a copy did not end within {COPY_TIMEOUT_S:.0f} s"
-"""The store's fault if a copy takes longer."""
+"""The text of the store's error if a copy takes longer than COPY_TIMEOUT_S."""
 
 COPY_LEASE_S = COPY_TIMEOUT_S + 15
-"""Seconds after which a worker may claim a copy that this process has not finished. The lease is
-not renewed."""
+"""Time, in seconds, after which a worker may claim a copy that this process has not finished. The
+lease is not renewed."""
 
 log = get_logger(__name__)
 
 
 def open_copies() -> Turns:
-    """Make the turns in which the copies of organizations run."""
+    """Return the turns in which the copies of organizations run."""
     return Turns(COPIES, each=COPIES_EACH, waiting=COPIES_WAITING, wait_s=COPY_WAIT_S)
 
 
 def require_room(parts: Parts, organization_id: int, sources: Sequence[Source | None]) -> None:
-    """Raise Busy if too many copies of an organization would wait. Call it before any change.
+    """Raise Busy if too many copies of an organization would wait. Call this before any change.
 
-    Concurrent requests do not see each other's copies here. Copies that later find no room are left
+    Concurrent requests do not see each other's copies here. Copies that find no room later are left
     to workers.
     """
     small = sum(_is_small(source) for source in sources)
@@ -75,7 +76,8 @@ async def take_over(
     """Apply `changes` to an attachment, and copy the object at `location` to its key.
 
     Returns None if the attachment no longer exists. Raises Problem 422 if the object may not be
-    copied or a quota has no room, Busy if too many copies wait; in these cases nothing is changed.
+    copied or a quota has no room, and Busy if too many copies wait. If it raises, nothing is
+    changed.
     """
     source = await find_source(
         parts,
@@ -108,8 +110,8 @@ async def copy_all(
 ) -> list[Attachment]:
     """Copy the small sources of rows, and leave the others to workers.
 
-    Returns the rows, updated where a copy was made. Errors are not raised: the rows are committed,
-    so a worker makes each copy that fails here.
+    Returns the rows; a row whose copy was made is updated. Errors are not raised: the rows are
+    committed, so a worker makes each copy that fails here.
     """
     tasks = [
         asyncio.create_task(_copy_or_leave(parts, row, source))
@@ -141,21 +143,21 @@ async def _copy_or_leave(parts: Parts, row: Attachment, source: Source) -> Attac
             claimed = await run(copy_claims.claim, row.id, None, lease_s=COPY_LEASE_S)
             return row if claimed is None else await _copy(parts, claimed)
     except (Busy, DatabaseAway):
-        # No wake-up is published: the organization has many copies waiting already, and the sweep
+        # No wake-up is published, because many copies of the organization wait already. The sweep
         # finds the row when its copy is due or its lease ends.
         return row
-    except Exception:  # The row is committed, so a worker makes its copy.
+    except Exception:  # the row is committed, so a worker makes the copy
         log.exception("unexpected error", attachment=row.id)
         return row
 
 
 async def _copy(parts: Parts, row: Attachment) -> Attachment:
-    """Make a copy that is claimed, record it, and return the updated row."""
+    """Make a claimed copy, record it, and return the updated row."""
     assert row.copy_bucket is not None
     assert row.copy_key is not None
     run = parts.clients.of(row.organization_id).run
-    # A copy keeps its source's content type, which the source's owner chose freely. In public mode
-    # browsers would see it, so it is replaced.
+    # By default, a copy gets the content type of its source, and the source's owner could choose
+    # any. In public mode browsers would get that type, so it is replaced.
     content_type = None
     if parts.settings.files_public:
         content_type = content_types.public_type(row.content_type, row.file_name)
@@ -195,7 +197,7 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
 
 
 async def _leave(parts: Parts, row: Attachment) -> None:
-    """Release a claim, so that a worker makes the copy; if that fails, the lease ends by itself."""
+    """Release the claim, so that a worker makes the copy. If that fails, the lease just ends."""
     run, grace_s = parts.clients.of(row.organization_id).run, parts.settings.publish_grace
     if await run(copy_claims.release, row, delay_s=grace_s):
         parts.publisher.publish(copies.wake_up(row))

@@ -1,6 +1,6 @@
-"""Find the object that a `temp_url` names, and whether an organization may copy it.
+"""Find the object that a `temp_url` names, and decide if an organization may copy it.
 
-The service never connects to the address.
+The service never connects to that address.
 
 Amazon S3 User Guide, "Virtual hosting of general purpose buckets": path-style
 `https://s3.region.amazonaws.com/bucket/key`, virtual-hosted
@@ -30,8 +30,8 @@ _PORTS = {"http": 80, "https": 443}
 def locate(url: str, settings: Settings) -> tuple[str, str] | None:
     """Return the bucket and key that an address names at the service's own store or at AWS.
 
-    None for any other address. A query is ignored. Addresses with a user, a fragment, a backslash
-    or control characters are refused. `may_take` decides whether the key may be copied.
+    Returns None for any other address, and for an address with a user, a fragment, a backslash or
+    control characters. A query is ignored. `may_take` decides whether the key may be copied.
     """
     # urlsplit drops tabs, and some clients treat a backslash as a slash.
     if "\\" in url or _CONTROLS.search(url):
@@ -49,7 +49,7 @@ def locate(url: str, settings: Settings) -> tuple[str, str] | None:
 def may_take(located: tuple[str, str], settings: Settings, *, organization_id: int) -> bool:
     """Return True if an organization may copy the object at `located`, a bucket and key.
 
-    Only the text decides, so the answer does not reveal whether such an object exists.
+    Only the text of bucket and key decides, so the answer does not show whether the object exists.
     """
     return admit(
         settings.fences, located, own_bucket=settings.s3_bucket, organization_id=organization_id
@@ -58,10 +58,10 @@ def may_take(located: tuple[str, str], settings: Settings, *, organization_id: i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """An object named by a `temp_url` that the organization may copy.
+    """An object that a `temp_url` names and that the organization may copy.
 
-    `url` is the address in the client's spelling. `pointer` leads to the attachment's
-    resource object in the document.
+    `url` is the address as the client wrote it. `pointer` leads to the attachment's resource object
+    in the document.
     """
 
     url: str
@@ -70,7 +70,7 @@ class Location:
     key: str
 
     def fault(self, detail: str) -> ErrorObject:
-        """Make an error object about the address."""
+        """Return an error object about this address."""
         return _fault(self.url, self.pointer, detail)
 
 
@@ -84,8 +84,8 @@ def judge(
 ) -> tuple[Location | None, list[ErrorObject]]:
     """Return the location if `may_take` allows it, else None with an error object.
 
-    `located` is the result of `locate` for the address. The store is not asked, so the answer
-    reveals nothing about its objects.
+    `located` is what `locate` returned for the address. The store is not asked, so the answer does
+    not show which objects exist.
     """
     if located is None or not may_take(located, settings, organization_id=organization_id):
         return None, [_fault(url, pointer, "is not an allowed location")]
@@ -99,7 +99,7 @@ def _fault(url: str, pointer: str, detail: str) -> ErrorObject:
 
 
 def same_address(one: str, other: str) -> bool:
-    """Return True if two addresses are spellings of the same one; queries are ignored."""
+    """Return True if two addresses are spellings of the same one. Queries are ignored."""
     if one == other:
         return True
     first, second = _split(one), _split(other)
@@ -109,10 +109,10 @@ def same_address(one: str, other: str) -> bool:
 
 
 def names_file(url: str, key: str) -> str | None:
-    """Return the host (lower case) of an address whose path is `key`; "" if the address is
-    relative.
+    """Return the host of an address whose path is `key`, in lower case.
 
-    None for any other address. A query and a fragment are ignored.
+    Returns "" if the address is relative, and None for any other address. A query and a fragment
+    are ignored.
     """
     try:
         parts = urlsplit(url)
@@ -157,7 +157,7 @@ def _at_own_store(parts: SplitResult, path: str, settings: Settings) -> tuple[st
 
 
 def _at_aws(parts: SplitResult, path: str) -> tuple[str, str] | None:
-    # Only the text is parsed: the bucket is later looked up at the store of the settings.
+    # Only the text is parsed. The bucket is later looked up at the store of the settings.
     match = _AWS_HOST.fullmatch(_host(parts))
     if match is None or parts.port not in (None, 443, 80):
         return None

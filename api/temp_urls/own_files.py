@@ -1,10 +1,9 @@
-"""Find the meaning of an updated `temp_url`: no change, the attachment's own file, or another
-object.
+"""Find out what an updated `temp_url` means: no change, the attachment's own file, or a copy.
 
 Clients read a resource, change one member and send the whole resource back. So an address that the
-service itself returned requests nothing when a client only sends it back. The exception is the
-address of the object at the attachment's own key: that address always reports that a file is there.
-The store is then asked about the object, because the file may be newer than the recorded one.
+service itself has returned must not request anything. There is one exception: the address of the
+object at the attachment's own key always reports that a file is there. The store is then asked
+about the object, because the file may be newer than the recorded one.
 """
 
 from dataclasses import dataclass, field
@@ -26,11 +25,11 @@ from shared.states import MEASURED, UNDER_WAY
 from shared.store_limits import store_limit
 
 ASK_WITHIN_S = 5.0
-"""Seconds in which the store must answer; after that, the worker asks the store instead."""
+"""Time, in seconds, in which the store must answer. After that, a worker asks the store instead."""
 
 
 class Kind(Enum):
-    """The meanings of a `temp_url`."""
+    """What a `temp_url` can mean."""
 
     NOTHING = "it is absent, blank or what the attachment shows"
     OWN_FILE = "a file is at the attachment's own key"
@@ -39,12 +38,12 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """The meaning of a `temp_url` for one attachment.
+    """What a `temp_url` means for one attachment.
 
-    For ANOTHER_OBJECT, `location` is the object; None if the object may not be copied. For
-    OWN_FILE, `shows` is True if the attachment already shows the address. `kept` holds the changes
-    of the row: the new `temp_url`, or nothing if the address is already shown or is a file address
-    of the service.
+    For ANOTHER_OBJECT, `location` is the object; None if it may not be copied. For OWN_FILE,
+    `shows` is True if the attachment already shows the address. `kept` has the changes of the row:
+    the new `temp_url`, or nothing if the address is already shown or is a file address of the
+    service.
     """
 
     kind: Kind
@@ -59,7 +58,7 @@ NOTHING = Meaning(kind=Kind.NOTHING)
 def read_meaning(
     parts: Parts, request: web.Request, row: Attachment, address: str | None
 ) -> tuple[Meaning, list[ErrorObject]]:
-    """Return the meaning of an address for an attachment, and errors if the address is refused."""
+    """Return what an address means for an attachment, and errors if it is not allowed."""
     if address is None:
         return NOTHING, []
     settings = parts.settings
@@ -92,13 +91,12 @@ def _own_file(
 
 
 async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str, str]:
-    """Record the file at an attachment's own key, as an event would, unless the file is known
-    already.
+    """Record the file at an attachment's own key as an upload, unless the file is known already.
 
     The file is known if its etag is the recorded one. If the store returns no etag (an error, no
-    object, or an object older than the row), the upload is still recorded and the worker checks the
-    object. But without an etag, if the attachment already shows the address, the upload is recorded
-    only for `ready` and `rejected` rows. Returns the changes of the row. Raises BucketForeign.
+    object, or an object older than the row), the upload is still recorded, and a worker checks the
+    object. But if the attachment already shows the address, it is recorded without an etag only for
+    `ready` and `rejected` rows. Returns the changes of the row. Raises BucketForeign.
     """
     is_here = row.bucket == parts.settings.s3_bucket
     etag = await _ask(parts, row) if is_here else None
@@ -114,26 +112,26 @@ async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str,
 
 
 def _is_news(row: Attachment, etag: str | None, *, is_shown: bool) -> bool:
-    """Return True if an upload must be recorded; `etag` is the store's, None without an answer."""
+    """Return True if an upload must be recorded. `etag` is the store's; None without an answer."""
     if etag is None:
-        # If the address is only repeated, rows that are not measured are not changed: the sweep
-        # asks the store about them later.
+        # If the address is only repeated, rows that are not measured stay the same: the sweep asks
+        # the store about them later.
         return not is_shown or row.state in MEASURED
-    # If a worker processes the row, that worker reads the current object in any case.
+    # If a worker processes the row, it reads the present object in any case.
     if row.etag is None:
         return row.state not in UNDER_WAY
     return etag != row.etag
 
 
 async def _ask(parts: Parts, row: Attachment) -> str | None:
-    """Return the etag of the object at a row's key; None without an object or an answer."""
+    """Return the etag of the object at a row's key; None if there is no object or no answer."""
     try:
         async with store_limit(ASK_WITHIN_S), parts.lookups.turn(row.organization_id):
             await parts.bucket.require_known_ours()
             found = await parts.storage.head(row.key)
     except (StoreError, Busy, TimeoutError):
         return None
-    # An object older than its row belongs to another attachment; the worker handles that case.
+    # An object that is older than its row belongs to another attachment. A worker handles that.
     return None if parts.bucket.is_anothers(found, row) else found.etag
 
 
@@ -144,10 +142,10 @@ def _is_own_object(settings: Settings, row: Attachment, located: tuple[str, str]
 
 
 def _is_file_address(parts: Parts, request: web.Request, row: Attachment, address: str) -> bool:
-    """Return True if the service serves a row's original at an address.
+    """Return True if the service serves a row's original at this address.
 
     Without a base address in the settings, a link begins with the host of the request, or is
-    relative; clients' libraries complete a relative link with the host that they used.
+    relative. Clients' libraries complete a relative link with the host that they used.
     """
     settings = parts.settings
     base = parts.documents.links.base("")

@@ -1,4 +1,7 @@
-"""The objects that attachments are copied from. The store is asked about each before any change."""
+"""The objects from which attachments are copied.
+
+The store is asked about them before any change.
+"""
 
 from dataclasses import dataclass
 
@@ -12,16 +15,17 @@ from shared.stored_objects import StoredObject
 from shared.turns import Turns
 
 LOOKUPS, LOOKUPS_EACH, LOOKUP_WAIT_S = 9, 3, 30
-"""Maximum number of concurrent HEAD requests for sources in this process, and of one organization;
-maximum seconds that a request waits for its turn. Together with the copies (see
-`api.temp_urls.copying`) these requests use fewer connections than the store's client has."""
+"""Maximum number of concurrent HEAD requests for sources: in this process; of one organization. The
+third number is the maximum time, in seconds, that a request waits for its turn. Together with the
+copies (`api.temp_urls.copying`), these requests use fewer connections than the store's client
+has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """An object to copy from.
 
-    `url` is the address without credentials; it is stored and shown as `temp_url`. `found` is the
+    `url` is the address without credentials. It is stored and shown as `temp_url`. `found` is the
     store's description of the object.
     """
 
@@ -32,7 +36,7 @@ class Source:
 
     @property
     def wanted(self) -> Wanted:
-        """Return the copy to make, in the form in which a row records a copy."""
+        """The copy to make, in the form in which a row records it."""
         return Wanted(
             bucket=self.bucket,
             key=self.key,
@@ -48,8 +52,8 @@ async def find_source(
     """Look up the object at a location in the store.
 
     `max_size` is the attachment's limit in bytes. Raises Problem 422 if the object does not exist,
-    cannot be read or is too large; StoreUnavailable if the store does not answer; Busy if the
-    organization gets no turn for the look-up in time.
+    cannot be read or is too large. Raises StoreUnavailable if the store does not answer, and Busy
+    if the organization gets no turn in time.
     """
     try:
         async with parts.lookups.turn(organization_id):
@@ -68,5 +72,5 @@ async def find_source(
 
 
 def open_lookups() -> Turns:
-    """Make the turns in which the sources of organizations are looked up."""
+    """Return the turns in which the sources of organizations are looked up."""
     return Turns(LOOKUPS, each=LOOKUPS_EACH, wait_s=LOOKUP_WAIT_S)

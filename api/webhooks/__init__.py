@@ -1,1 +1,1 @@
-"""The routes of webhooks and their deliveries, and what a request for them may hold."""
+"""The routes of webhooks and their deliveries, and the checks of their requests."""

@@ -22,7 +22,7 @@ Fault = tuple[str, dict[str, Any]]
 """The detail and the meta of an error object."""
 
 DEFAULTS: dict[str, Any] = {"events": list(EVENTS), "description": None, "active": True}
-"""The values of attributes that a client may leave out when it creates a webhook."""
+"""The default values of attributes, if a client leaves them out when it creates a webhook."""
 
 
 def _check_target_url(value: Any, settings: Settings) -> Fault | None:
@@ -63,19 +63,18 @@ CHECKS: dict[str, Callable[[Any, Settings], Fault | None]] = {
 
 
 def check_new(document: Any, settings: Settings) -> dict[str, Any]:
-    """Return the attributes of a new webhook; attributes left out have their defaults. Raises
-    Problem.
+    """Return the attributes of a new webhook, with defaults for those that are left out.
 
-    Unknown and read-only attributes are ignored.
+    Unknown and read-only attributes are ignored. Raises Problem 422 with all faults.
     """
     attributes = check_identity(resource_object(document), attachment_id=None, kind="webhooks")
     return _check({"target_url": None, **DEFAULTS, **attributes}, settings)
 
 
 def check_changes(document: Any, settings: Settings, webhook_id: int) -> dict[str, Any]:
-    """Return the attributes that a client changes. Raises Problem.
+    """Return the attributes that a client changes.
 
-    Unknown and read-only attributes are ignored.
+    Unknown and read-only attributes are ignored. Raises Problem 422 with all faults.
     """
     data = resource_object(document)
     return _check(check_identity(data, attachment_id=webhook_id, kind="webhooks"), settings)

@@ -1,4 +1,4 @@
-"""The routes of deliveries: list, show, retry one, retry all failed ones, and send a test event."""
+"""The routes of deliveries: list, show, retry one, retry all failed ones, send a test event."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ from shared.webhooks.registry import Webhook
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """The deliveries that a client requests, newest first."""
+    """Which deliveries a client requests. They are listed newest first."""
 
     state: DeliveryState | None = None
     before: int = MAX_ID
@@ -115,7 +115,7 @@ def _link(base: str, page: Page, after: str) -> str:
 
 
 async def show(request: web.Request) -> web.Response:
-    """Answer GET /api/v2/webhooks/{id}/deliveries/{delivery_id}."""
+    """Answer GET /api/v2/webhooks/{id}/deliveries/{delivery_id}: one delivery."""
     parts, caller = await admit_admin(request)
     check_accept(request)
     refuse_parameters(request)
@@ -232,7 +232,7 @@ async def _run_once(
     make: Callable[[Connection], Awaitable[DeliveryRow]],
     webhook_id: int,
 ) -> tuple[DeliveryRow, bool]:
-    """Run `make` once for the key; return the delivery as it is now, and whether it was repeated.
+    """Run `make` once for the key. Returns the delivery as it is now, and True if it was repeated.
 
     Raises Problem 404 if the delivery is gone.
     """

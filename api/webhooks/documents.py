@@ -11,8 +11,9 @@ from shared.webhooks.secret_signing import written_id
 def webhook_resource(
     documents: Documents, row: Webhook, *, secret: str | None = None
 ) -> dict[str, Any]:
-    """Make the resource of a webhook; `secret` is given only in the answer that created the
-    secret.
+    """Return the resource of a webhook.
+
+    `secret` is given only in the answer to the request that created the secret.
     """
     deactivated = None
     if row.deactivated_because is not None:
@@ -37,7 +38,7 @@ def webhook_resource(
 
 
 def delivery_resource(documents: Documents, row: DeliveryRow) -> dict[str, Any]:
-    """Make the resource of a delivery."""
+    """Return the resource of a delivery."""
     attachment = None
     if row.attachment_id is not None:
         attachment = {"type": "attachments", "id": str(row.attachment_id)}

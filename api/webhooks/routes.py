@@ -31,14 +31,15 @@ log = get_logger(__name__)
 
 
 def refuse_parameters(request: web.Request) -> None:
-    """Raise Problem 400 if the address has a parameter; these routes have none."""
+    """Raise Problem 400 if the address has a parameter, because these routes have none."""
     for name, _ in given(request):
         raise unknown_parameter(name)
 
 
 async def find_webhook(request: web.Request, parts: Parts, caller: Caller) -> Webhook:
-    """Return the webhook that the address names. Raises Problem 404 if the caller has no such
-    webhook.
+    """Return the webhook that the address names.
+
+    Raises Problem 404 if the caller's organization has no such webhook.
     """
     run = parts.clients.of(caller.organization_id).run
     found = await run(registry.find, path_id(request), caller.organization_id)
@@ -48,7 +49,7 @@ async def find_webhook(request: web.Request, parts: Parts, caller: Caller) -> We
 
 
 def audit(event: str, request: web.Request, caller: Caller, webhook_id: int) -> None:
-    """Log a change of a webhook with the caller's token."""
+    """Log a change of a webhook, with the token of the caller."""
     log.info(
         event,
         webhook=webhook_id,
@@ -59,8 +60,9 @@ def audit(event: str, request: web.Request, caller: Caller, webhook_id: int) -> 
 
 
 def _require_vault(parts: Parts) -> Vault:
-    """Return the keys for secrets. Raises Problem 422, which names the setting, if a setting is
-    missing.
+    """Return the vault, which has the keys for secrets.
+
+    If a setting for webhooks is missing, raises Problem 422, which names it.
     """
     vault, refused = parts.settings.vault, parts.settings.webhooks_refused
     if vault is None or refused is not None:
@@ -95,7 +97,7 @@ def _show(parts: Parts, webhook: Webhook, secret: str | None = None, **more: Any
 
 
 async def index(request: web.Request) -> web.Response:
-    """Answer GET /api/v2/webhooks: all webhooks of the organization; there are only a few."""
+    """Answer GET /api/v2/webhooks: all webhooks of the organization. There are only a few."""
     parts, caller = await admit_admin(request)
     check_accept(request)
     refuse_parameters(request)
@@ -157,7 +159,7 @@ async def create(
 
 
 async def update(request: web.Request) -> web.Response:
-    """Answer PATCH /api/v2/webhooks/{id}; setting a webhook active resets its failures."""
+    """Answer PATCH /api/v2/webhooks/{id}. Making a webhook active resets its failures."""
     parts, caller = await admit_admin(request)
     refuse_bulk(request, only_for="attachments")
     check_accept(request)
@@ -218,8 +220,9 @@ async def rotate(
 async def _find_made(
     parts: Parts, caller: Caller, known: Repeated, vault: Vault
 ) -> registry.WithSecret:
-    """Return the webhook that an earlier request made, with its present secret. Raises Problem
-    404.
+    """Return the webhook that an earlier request made, with its present secret.
+
+    Raises Problem 404 if it is gone.
     """
     found = await parts.clients.of(caller.organization_id).run(
         registry.find_with_secret, known.made[0], caller.organization_id, vault
