@@ -10,9 +10,10 @@ from shared.lists import MAX_COUNTED
 
 
 def page_link(listing: Listing, base: str, **page: str) -> str:
-    """Make the link to a page: the request's other parameters, then `page[…]`, percent-encoded.
+    """Return the link to a page, percent-encoded.
 
-    The values of `page` are numbers or cursors, which need no encoding.
+    It contains the other parameters of the request, then `page[…]`. The values in `page` are
+    numbers or cursors, which need no encoding.
     """
     pages = [f"page%5B{name}%5D={value}" for name, value in page.items()]
     kept = [_encoded(listing.kept)] if listing.kept else []

@@ -37,8 +37,8 @@ from shared.turns import Turns
 class Parts:
     """The open parts of one API process.
 
-    The connections of `clients` are for the requests of organizations; each organization has a
-    share of them. Events have other connections, which `event_groups` uses.
+    The connections of `clients` are for the requests of organizations; each organization may use a
+    share of them. Events use other connections, through `event_groups`.
     """
 
     settings: Settings

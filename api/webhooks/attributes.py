@@ -11,7 +11,7 @@ from shared.settings import Settings
 from shared.webhooks.destinations import find_fault
 from shared.webhooks.kinds import EVENTS
 
-# A time by RFC 3339; the offset may be left out, which means UTC.
+# A time of RFC 3339. The offset may be left out and is then UTC.
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})?)?",

@@ -177,16 +177,16 @@ async def retry_all(
     async def make(_: Connection) -> int:
         return count
 
-    # The key is noted after the batches, so a request that broke off can be repeated: it then
-    # retries the deliveries that are left.
+    # The key is recorded after all batches. So a request that was cut short can be repeated: it
+    # then retries the deliveries that are left.
     found = await run_once(database, key, make, lambda made: [made])
     return _retried(found.made[0] if isinstance(found, Repeated) else count)
 
 
 async def _retry_failed(parts: Parts, database: Database, webhook: Webhook, since: datetime) -> int:
-    """Make all failed deliveries of a webhook due and return how many they are.
+    """Make all failed deliveries of a webhook due; return their number.
 
-    Each batch is a transaction of its own, which waits for its own turn. So other requests of the
+    Each batch is its own transaction and waits for its own turn. So other requests of the
     organization are served between two batches.
     """
     count = 0
@@ -259,7 +259,7 @@ def _require_active(active: bool) -> None:
         raise general(409, "The webhook is not active")
 
 
-# `retry` is no id: otherwise the Allow of `deliveries/retry` would name GET.
+# `retry` is no delivery id. Otherwise the Allow header of `deliveries/retry` would contain GET.
 _ONE = r"{delivery_id:(?!retry/?$)[^/]+}"
 
 ROUTES = (

@@ -121,7 +121,7 @@ async def show(request: web.Request) -> web.Response:
 async def create(
     request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
 ) -> web.Response:
-    """Answer POST /api/v2/webhooks: create a webhook; only this answer shows its secret."""
+    """Answer POST /api/v2/webhooks: create a webhook. Only this answer shows its secret."""
     refuse_bulk(request, only_for="attachments")
     check_accept(request)
     refuse_parameters(request)
@@ -195,8 +195,9 @@ async def delete(request: web.Request) -> web.Response:
 async def rotate(
     request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
 ) -> web.Response:
-    """Answer POST /api/v2/webhooks/{id}/secret: make a new secret; the former one is valid for
-    a day more.
+    """Answer POST /api/v2/webhooks/{id}/secret: make a new secret.
+
+    The former secret stays valid for one more day.
     """
     check_accept(request)
     refuse_parameters(request)
