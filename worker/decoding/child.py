@@ -1,4 +1,4 @@
-"""The decoder process inside the sandbox: it holds nothing that a hostile file could steal.
+"""The decoder process inside the sandbox. It has nothing that a hostile file could steal.
 
 Run as `python -m worker.decoding.child KIND MORE FD`. KIND is the kind of sandbox, MORE a
 comma-separated list of optional formats, FD the socket to the worker.
@@ -37,7 +37,7 @@ Make = Callable[[BinaryIO, dict[str, Any]], Thumbnail]
 
 
 def receive_job(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
-    """Wait for the next job; return it with its descriptor, or None after the worker's last job."""
+    """Wait for the next job; return it with its file descriptor, or None after the last job."""
     data, descriptors, _, _ = socket.recv_fds(channel, 65536, 1)
     if not data or not descriptors:
         return None
@@ -48,15 +48,15 @@ def receive_job(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
 
 
 def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str, Any], bytes]:
-    """Decode one file and return the answer with the thumbnail's bytes.
+    """Decode one file; return the answer and the thumbnail's bytes.
 
     A fault of the file is returned as a code. Any other exception ends the process.
     """
-    # The parent has its own timeout. This later one ends the job even if the parent is gone.
+    # The worker has its own timeout. This later timer ends the job even if the worker is gone.
     signal.setitimer(signal.ITIMER_REAL, job["timeout_s"] + 2)
-    # `Decoder._allow_cpu` sets the same limit from outside. The kernel forbids that if this process
-    # runs as another user and the worker has no CAP_SYS_RESOURCE. In Docker, even root lacks this
-    # capability.
+    # `Decoder._allow_cpu` sets the same limit from outside. But the kernel forbids that if this
+    # process runs as another user and the worker has no CAP_SYS_RESOURCE. In Docker, even root
+    # lacks it.
     limit_cpu(job["cpu_s"])
     try:
         with os.fdopen(descriptor, "rb") as file:
@@ -81,9 +81,10 @@ def _seen(facts: Facts) -> dict[str, Any]:
 
 
 def make_image(file: BinaryIO, job: dict[str, Any]) -> Thumbnail:
-    """Make the thumbnail of an image.
+    """Make the thumbnail of an image. Raises Undecodable.
 
-    Raises Undecodable; always does so if the job is `header_only`, because the memory budget is 0.
+    For a `header_only` job, it always raises that, with what the header says: the memory budget is
+    0.
     """
     memory_bytes = 0 if job["header_only"] else BUDGET.memory_bytes
     budget = Cost(memory_bytes=memory_bytes, cpu_s=job["cpu_s"])
@@ -93,7 +94,7 @@ def make_image(file: BinaryIO, job: dict[str, Any]) -> Thumbnail:
 def prepare(kind: Box, more: Collection[str]) -> Make:
     """Import and use every codec of a kind of sandbox once, so that no later job loads code."""
     if kind is Box.DOCUMENTS:
-        # A local import: the sandbox for images must not hold the reader of documents.
+        # Imported here, so that the sandbox for images does not contain the reader of documents.
         from worker.decoding.inside import pdf
 
         pdf.warm_up()
@@ -104,10 +105,10 @@ def prepare(kind: Box, more: Collection[str]) -> Make:
 
 
 def limit_resources(*, threads: bool = False) -> None:
-    """Drop root, capabilities and resources, which a decoder never needs. This cannot be undone.
+    """Drop root, capabilities and resources that a decoder never needs. This cannot be undone.
 
-    Call it after `prepare`, because the new user may not be able to read the modules to import.
-    With `threads`, the process may still start threads.
+    Call this after `prepare`, because the new user may not be able to read the modules. With
+    `threads`, the process may still start threads.
     """
     limits = {
         resource.RLIMIT_CORE: 0,
@@ -131,18 +132,19 @@ def main(
 ) -> None:
     """Serve jobs until the worker closes its end of the socket.
 
-    The first answer is sent before any job: whether the seccomp filter is loaded, and the memory in
-    use. A fork of a process that has already called `prepare` passes the result of that call as
-    `prepared`.
+    The first answer is sent before any job. It says whether the seccomp filter is loaded, and how
+    much memory is in use. A fork of a process that has already called `prepare` gets the result of
+    that call as `prepared`.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when we end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the worker decides when this process ends
     channel = socket.socket(fileno=descriptor)
     make = prepared or prepare(kind, more)
-    threads = "heic" in more  # libheif always starts a decoding thread, and no option prevents it
+    threads = "heic" in more  # libheif always starts a decoding thread, and no option prevents that
     parent = os.getppid()
     limit_resources(threads=threads)
     if prepared is not None:
-        # `limit_resources` may change the user, and the kernel then clears the parent-death signal.
+        # `limit_resources` may change the user. The kernel then clears the parent-death signal, so
+        # set it again.
         privileges.end_with_parent()
         if os.getppid() != parent:
             return
@@ -153,14 +155,14 @@ def main(
     while (received := receive_job(channel)) is not None:
         answer, body = run_job(make, *received)
         # The worker reads this process's CPU clock after this answer and again before the next job,
-        # and compares the two. The kernel may update the clock only at ticks (up to 10 ms); reading
-        # it here forces the update now.
+        # to see whether it computes without a job. The kernel may update the clock only at ticks
+        # (up to 10 ms). Reading it here forces the update now.
         time.process_time()
         send(channel, {**answer, "job": received[0]["job"]}, body)
 
 
 def send(channel: socket.socket, answer: dict[str, Any], body: bytes = b"") -> None:
-    """Send an answer as JSON, and the bytes that belong to it, in one message."""
+    """Send an answer as JSON, together with the bytes that belong to it, in one message."""
     head = json.dumps(answer).encode()
     channel.sendall(HEADER.pack(len(head), len(body)) + head + body)
 

@@ -1,4 +1,4 @@
-"""Start and end sandboxed processes from the worker: they start with an empty environment."""
+"""Start and end sandboxed processes from the worker. They start with an empty environment."""
 
 import asyncio
 import os
@@ -15,22 +15,25 @@ from worker.decoding.formats import Box
 
 
 class Child(Protocol):
-    """The attributes of a decoder process that the worker needs."""
+    """What the worker needs of a decoder process."""
 
     @property
     def pid(self) -> int:
-        """The process id. The kernel does not reuse it before `end`."""
+        """The process id. The kernel does not reuse it until `end` is called."""
 
     @property
     def doomed(self) -> bool:
         """True if the process is dead or about to die, even if its socket is still open."""
 
     async def end(self) -> tuple[int, int]:
-        """Kill the process if it is alive; return its exit status and ru_maxrss. Repeatable."""
+        """Kill the process if it is alive; return its exit status and ru_maxrss.
+
+        May be repeated.
+        """
 
 
 class Spawned:
-    """A decoder that is a direct child of this process."""
+    """A decoder process that is a direct child of the worker."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
@@ -45,15 +48,19 @@ class Spawned:
     def doomed(self) -> bool:
         """True if the exit status was read.
 
-        Before that, the socket shows whether the process died.
+        Before that, only the socket shows whether the process has died.
         """
         return self._process.returncode is not None
 
     async def end(self) -> tuple[int, int]:
-        """Kill the process if it is alive; return its exit status and ru_maxrss. Repeatable."""
+        """Kill the process if it is alive; return its exit status and ru_maxrss.
+
+        May be repeated.
+        """
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
-                # Popen.kill polls first, which may reap the child, and its ru_maxrss is then lost.
+                # Not Popen.kill: it polls first. That may reap the child, and its ru_maxrss would
+                # be lost.
                 os.kill(self.pid, signal.SIGKILL)
         return await asyncio.to_thread(self._wait), self._peak
 
@@ -61,7 +68,7 @@ class Spawned:
         if self._process.returncode is None:
             try:
                 _, status, usage = os.wait4(self.pid, 0)
-            except ChildProcessError:  # other code has already reaped it
+            except ChildProcessError:  # other code has already reaped the child
                 return self._process.wait()
             self._process.returncode = os.waitstatus_to_exitcode(status)
             self._peak = usage.ru_maxrss
@@ -73,8 +80,8 @@ async def spawn(
 ) -> "tuple[subprocess.Popen[bytes], socket.socket]":
     """Start a sandbox module in a new Python process, connected by a socket pair.
 
-    Returns the process and our end of the pair. Raises DecoderFault if the process cannot be
-    started.
+    Returns the process and the worker's end of the pair. Raises DecoderFault if the process cannot
+    be started.
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -82,7 +89,7 @@ async def spawn(
     def start() -> "subprocess.Popen[bytes]":
         with theirs:
             return subprocess.Popen(
-                # -I (isolated): the environment and the working directory have no effect.
+                # -I (isolated): environment variables and the working directory have no effect.
                 [
                     sys.executable,
                     "-I",

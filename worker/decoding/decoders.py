@@ -1,4 +1,4 @@
-"""All decoders of a worker: which organization may use one next, and the pool of each kind."""
+"""All decoders of a worker: whose turn it is to use one, and a pool for each kind of sandbox."""
 
 import asyncio
 from collections.abc import Collection
@@ -17,7 +17,7 @@ log = get_logger(__name__)
 
 
 class Decoders:
-    """All decoders of a worker, of all kinds; at most `size` are at work at one time.
+    """All decoders of a worker, of all kinds. At most `size` work at one time.
 
     Organizations that wait for a decoder are served in turns (`worker.slices`).
     """
@@ -46,16 +46,16 @@ class Decoders:
         }
 
     async def warm_up(self) -> None:
-        """Start the decoders for images; those for documents start with the first document."""
+        """Start the decoders for images. Those for documents start with the first document."""
         await self._pools[Box.IMAGES].warm_up()
         self._tending = asyncio.create_task(self._tend())
 
     async def decode(self, kind: Box, organization: int, descriptor: int) -> Thumbnail:
         """Decode an organization's file in a sandbox of the given `kind`.
 
-        Raises Undecodable if the file is the reason. The error holds the size from the file's
-        header; if the first decoder was killed, another decoder reads the header. Raises
-        DecoderFault if the file is not the reason, or if that is not known yet.
+        Raises Undecodable if the file is the reason. The error has the size from the file's header;
+        if the first decoder was killed, another one reads the header. Raises DecoderFault if the
+        file is not the reason, or if that is not known yet.
         """
         async with self._gate.turn(organization):
             try:
@@ -69,9 +69,9 @@ class Decoders:
     async def measure(
         self, kind: Box, organization: int, descriptor: int, code: UndecodableCode
     ) -> Undecodable:
-        """Read only a file's header.
+        """Read only the header of a file.
 
-        Returns an error with the given `code` and the values measured from the header.
+        Returns an error with the given `code` and the facts from the header.
         """
         async with self._gate.turn(organization):
             return await self._measured(kind, organization, descriptor, code)
@@ -100,7 +100,7 @@ class Decoders:
                     log.error("idle decoders could not be checked", error=repr(error))
 
     async def close(self) -> None:
-        """Stop the idle decoders. A decoder at work is stopped by the caller of `decode`."""
+        """Stop the idle decoders. The caller of `decode` stops a decoder that works."""
         if self._tending is not None:
             self._tending.cancel()
         for pool in self._pools.values():

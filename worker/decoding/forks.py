@@ -1,4 +1,4 @@
-"""The worker's side of the zygote, the process that forks fresh decoders."""
+"""The worker's side of the zygote: the process from which fresh decoders are forked."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from worker.decoding.process import START_TIMEOUT_S, Decoder
 from worker.decoding.protocol import ANSWER, END, FORK, REQUEST
 
 ANSWER_TIMEOUT_S = 10.0
-"""Timeout for a zygote to fork or to end a decoder, in seconds. After it, the zygote is
+"""Time, in seconds, in which a zygote must fork or end a decoder. After that, the zygote is
 replaced."""
 
 CLOSE_TIMEOUT_S: Final = 5.0
@@ -31,7 +31,7 @@ log = get_logger(__name__)
 
 
 class ZygoteGone(AttachmentsError):
-    """The zygote died, or was killed because it did not answer. Its decoders are killed with it."""
+    """The zygote died, or was killed because it did not answer. Its decoders die with it."""
 
 
 class Zygote:
@@ -53,7 +53,7 @@ class Zygote:
     def alive(self) -> bool:
         """True if the zygote runs.
 
-        When the zygote dies, this is False before its decoders are killed, because the kernel
+        When the zygote dies, this becomes False before its decoders are killed, because the kernel
         closes its socket first.
         """
         try:
@@ -79,10 +79,10 @@ class Zygote:
         return zygote
 
     async def fork(self) -> Decoder | None:
-        """Request a forked decoder, and wait until it is ready for jobs.
+        """Have the zygote fork a decoder, and wait until the decoder is ready for jobs.
 
         Returns None if the zygote could not fork. Raises DecoderFault if the new decoder does not
-        start, ZygoteGone if the zygote does not answer.
+        start, and ZygoteGone if the zygote does not answer.
         """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -106,23 +106,23 @@ class Zygote:
     async def end(self, pid: int) -> tuple[int, int]:
         """Kill a decoder if it is alive; return its wait status and ru_maxrss.
 
-        Raises ZygoteGone.
+        Raises ZygoteGone if the zygote does not answer.
         """
         _, status, peak = await asyncio.shield(self._ask(END, pid))
         return status, peak
 
     def _end_unwanted(self, asking: "asyncio.Task[tuple[int, int, int]]") -> None:
-        """End a decoder whose caller was cancelled while the decoder was being forked."""
+        """End a new decoder whose caller was cancelled while the zygote forked it."""
         if not asking.cancelled() and asking.exception() is None and asking.result()[0]:
             self._ask(END, asking.result()[0])
 
     def _ask(
         self, command: int, pid: int, descriptor: socket.socket | None = None
     ) -> "asyncio.Task[tuple[int, int, int]]":
-        """Start a request in its own task.
+        """Send a request in its own task.
 
-        If the caller's task were cancelled between request and answer, the next request would read
-        the answer of this one.
+        If the caller is cancelled before the answer, this task still reads the answer. Otherwise
+        the next request would read it.
         """
         asking = asyncio.create_task(self._request(command, pid, descriptor))
         self._asking.add(asking)
@@ -132,7 +132,8 @@ class Zygote:
     def _asked(self, asking: "asyncio.Task[tuple[int, int, int]]") -> None:
         self._asking.discard(asking)
         if not asking.cancelled():
-            asking.exception()  # the caller may be gone; asyncio warns of exceptions not retrieved
+            # the caller may be gone, and asyncio would log an exception that nobody retrieved
+            asking.exception()
 
     async def _request(
         self, command: int, pid: int, descriptor: socket.socket | None
@@ -163,7 +164,7 @@ class Zygote:
     async def close(self) -> None:
         """Close the socket, so that the zygote ends its decoders and then itself.
 
-        Waits for running requests first. Kills the zygote after CLOSE_TIMEOUT_S.
+        Waits for running requests first. Kills the zygote after CLOSE_TIMEOUT_S seconds.
         """
         if self._asking:
             await asyncio.wait(self._asking)
@@ -174,7 +175,7 @@ class Zygote:
             await self.kill()
 
     async def kill(self) -> None:
-        """Kill the zygote; the kernel then kills its decoders."""
+        """Kill the zygote. The kernel then kills its decoders."""
         self._control.close()
         with suppress(ProcessLookupError):
             self._process.kill()
@@ -182,7 +183,7 @@ class Zygote:
 
 
 class Forked:
-    """A decoder process whose parent is the zygote, so only the zygote can reap it."""
+    """A decoder process whose parent is the zygote. So only the zygote can reap it."""
 
     def __init__(self, zygote: Zygote, pid: int) -> None:
         self._zygote = zygote
@@ -195,7 +196,10 @@ class Forked:
         return not self._zygote.alive
 
     async def end(self) -> tuple[int, int]:
-        """Kill the process if it is alive; return its exit status and ru_maxrss. Repeatable."""
+        """Kill the process if it is alive; return its exit status and ru_maxrss.
+
+        May be repeated.
+        """
         if self._ended is None:
             try:
                 status, peak = await self._zygote.end(self.pid)
@@ -206,10 +210,10 @@ class Forked:
 
 
 class Source:
-    """Start decoders for one kind of sandbox: forks of a zygote, or new Python processes.
+    """Starts decoders of one kind of sandbox: forks of a zygote, or new Python processes.
 
-    New processes are used where forks are unsafe: on other systems than Linux, and if a codec
-    library has started threads in the zygote.
+    New processes are used if forks are unsafe: on other systems than Linux, and if a codec library
+    has started threads in the zygote.
     """
 
     def __init__(self, kind: Box, more: Collection[str]) -> None:
@@ -253,7 +257,7 @@ class Source:
             return self._zygote
 
     async def close(self) -> None:
-        """End the zygote and every decoder that it has forked."""
+        """End the zygote and all decoders that it has forked."""
         async with self._starting:
             zygote, self._zygote = self._zygote, None
             if zygote is not None:

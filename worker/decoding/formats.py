@@ -1,4 +1,4 @@
-"""Choose the types that get a thumbnail, and the sandbox that makes it."""
+"""Which types get a thumbnail, and which kind of sandbox makes it."""
 
 from collections.abc import Collection
 from enum import StrEnum
@@ -9,7 +9,7 @@ from shared.errors import SettingsError
 
 
 class Box(StrEnum):
-    """The kinds of sandbox. Each is a separate process that holds only its own decoders."""
+    """The kinds of sandbox. Each is a separate process that contains only its own decoders."""
 
     IMAGES = "images"
     DOCUMENTS = "documents"
@@ -19,22 +19,23 @@ IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"}
 """Images that are always decoded."""
 
 SIMPLE: Final = frozenset({"image/bmp", "image/vnd.microsoft.icon", "image/x-win-bitmap"})
-"""Images that are always decoded, too: their readers copy pixels by a header of a few numbers. They
-are never shown inline, so their bytes are searched for programs like those of any other file."""
+"""More images that are always decoded. Their headers are a few numbers, and their readers only copy
+pixels. They are never shown inline, so their bytes are searched for programs, like those of any
+other file."""
 
 MORE: Final = {
     "avif": frozenset({"image/avif"}),
     "tiff": frozenset({"image/tiff"}),
     "heic": frozenset({"image/heic", "image/heif"}),
 }
-"""Optional image formats, decoded only if `ATTACHMENTS_MORE_FORMATS` names them. Their decoders are
-larger and younger, or real files of that format are more irregular. So the operator decides whether
-the risk is worth it."""
+"""Optional image formats, decoded only if `ATTACHMENTS_MORE_FORMATS` names them. Either their
+decoders are larger and younger, or real files of the format often break its rules. So the operator
+decides whether the risk is worth it."""
 
 PDF: Final = "application/pdf"
 
 FORMATS: Final = frozenset({*IMAGES, *SIMPLE, PDF}.union(*MORE.values()))
-"""All types that a decoder may get."""
+"""All types that are ever decoded."""
 
 _NAMES: Final = {
     Box.IMAGES: (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".ico", ".cur"),
@@ -57,7 +58,7 @@ def check_decoders(more: Collection[str]) -> None:
 
 
 def box_of(content_type: str, more: Collection[str]) -> Box | None:
-    """Return the sandbox that makes the thumbnail of a type; None if the type gets none."""
+    """Return the kind of sandbox that makes the thumbnail of a type; None if it gets none."""
     if content_type == PDF:
         return Box.DOCUMENTS
     if content_type in IMAGES | SIMPLE or any(content_type in MORE[name] for name in more):
@@ -68,7 +69,7 @@ def box_of(content_type: str, more: Collection[str]) -> Box | None:
 def promises_thumbnail(file_name: str, more: Collection[str]) -> bool:
     """Return True if a file name has the extension of a decoded format.
 
-    This is only a guess: the bytes decide.
+    This is only a guess, because the bytes decide.
     """
     name = file_name.lower()
     return any(name.endswith(ends) for ends in _NAMES.values()) or any(

@@ -13,7 +13,8 @@ from typing import BinaryIO, Final
 from worker.decoding.inside.polyglots import MAX_BLOCKS
 
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
-"""A first frame with more compressed bytes is not shown; the default image is."""
+"""Maximum number of compressed bytes of a first frame. If it has more, the default image is shown
+instead."""
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _KEPT: Final = frozenset(
@@ -25,7 +26,9 @@ _CONTROL_BYTES: Final = 26
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The first frame as a PNG of its own, its position on the canvas, and the canvas's size."""
+    """The first frame as a separate PNG, its place on the canvas, its size, and the canvas's
+    size.
+    """
 
     file: BinaryIO
     position: tuple[int, int]
@@ -34,15 +37,15 @@ class Frame:
 
     @property
     def covers_all(self) -> bool:
-        """Return True if no part of the canvas stays empty."""
+        """True if no part of the canvas stays empty."""
         return self.size == self.canvas
 
 
 def first_frame(file: BinaryIO) -> Frame | None:
     """Return the first frame of a PNG whose default image is hidden; None for any other file.
 
-    Also None if the frame is malformed, cut off or too large. Reads the file up to the pixels, and
-    up to the end of the frame if there is a frame.
+    Returns None also if the frame is malformed, cut off or too large. Reads the file up to the
+    pixels and, if there is a frame, up to the frame's end.
     """
     file.seek(0)
     start = file.read(8 + 25)
@@ -84,7 +87,7 @@ def _frame(file: BinaryIO, start: bytes, kept: bytes, canvas: tuple[int, int]) -
         body = file.read(length)
         if len(body) < max(length, 4):
             return None
-        pixels += body[4:]  # after a sequence number
+        pixels += body[4:]  # after a sequence number of four bytes
         file.seek(-length, io.SEEK_CUR)
     if not pixels:
         return None
@@ -94,10 +97,10 @@ def _frame(file: BinaryIO, start: bytes, kept: bytes, canvas: tuple[int, int]) -
 
 
 def _chunks(file: BinaryIO, first: int | None = None) -> Iterator[tuple[bytes, int]]:
-    """Yield the name and the length of each chunk; the file is then at the chunk's data.
+    """Yield the name and the length of each chunk. The file is then at the chunk's data.
 
-    The caller may read, but must return to the data's start. With `first`, the file is at the data
-    of a chunk of that length, which is skipped.
+    The caller may read, but must return to the start of the data. With `first`, the file is at the
+    data of a chunk of that length, which is skipped.
     """
     if first is not None:
         file.seek(first + 4, io.SEEK_CUR)

@@ -1,4 +1,4 @@
-"""Open an image with the reader of its format; only configured formats are ever tried."""
+"""Open an image with the reader of its format. Only configured formats are ever tried."""
 
 import os
 from collections.abc import Collection
@@ -31,21 +31,21 @@ ALWAYS: Final[tuple[Reader, ...]] = (
     WebPImagePlugin.WebPImageFile,
     BmpImagePlugin.BmpImageFile,
 )
-"""Readers of the formats that are always decoded. We call them directly, because Pillow's `open`
-may load every reader that is installed. The JPEG reader sees only the first picture of an MPO."""
+"""Readers of the formats that are always decoded. They are called directly, because Pillow's `open`
+may load every installed reader. The JPEG reader sees only the first picture of an MPO."""
 
 _UNKNOWN: Final = ("unknown pixel mode", "unknown data organization", "unsupported", "no codec")
-"""Texts in the decoders' exceptions for a variant that they do not support. There is no other
-sign."""
+"""Texts in exceptions of decoders that do not support a variant of their format. Nothing else shows
+it."""
 
 MAX_TOP_LEVEL_PARTS: Final = 100
-"""Maximum number of top-level boxes (ISO/IEC 14496-12) that are read of an AVIF or HEIC. Most files
+"""Maximum number of top-level boxes (ISO/IEC 14496-12) of an AVIF or HEIC that are read. Most files
 have three."""
 
 _readers: list[Reader] = list(ALWAYS)
 
-# `costs` limits images by their header. This limit here is for Pillow's readers that allocate
-# memory before we can check the header.
+# This limit is for Pillow's readers that allocate memory before `costs` can check the header. For
+# all other images, `costs` applies its own limits.
 Image.MAX_IMAGE_PIXELS = 2**28
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -57,7 +57,7 @@ jpeg.forgive_application_data()
 class Findings:
     """Results of the steps so far. They are kept even if decoding fails later.
 
-    The width and height of `facts` are as stored, before any rotation; None until a header gives
+    The width and height in `facts` are as stored, before any rotation; None until a header gives
     them. `damaged` means that a part of the image is missing or wrong. `opened` is the image whose
     header was read last.
     """
@@ -68,17 +68,17 @@ class Findings:
     opened: ImageFile.ImageFile | None = None
 
     def has_size(self, width: int, height: int) -> None:
-        """Record the size that a header gives, in pixels, unless the size is impossible."""
+        """Record the size from a header, in pixels, unless it is impossible."""
         if 0 < width < 2**31 and 0 < height < 2**31:
             self.facts = replace(self.facts, width=width, height=height)
 
 
 def choose_readers(more: Collection[str]) -> list[Reader]:
-    """Read the formats in `ALWAYS` and those in `more` (`avif`, `tiff`, `heic`) from now on.
+    """Set the formats that `open_image` reads: those in `ALWAYS` and in `more`.
 
-    Returns the readers. All of them decode in the calling thread, except that libde265, which HEIC
-    needs, starts a thread. Raises ImportError if `heic` is named and its decoder is not installed.
-    May be repeated.
+    `more` may contain `avif`, `tiff` and `heic`. Returns the readers. All of them decode in the
+    calling thread, except libde265, which HEIC needs and which starts a thread. Raises ImportError
+    if `heic` is named and its decoder is not installed. May be repeated.
     """
     readers = list(ALWAYS)
     if "tiff" in more:
@@ -101,9 +101,10 @@ def choose_readers(more: Collection[str]) -> list[Reader]:
 
 
 def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.ImageFile:
-    """Read the header with the reader that accepts the first bytes, and record the size.
+    """Open an image with the reader that accepts its first bytes, and record its size.
 
-    Raises Undecodable, or any exception of that reader; `is_unknown` interprets such an exception.
+    Only the header is read. Raises Undecodable, or any exception of the reader, which `is_unknown`
+    interprets.
     """
     file.seek(0)
     prefix = file.read(30)
@@ -137,10 +138,10 @@ def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.Im
 
 
 def colour_of(image: ImageFile.ImageFile, file: BinaryIO) -> bytes | ColourSpace | None:
-    """Return the colour space of an image whose header was read, or its ICC profile; None for sRGB.
+    """Return the colour space or the ICC profile of an opened image; None for sRGB.
 
-    For a PNG, cICP takes precedence over iCCP, and sRGB over gAMA (PNG specification, third
-    edition, 13.13). For AVIF and HEIC, a profile takes precedence over code points.
+    In a PNG, cICP takes precedence over iCCP, and sRGB over gAMA (PNG specification, third edition,
+    13.13). In AVIF and HEIC, a profile takes precedence over code points.
     """
     if image.format == "PNG":
         return png.colour_of(image.info)
@@ -151,7 +152,7 @@ def colour_of(image: ImageFile.ImageFile, file: BinaryIO) -> bytes | ColourSpace
 
 
 def is_lossless(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
-    """Return True if the format stored every pixel exactly."""
+    """Return True if the file's format stores every pixel exactly."""
     match image.format:
         case "PNG" | "GIF" | "BMP":
             return True
@@ -163,9 +164,9 @@ def is_lossless(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
 
 
 def is_unknown(file: BinaryIO, error: Exception) -> bool:
-    """True if a reader raised `error` because it does not support a variant of its format."""
+    """Return True if a reader raised `error` because it does not support a variant."""
     words = str(error).lower()
-    # A KeyError as the cause means that Pillow has no entry for a code in the header.
+    # If a KeyError is the cause, Pillow has no entry for a code in the header.
     if any(word in words for word in _UNKNOWN) or isinstance(error.__cause__, KeyError):
         return not tiff.is_cut_off(file) and stated_end(file) <= file.seek(0, os.SEEK_END)
     return False
@@ -174,8 +175,8 @@ def is_unknown(file: BinaryIO, error: Exception) -> bool:
 def stated_end(file: BinaryIO) -> int:
     """Return the offset at which an AVIF or HEIC ends by the lengths of its top-level boxes.
 
-    The result is at least the size of the file; a larger result means that the file is cut off. For
-    other formats, returns the size of the file (ISO/IEC 14496-12, 4.2).
+    The result is at least the size of the file. If it is larger, the file is cut off. For other
+    formats, returns the size of the file. Source: ISO/IEC 14496-12, 4.2.
     """
     size = file.seek(0, os.SEEK_END)
     end = 0
@@ -189,7 +190,7 @@ def stated_end(file: BinaryIO) -> int:
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
-        if length < 8:  # 0 means: up to the end of the file
+        if length < 8:  # 0 means that the box ends with the file
             break
         end += length
     return max(end, size)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 Chromaticities = tuple[float, ...]
-"""x and y of white, red, green and blue (CIE 1931), in PNG's order."""
+"""x and y of white, red, green and blue (CIE 1931), in the order of PNG."""
 
 D65: Final = (0.3127, 0.3290)
 _BT709: Final = (*D65, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
@@ -37,18 +37,18 @@ HLG: Final = 18
 SRGB: Final = 13
 _GAMMAS: Final = {4: 2.2, 5: 2.8, 8: 1.0, 17: 2.6}
 _VIDEO: Final = frozenset({1, 6, 14, 15})
-"""Transfer functions of cameras for video (BT.709, BT.601, BT.2020)."""
+"""Transfer functions of video cameras (BT.709, BT.601, BT.2020)."""
 
 VIDEO_GAMMA: Final = 2.4
-"""Exponent with which a screen decodes video (ITU-R BT.1886)."""
+"""The exponent with which a screen decodes video (ITU-R BT.1886)."""
 
 STEPS: Final = 1024
-"""Number of entries of a curve in a profile."""
+"""Number of entries of a curve in an ICC profile."""
 
 SCREEN_GAMMA: Final = 2.2
 LIKE_A_SCREEN: Final = 0.05
-"""A gamma whose product with `SCREEN_GAMMA` is this near to 1 means sRGB (PNG specification,
-13.13)."""
+"""If the product of a gamma and `SCREEN_GAMMA` differs from 1 by less than this, the gamma means
+sRGB (PNG specification, 13.13)."""
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -58,12 +58,12 @@ def _bt240(value: float) -> float:
 
 
 def srgb_to_linear(value: float) -> float:
-    """Return the light of an encoded value, both from 0 to 1 (IEC 61966-2-1)."""
+    """Convert an encoded sRGB value to linear light, both from 0 to 1 (IEC 61966-2-1)."""
     return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
 
 
 def linear_to_srgb(light: float) -> float:
-    """Return the encoded value of light, both from 0 to 1 (IEC 61966-2-1)."""
+    """Convert linear light to an encoded sRGB value, both from 0 to 1 (IEC 61966-2-1)."""
     return 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
 
 
@@ -77,8 +77,7 @@ _CURVES: Final[dict[int, Callable[[float], float]]] = {
 class ColourSpace:
     """A colour space: its primaries, and its transfer function by code point or by gamma.
 
-    `gamma` is the exponent from encoded values to light. `transfer` is used only if `gamma` is
-    None.
+    `gamma` is the exponent from encoded values to light. If it is not None, `transfer` is not used.
     """
 
     primaries: Chromaticities
@@ -87,22 +86,22 @@ class ColourSpace:
 
     @property
     def is_high_range(self) -> bool:
-        """Return True if white is brighter than a screen's: PQ and HLG (ITU-R BT.2100)."""
+        """True for PQ and HLG, whose white is brighter than a screen's (ITU-R BT.2100)."""
         return self.gamma is None and self.transfer in (PQ, HLG)
 
     @property
     def is_srgb(self) -> bool:
-        """Return True if pixels need no conversion."""
+        """True if the pixels need no conversion."""
         return self.primaries == _BT709 and self.gamma is None and self.transfer == SRGB
 
 
 def by_code_points(
     primaries: int, transfer: int, *, video_gamma: float | None = VIDEO_GAMMA
 ) -> ColourSpace | None:
-    """Return the colour space of two H.273 code points; None if either is unspecified or unknown.
+    """Return the colour space of two H.273 code points; None if one is unspecified or unknown.
 
-    A transfer function for video is replaced by the gamma `video_gamma`, or by the transfer
-    function of sRGB if `video_gamma` is None.
+    A transfer function of video is replaced by the gamma `video_gamma`, or by that of sRGB if
+    `video_gamma` is None.
     """
     known = PRIMARIES.get(primaries)
     if known is None:
@@ -117,9 +116,10 @@ def by_code_points(
 
 
 def by_gamma(gamma: float, primaries: Chromaticities | None) -> ColourSpace | None:
-    """Return the space of PNG's gAMA, from light to encoded values, and cHRM.
+    """Return the colour space of a PNG's gAMA and cHRM.
 
-    Returns None if the values mean sRGB, or are impossible.
+    `gamma` is the exponent from light to encoded values. Returns None if the values mean sRGB, or
+    if they are impossible.
     """
     if not 0.01 <= gamma <= 10:
         return None
@@ -200,9 +200,10 @@ def _to_d50(primaries: Chromaticities) -> Matrix:
 
 @lru_cache(maxsize=16)
 def icc_profile(space: ColourSpace, *, grey: bool = False) -> bytes:
-    """Return a space of standard range as an ICC profile, of RGB or of grey with the same curve.
+    """Return a space of standard range as an ICC profile.
 
-    Source: ICC.1:2010 (version 4.3), sections 7.2 (header), 8.3.3 (three components) and 10.5.
+    With `grey`, it is a profile for grey images with the same curve, else for RGB. Source:
+    ICC.1:2010 (version 4.3), sections 7.2 (header), 8.3.3 (three components) and 10.5.
     """
     curve = _curve(space)
     if grey:

@@ -11,22 +11,23 @@ from worker.decoding.inside import hdr
 from worker.decoding.inside.colour_spaces import ColourSpace, icc_profile
 
 KEPT_PROFILES: Final = 8
-"""Size of the cache of conversions. To build one conversion takes longer than all other work on a
-small photo, and most photos have one of a few profiles."""
+"""Size of the cache of conversions. Building one takes longer than all other work on a small photo,
+and most photos have one of a few profiles."""
 
 MAX_PROFILE_BYTES: Final = 4 * 1024 * 1024
-"""A larger colour profile is ignored. The largest profiles of printers have about 3 MB."""
+"""Maximum size, in bytes, of a colour profile. A larger one is ignored. The largest profiles of
+printers have about 3 MB."""
 
 _SRGB: Final = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 _GREY_STEPS: Final = {"1": 255, "L;2": 85, "L;4": 17}
-"""Factors that scale PNG's grey values of 1, 2 and 4 bits to 0–255."""
+"""Factors that scale grey values of 1, 2 and 4 bits in a PNG to 0–255."""
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF 6.0, section 8
 
 
 def srgb_profile() -> bytes:
-    """Return sRGB as the bytes of an ICC profile."""
+    """Return an ICC profile of sRGB."""
     return _SRGB.tobytes()
 
 
@@ -42,24 +43,24 @@ def fit_key_colour(image: Image.Image, raw_mode: object) -> None:
 def plain(image: Image.Image) -> Image.Image:
     """Convert any mode to L, LA, RGB, RGBA or CMYK, in which pixels can be averaged.
 
-    Raises Undecodable with `unsupported` for modes I and F: their values have no fixed black and
-    white.
+    Raises Undecodable with `unsupported` for the modes I and F, because their values have no fixed
+    black and white.
     """
     mode = image.mode
     transparent = "transparency" in image.info
     if mode == "CMYK":
-        # Adobe stores inverted ink and marks the file as its own. Pillow always inverts CMYK JPEGs,
-        # so undo that if the mark is missing.
+        # Adobe stores inverted ink and adds its own segment to the file. Pillow inverts every CMYK
+        # JPEG, so undo that for files without the segment.
         inverted = image.format == "JPEG" and "adobe" not in image.info
         return ImageChops.invert(image) if inverted else image
     if mode == "RGBA" and image.format == "BMP" and not image.getchannel("A").getbbox():
-        return image.convert("RGB")  # as browsers do: the image would be invisible
+        return image.convert("RGB")  # as browsers do, because the image would be invisible
     if mode in ("LA", "RGBA") or (mode in ("L", "RGB") and not transparent):
-        return image  # `convert` would copy it
+        return image  # `convert` would copy the image
     if mode.startswith("I;16"):
         return _eight_bits(image, transparent=transparent)
     if mode in ("1", "L"):
-        # Convert the transparent colour to alpha now: averaged pixels no longer match it.
+        # Turn the transparent colour into alpha now, because averaged pixels no longer match it.
         return image.convert("LA" if transparent else "L")
     if mode in ("P", "PA", "RGB"):
         return image.convert("RGBA" if transparent or mode == "PA" else "RGB")
@@ -74,12 +75,12 @@ def _eight_bits(image: Image.Image, *, transparent: bool) -> Image.Image:
     """Convert grey of 12 or 16 bits to L or LA."""
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
-    # 65,535 ÷ 257 is 255 (PNG specification, section 13.12)
+    # for 16 bits: 65,535 ÷ 257 is 255 (PNG specification, section 13.12)
     factor = 255 / (2**bits - 1)
     # Pillow cannot calculate with big-endian values, and does not swap their bytes for I;16.
     wide = image if image.mode == "I;16" else image.convert("I")
     grey = wide.point(lambda value: value * factor + 0.5).convert("L")
-    if tags.get(_PHOTOMETRIC) == 0:  # 0 is white; Pillow handles that for 8 bits only
+    if tags.get(_PHOTOMETRIC) == 0:  # 0 is white; Pillow handles that only for 8 bits
         grey = ImageChops.invert(grey)
     if transparent:
         key = image.info["transparency"]
@@ -89,10 +90,10 @@ def _eight_bits(image: Image.Image, *, transparent: bool) -> Image.Image:
 
 
 def to_srgb(image: Image.Image, source: bytes | ColourSpace | None) -> Image.Image:
-    """Convert L, LA, RGB, RGBA or CMYK to sRGB. Grey stays grey, alpha does not change.
+    """Convert L, LA, RGB, RGBA or CMYK to sRGB. Grey stays grey, and alpha does not change.
 
-    `source` is an ICC profile, a colour space, or None for sRGB. Like browsers, ignores a profile
-    that is broken, too large, or for another kind of image.
+    `source` is an ICC profile, a colour space, or None for sRGB. A profile that is broken, too
+    large, or for another kind of image is ignored, as browsers do.
     """
     if isinstance(source, ColourSpace):
         if source.is_high_range and image.mode != "CMYK":

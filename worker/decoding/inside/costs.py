@@ -1,8 +1,8 @@
 """Estimate an image's memory and CPU time from its header, and compare them with a budget.
 
-An image is refused by its header only if it is clearly over the budget. The sandbox limits memory
-and CPU time in any case, even if the header is wrong. The factors were measured with Pillow 13 on
-one core of 2.5 GHz, on drawn images of 20 to 200 megapixels.
+An image is rejected by its header only if it is clearly over the budget. Even if the header is
+wrong, the sandbox limits memory and CPU time. The factors were measured with Pillow 13 on one core
+of 2.5 GHz, on drawn images of 20 to 200 megapixels.
 """
 
 from dataclasses import dataclass
@@ -28,16 +28,16 @@ class Cost:
         )
 
     def exceeds(self, budget: "Cost") -> bool:
-        """Return True if the memory or the CPU time is more than a budget allows."""
+        """Return True if the memory or the CPU time is above the budget."""
         return self.memory_bytes > budget.memory_bytes or self.cpu_s > budget.cpu_s
 
 
 BUDGET: Final = Cost(memory_bytes=800 * MIB, cpu_s=5.0)
-"""Limits of one image's estimated cost. A sandbox has 1 GiB of address space, of which Python,
+"""Maximum estimated cost of one image. A sandbox has 1 GiB of address space, of which Python,
 Pillow and the codecs use about 150 MiB."""
 
 NOTHING: Final = Cost(memory_bytes=0, cpu_s=0)
-"""A budget that refuses every image: its size is read, but no pixel is decoded."""
+"""A budget that no image fits: the size is read, but no pixel is decoded."""
 
 _PIXEL_BYTES: Final = {
     "1": 2,
@@ -57,25 +57,25 @@ _PIXEL_BYTES: Final = {
     "La": 12,
     "RGBa": 12,
 }
-"""Bytes per pixel in each of Pillow's modes, including the copies that we make of it."""
+"""Bytes per pixel in each of Pillow's modes, including the copies that a thumbnail needs."""
 
 _COPIED: Final = {"GIF": 1, "WEBP": 12, "AVIF": 8, "HEIF": 14}
-"""Further bytes per pixel by format, in buffers of the decoder or of a canvas."""
+"""Additional bytes per pixel by format, for buffers of the decoder or a canvas."""
 
 _PIXEL_NS: Final = {"PNG": 14, "GIF": 12, "WEBP": 30, "AVIF": 30, "TIFF": 14, "HEIF": 40}
-"""CPU time per pixel by format, in nanoseconds, including shrinking."""
+"""CPU time per pixel by format, in nanoseconds. Shrinking is included."""
 
 _RUN_LENGTH_NS: Final = 100.0
-"""CPU time per pixel of a BMP with run lengths, which Pillow decodes in Python."""
+"""CPU time, in nanoseconds, per pixel of a BMP with run lengths, which Pillow decodes in Python."""
 
 _TRANSPARENT_BYTES: Final = 8
 _INTERLACED: Final = 1.5
 _BIT_NS: Final = 4
-"""CPU time per pixel of one bit, in nanoseconds."""
+"""CPU time per pixel in images of one bit per pixel, in nanoseconds."""
 
 
 def of_jpeg(header: Header, file_bytes: int, scale: int) -> Cost:
-    """Estimate the cost of a JPEG that is shrunk by the factor `scale` while it is decoded."""
+    """Estimate the cost of a JPEG that the decoder shrinks by the factor `scale`."""
     pixels = header.width * header.height
     samples = pixels * header.samples
     shown = -(-header.width // scale) * -(-header.height // scale)
@@ -84,7 +84,8 @@ def of_jpeg(header: Header, file_bytes: int, scale: int) -> Cost:
     )
     cpu_ns = samples * 1.2 + file_bytes * 12 + shown * 8
     if header.progressive or not header.single_scan:
-        memory += samples * 2  # libjpeg keeps all coefficients of 16 bits until the last scan
+        # libjpeg keeps all coefficients, of 16 bits each, until the last scan
+        memory += samples * 2
         cpu_ns += samples * max(1, len(header.scans)) * 0.3
     return Cost(memory_bytes=memory + header.width * 256, cpu_s=cpu_ns / 1e9)
 

@@ -2,7 +2,7 @@
 
 Most decoders write the pixels that they can read into an existing image. So the file is decoded
 twice, onto black and onto white: pixels that differ were never written. Decoders of WebP, AVIF and
-HEIC return the image as a whole. For these formats, the missing end of the file is filled instead:
+HEIC return only whole images. For these formats, the missing end of the file is filled instead:
 once with one byte, once with another.
 """
 
@@ -21,21 +21,23 @@ from worker.decoding.inside.codecs import Findings
 
 FILLS: Final = (0x00, 0xFF)
 WEBP_FILLS: Final = (0x00, 0x55)
-"""Fillings for a WebP. libwebp decodes both as pixels, but refuses an image filled with FF."""
+"""Bytes with which a WebP is filled. libwebp decodes both as pixels, but rejects an image that is
+filled with FF."""
 
 
 MAX_EARLIER_ENDS: Final = 3
-"""Maximum number of scans that are dropped from the end of a JPEG, one after the other, to skip a
+"""Maximum number of scans that are removed from the end of a JPEG, one after the other, to skip a
 broken one."""
 
 MAX_PADDING_BYTES: Final = 64 * 1024 * 1024
 """Maximum number of bytes that are added to an AVIF or HEIC that is cut off."""
 
 STRIP_PIXELS: Final = 4_000_000
-"""Pixels that are compared at a time."""
+"""Number of pixels that are compared at a time."""
 
 GREY: Final = range(120, 137)
-"""Values that libjpeg paints where data are missing: grey, with the rounding of colour spaces."""
+"""Values that libjpeg paints where data are missing: grey, with rounding errors of colour
+spaces."""
 
 Open = Callable[[BinaryIO], ImageFile.ImageFile]
 """A function that reads the header of a file and sets up how its pixels will be decoded."""
@@ -45,7 +47,7 @@ Open = Callable[[BinaryIO], ImageFile.ImageFile]
 class Rest:
     """The part of an image that was decoded.
 
-    `missing` is 255 at pixels that were not decoded; it is None if all pixels were decoded.
+    `missing` is a mask: 255 at pixels that were not decoded. It is None if all pixels were decoded.
     """
 
     image: ImageFile.ImageFile
@@ -55,14 +57,14 @@ class Rest:
 def decode_rest(file: BinaryIO, findings: Findings, open_: Open) -> Rest:
     """Decode the readable part of an image that could not be decoded as a whole.
 
-    Raises Undecodable with `damaged` if there is no such part. Passes on the exceptions of `open_`
+    Raises Undecodable with `damaged` if no part is readable. Passes on exceptions of `open_`,
     except OSError, ValueError and EOFError.
     """
     with _lenient():
         for one, other in _views(file, findings):
             try:
                 rest = _compare(_decode(one, FILLS[0], open_), _decode(other, FILLS[1], open_))
-            except (OSError, ValueError, EOFError):  # not even the start of the image is readable
+            except (OSError, ValueError, EOFError):  # even the start of the image is unreadable
                 continue
             if rest is not None:
                 return rest
@@ -81,7 +83,7 @@ def _lenient() -> Iterator[None]:
 def _views(file: BinaryIO, findings: Findings) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     """Yield versions of a file to decode, the best one first.
 
-    Each version is a pair of views that differ only in the filling.
+    Each version is a pair of views, which differ only in the filling.
     """
     file.seek(0)
     head = file.read(12)
@@ -99,8 +101,8 @@ def _views(file: BinaryIO, findings: Findings) -> Iterator[tuple[BinaryIO, Binar
         return
     yield file, file
     if findings.jpeg_header is not None:
-        # libjpeg returns no pixels of a progressive image with a broken scan: end the file before
-        # that scan.
+        # libjpeg returns no pixels of a progressive image with a broken scan. So end the file
+        # before that scan.
         reached = file.tell()
         ends = [start for start in findings.jpeg_header.scans[1:] if start < reached]
         for end in ends[: -MAX_EARLIER_ENDS - 1 : -1]:
@@ -109,13 +111,13 @@ def _views(file: BinaryIO, findings: Findings) -> Iterator[tuple[BinaryIO, Binar
 
 
 def _decode(file: BinaryIO, fill: int, open_: Open) -> ImageFile.ImageFile:
-    """Decode onto an image of one colour, and ignore the decoder's exceptions."""
+    """Decode onto an image of one colour; ignore the decoder's exceptions."""
     image = open_(file)
     if image.format == "GIF":
         arguments = image.tile[0].args  # bits, whether it is interlaced, transparent colour
         image.info["interlace"] = isinstance(arguments, tuple) and bool(arguments[1])
     if image.format not in ("WEBP", "AVIF", "HEIF"):
-        # `_tile_size` is private in Pillow. That of a TIFF may be larger than the image.
+        # `_tile_size` is private in Pillow. The tiles of a TIFF may be larger than the image.
         size = getattr(image, "_tile_size", image.size)
         image.im = Image.new(image.mode, size, _ink(image.mode, fill)).im
         with suppress(OSError, SyntaxError, ValueError, EOFError, IndexError):
@@ -134,11 +136,11 @@ def _ink(mode: str, fill: int) -> int | tuple[int, ...]:
 
 
 def _compare(one: ImageFile.ImageFile, other: ImageFile.ImageFile) -> Rest | None:
-    """Find the pixels that were never written; None if no pixel was written."""
+    """Find the pixels that were never written. Returns None if no pixel was written."""
     missing = _differences(one, other)
     whole = missing.getbbox()
     if one.format in ("WEBP", "AVIF", "HEIF") and whole is not None:
-        # Every pixel below the first row that differs is unknown, even if both are equal there.
+        # Every pixel below the first row that differs is unknown, even where the two are equal.
         missing.paste(255, (0, whole[1], *missing.size))
     if missing.getextrema() == (255, 255):
         return None
@@ -152,7 +154,7 @@ def _compare(one: ImageFile.ImageFile, other: ImageFile.ImageFile) -> Rest | Non
 def _differences(one: Image.Image, other: Image.Image) -> Image.Image:
     """Return a mask that is 255 where two images differ.
 
-    Compares a few rows at a time, so that the images are not copied as a whole.
+    Compares a few rows at a time, so that no whole image is copied.
     """
     found = Image.new("L", one.size)
     rows = max(1, STRIP_PIXELS // one.width)
@@ -166,13 +168,13 @@ def _differences(one: Image.Image, other: Image.Image) -> Image.Image:
 def _spread(image: Image.Image, missing: Image.Image) -> Image.Image:
     """Copy the pixels of an interlaced image to their missing neighbours, as browsers do.
 
-    Fills to the right and down, up to the next pixel of the first pass, 8 pixels away. Returns the
-    pixels that are still missing.
+    Fills to the right and down, as far as the next pixel of the first pass, 8 pixels away. Returns
+    the mask of the pixels that are still missing.
     """
     for step in (1, 2, 4):
         for across, down in ((step, 0), (0, step)):
             there = ImageChops.invert(ImageChops.offset(missing, across, down))
-            # `offset` wraps around; a pixel from the opposite edge is not a neighbour.
+            # `offset` wraps around, and a pixel from the opposite edge is no neighbour.
             there.paste(0, (0, 0, across or there.width, down or there.height))
             filled = ImageChops.darker(missing, there)
             image.paste(ImageChops.offset(image, across, down), mask=filled)

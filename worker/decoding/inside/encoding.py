@@ -21,13 +21,13 @@ Optimized Huffman tables are not used: they make a file 4 % smaller, but encodin
 as long (0.6 instead of 0.2 ms)."""
 
 PAGE_QUALITY: Final = 85
-"""JPEG quality of documents, with colour at full resolution (4:4:4). Red letters then keep their
+"""JPEG quality of documents, with colour at full resolution (4:4:4). So red letters keep their
 edges: 29 to 33 dB on shapes and type, against 24 with 4:2:0. A page of text has little colour, so
 it is only 3 % larger: 27.6 KiB, SSIM 0.9947. The same page as PNG has at least 56 KiB."""
 
 WEBP_QUALITY: Final = 80
-"""WebP quality. This quality looks like JPEG at 82 and needs a little less space: 24.2 KiB for the
-photo (SSIM 0.9950), 19.1 for the text (0.9968), 14.2 for the shapes (0.9927)."""
+"""WebP quality. It looks like JPEG at 82 and needs a little less space: 24.2 KiB for the photo
+(SSIM 0.9950), 19.1 for the text (0.9968), 14.2 for the shapes (0.9927)."""
 
 WEBP_METHOD: Final = 4
 """WebP's effort, 0 to 6. Method 4 takes 7 ms of CPU time for the photo. Method 2 takes 4 ms; its
@@ -35,25 +35,26 @@ file is 3 % larger, or 50 % larger if the photo has grain. Method 6 takes 17 ms,
 less than 1 % smaller."""
 
 PNG_LEVEL: Final = 3
-"""PNG compression level, 0 to 9. Compared with 6, Pillow's default: the page of text has 56 KiB in
-3.9 ms instead of 80 in 7.7 (zlib-ng's middle levels do not suit it), the shapes 60 in 3.0 instead
-of 57 in 4.4, the photo 171 in 6.6 instead of 162 in 7.6. Levels above 6 save less than 3 % and take
-up to four times longer.
+"""PNG compression level, 0 to 9. Compared with 6, Pillow's default, level 3 gives these sizes and
+times: the page of text 56 KiB in 3.9 ms instead of 80 in 7.7 (zlib-ng's middle levels do not suit
+it), the shapes 60 in 3.0 instead of 57 in 4.4, the photo 171 in 6.6 instead of 162 in 7.6. Levels
+above 6 save less than 3 % and take up to four times longer.
 """
 
 
 Format = Literal["JPEG", "PNG", "WEBP"]
-"""The formats of thumbnails, which every browser shows."""
+"""The formats of thumbnails. Every browser can show them."""
 
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
 
 def encode(image: Image.Image, kind: Format, *, lossless: bool = False) -> bytes:
-    """Encode as `JPEG`, `PNG` or `WEBP`, without any metadata. Clears `image.info`.
+    """Encode an image as `JPEG`, `PNG` or `WEBP`, without any metadata. Clears `image.info`.
 
-    With `lossless`, a WebP keeps every pixel exactly, as a PNG always does.
+    With `lossless`, a WebP keeps every pixel exactly. A PNG always does.
     """
-    image.info = {}  # Pillow would write comments, profiles and other metadata again
+    # otherwise Pillow writes comments, profiles and other metadata into the thumbnail
+    image.info = {}
     buffer = io.BytesIO()
     match kind:
         case "JPEG":

@@ -1,9 +1,9 @@
 """Map images of high dynamic range (PQ and HLG, ITU-R BT.2100) to sRGB.
 
-The light of a pixel is scaled by a curve of its brightest component, so that hues stay. Light up to
-that of white paper (203 cd/m², ITU-R BT.2408) is halved; brighter light up to 1000 cd/m² takes the
-upper half. Chromium's results differ by a few levels at most. Only thumbnails are mapped, so pixels
-are calculated one by one: 0.2 s for 320×320.
+A curve gives the new light of a pixel's brightest component, and all components are scaled by the
+same factor, so that hues stay. Light up to that of white paper (203 cd/m², ITU-R BT.2408) is
+halved. Brighter light, up to 1000 cd/m², gets the upper half. Chromium's results differ by a few
+levels at most. Only thumbnails are mapped, so pixels are calculated one by one: 0.2 s for 320×320.
 """
 
 import math
@@ -22,21 +22,24 @@ from worker.decoding.inside.colour_spaces import (
 )
 
 PAPER_WHITE: Final = 203.0
-"""Light of diffuse white, in cd/m² (ITU-R BT.2408, table 1)."""
+"""Luminance of diffuse white, in cd/m² (ITU-R BT.2408, table 1)."""
 
 BRIGHTEST: Final = 1000.0
-"""Luminance that is mapped to white, in cd/m²: the peak of screens for which HLG is defined."""
+"""Luminance that becomes white, in cd/m²: the peak of screens for which HLG is defined."""
 
 _HEADROOM: Final = math.log2(BRIGHTEST / PAPER_WHITE)
 _BEND: Final = 0.25
-"""The bend of the upper half of the curve; a straight upper half has a visible corner."""
+"""How much the upper half of the curve bends. Without a bend, the curve has a visible corner."""
 
 _OUTPUTS: Final = 4095
 _ENCODED: Final = bytes(round(255 * linear_to_srgb(step / _OUTPUTS)) for step in range(4096))
 
 
 def to_srgb(image: Image.Image, space: ColourSpace) -> Image.Image:
-    """Convert L, LA, RGB or RGBA of a high range to RGB or RGBA in sRGB. Alpha does not change."""
+    """Convert an image of high range from L, LA, RGB or RGBA to RGB or RGBA in sRGB.
+
+    Alpha does not change.
+    """
     pixels = image.convert("RGB").tobytes()
     matrix = multiplied(inverted(to_xyz(PRIMARIES[1])), to_xyz(space.primaries))
     (rr, rg, rb), (gr, gg, gb), (br, bg, bb) = matrix
@@ -77,21 +80,21 @@ _HLG_PEAK: Final = BRIGHTEST / PAPER_WHITE
 
 
 def _pq(value: float) -> float:
-    """Return the light of an encoded value, relative to paper white (BT.2100, table 4)."""
+    """Convert an encoded PQ value to light, relative to paper white (BT.2100, table 4)."""
     power = value ** (1 / 78.84375)
     base = max(power - 0.8359375, 0.0) / (18.8515625 - 18.6875 * power)
     return float(10_000.0 / PAPER_WHITE * base ** (1 / 0.1593017578125))
 
 
 def _hlg(value: float) -> float:
-    """Return the light of the scene, 0 to 1, of an encoded value (BT.2100, table 5)."""
+    """Convert an encoded HLG value to light of the scene, 0 to 1 (BT.2100, table 5)."""
     if value <= 0.5:
         return value * value / 3
     return (math.exp((value - 0.55991073) / 0.17883277) + 0.28466892) / 12
 
 
 def _mapped(light: float) -> float:
-    """Return the light to show, 0 to 1, of light relative to paper white."""
+    """Convert light relative to paper white to the light to show, 0 to 1."""
     if light <= 1:
         return light / 2
     above = min(math.log2(light) / _HEADROOM, 1.0)

@@ -19,13 +19,13 @@ _MAX_TOP_BOXES: Final = 100
 _MAX_DEPTH: Final = 4
 
 CODECS: Final = frozenset({b"hvc1", b"av01"})
-"""Item types of the codecs that the readers decode: HEVC and AV1."""
+"""The item types that the readers decode: HEVC and AV1."""
 
 _DERIVED: Final = frozenset({b"grid", b"iden", b"iovl"})
 
 
 def read_meta(file: BinaryIO) -> bytes:
-    """Return the boxes in a file's `meta`, at most MAX_META_BYTES; empty without a `meta`."""
+    """Return the content of a file's `meta` box, at most MAX_META_BYTES; empty without one."""
     size = file.seek(0, os.SEEK_END)
     at = 0
     for _ in range(_MAX_TOP_BOXES):
@@ -39,7 +39,7 @@ def read_meta(file: BinaryIO) -> bytes:
         elif length == 0:
             length = size - at
         if head[4:8] == b"meta":
-            file.seek(at + body + 4)  # a version and flags come first
+            file.seek(at + body + 4)  # first come a version and flags
             return file.read(min(max(length - body - 4, 0), MAX_META_BYTES))
         if length < body:
             break
@@ -50,7 +50,7 @@ def read_meta(file: BinaryIO) -> bytes:
 def has_other_codec(meta: bytes) -> bool:
     """Return True if the primary picture needs a codec that no reader has.
 
-    False if the boxes do not say so, or are malformed: the reader then decides.
+    Returns False if the boxes do not say so, or are malformed: the reader then decides.
     """
     try:
         return _codec(meta) not in (*CODECS, None)
@@ -70,7 +70,7 @@ def colour_space(meta: bytes) -> ColourSpace | None:
 
 
 def _codec(meta: bytes) -> bytes | None:
-    """Return the type of the primary item; for a derived item, the type of its source item."""
+    """Return the type of the primary item. For a derived item, return the type of its source."""
     boxes = dict(_boxes(meta))
     primary = boxes.get(b"pitm", b"")
     if not primary:
@@ -89,7 +89,7 @@ def _codec(meta: bytes) -> bytes | None:
 
 
 def _boxes(body: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the names and bodies of the boxes in a box."""
+    """Yield the name and body of each box inside a box."""
     at = 0
     for _ in range(MAX_BOXES):
         if at + 8 > len(body):
@@ -103,7 +103,7 @@ def _boxes(body: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _types(body: bytes) -> dict[int, bytes]:
-    """Return the types of items by their ids, from `iinf`."""
+    """Return the types of items by their ids, from the box `iinf`."""
     start = 8 if body[0] else 6
     found = {}
     for name, entry in _boxes(body[start:]):
@@ -117,7 +117,7 @@ def _types(body: bytes) -> dict[int, bytes]:
 
 
 def _sources(body: bytes) -> dict[int, int]:
-    """Map the id of each derived item to the first item that it is made from, by `iref`."""
+    """Map the id of each derived item to the first item in it, as the box `iref` says."""
     form, width = (">I", 4) if body[0] else (">H", 2)
     found = {}
     for name, entry in _boxes(body[4:]):

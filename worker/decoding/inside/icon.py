@@ -1,8 +1,9 @@
-"""Take the largest picture out of an icon (ICO) or a cursor (CUR), as a file of its own.
+"""Take the largest picture out of an icon (ICO) or a cursor (CUR), as a separate file.
 
-Each picture is a PNG, or a bitmap without its file header whose height counts a mask as well.
-Pillow's reader decodes while it opens the file, before its cost can be checked. Source: Microsoft's
-documentation of ICONDIR, BITMAPINFOHEADER and of icon resources.
+Each picture is a PNG, or a bitmap without a file header. The height of such a bitmap also counts
+the rows of a mask. Pillow's reader is not used: it decodes while it opens the file, before its cost
+can be checked. Source: Microsoft's documentation of ICONDIR, BITMAPINFOHEADER and of icon
+resources.
 """
 
 import io
@@ -17,21 +18,22 @@ from shared.errors import Undecodable
 
 MAX_PICTURES: Final = 1000
 MAX_PICTURE_BYTES: Final = 64 * 1024 * 1024
-"""The largest picture that is read. An icon of 256×256 has 270 kB."""
+"""Maximum size, in bytes, of a picture that is read. An icon of 256×256 has 270 kB."""
 
 MAX_EDGE: Final = 4096
-"""Maximum edge of a bitmap in an icon, in pixels. Its directory can only name edges up to 256."""
+"""Maximum edge of a bitmap in an icon, in pixels. The icon's directory can only give edges up to
+256."""
 
 _STARTS: Final = (b"\0\0\1\0", b"\0\0\2\0")
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER: Final = 40
 _HEADERS: Final = frozenset({40, 52, 56, 64, 108, 124})
-"""Lengths of a bitmap's header, in bytes."""
+"""Possible lengths of a bitmap's header, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture of an icon: a PNG, or a BMP and its alpha, which the BMP itself does not hold."""
+    """A picture of an icon: a PNG, or a BMP and its alpha, which is not in the BMP itself."""
 
     file: BinaryIO
     alpha: Image.Image | None = None
@@ -40,9 +42,9 @@ class Picture:
 def largest_picture(file: BinaryIO) -> Picture | None:
     """Return the largest picture of an icon or a cursor; None for any other file.
 
-    If several pictures have this size, the picture with the most bits per pixel is returned. Raises
-    Undecodable with `damaged` if the picture is not in the file, with `too_expensive` if it is too
-    large.
+    Among pictures of the same size, the one with the most bits per pixel is returned. Raises
+    Undecodable with `damaged` if the picture is not in the file, and with `too_expensive` if it is
+    too large.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -57,7 +59,7 @@ def largest_picture(file: BinaryIO) -> Picture | None:
             break
         width, height, bits, length, start = struct.unpack("<BB4xHII", entry)
         if 0 < length <= size - start:
-            bits = bits if head[2] == 1 else 0  # a cursor has its hot spot there
+            bits = bits if head[2] == 1 else 0  # in a cursor, this field is the hot spot
             entries.append(((width or 256) * (height or 256), bits, length, start))
     if not entries:
         raise Undecodable("damaged")
@@ -74,8 +76,9 @@ def largest_picture(file: BinaryIO) -> Picture | None:
 def _bitmap(body: bytes) -> Picture:
     """Return a bitmap as a BMP of its visible half, and its transparency.
 
-    The mask has one bit a pixel, rows from the bottom, each filled up to 32 bits; 1 is transparent.
-    A bitmap of 32 bits has its own alpha, unless that is 0 everywhere.
+    The mask has one bit per pixel; 1 is transparent. Its rows begin at the bottom, and each is
+    padded to a multiple of 32 bits. A bitmap with 32 bits per pixel has its own alpha, unless that
+    is 0 everywhere.
     """
     if len(body) < _HEADER:
         raise Undecodable("damaged")
@@ -103,7 +106,7 @@ def _bitmap(body: bytes) -> Picture:
 
 
 def _alpha(pixels: bytes, width: int, height: int) -> Image.Image | None:
-    """Return the fourth byte of each pixel; None if all are 0 or some are missing."""
+    """Return the fourth byte of each pixel as alpha; None if all are 0 or some are missing."""
     samples = pixels[3::4]
     if len(samples) < width * height or not any(samples):
         return None
@@ -111,7 +114,7 @@ def _alpha(pixels: bytes, width: int, height: int) -> Image.Image | None:
 
 
 def _mask(mask: bytes, width: int, height: int) -> Image.Image | None:
-    """Return the opposite of the mask; None if the mask is missing."""
+    """Return the mask inverted, as alpha; None if the mask is missing."""
     row = (width + 31) // 32 * 4
     if len(mask) < row * height:
         return None

@@ -1,7 +1,7 @@
-"""Turn images into thumbnails: pure functions over an open file, run only inside the sandbox.
+"""Turn images into thumbnails: pure functions over an open file. They run only inside the sandbox.
 
-The steps are in the cheapest and safest order: header → limits → decode (the decoder shrinks, if
-the format can) → shrink → sRGB → upright → encode without metadata.
+The order of the steps is the cheapest and safest one: header → limits → decode (the decoder
+shrinks, if the format can) → shrink → sRGB → upright → encode without metadata.
 """
 
 import io
@@ -33,9 +33,9 @@ from worker.decoding.inside.shrinking import Rectangle, drafted, fitting, shrink
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """The facts in the header of an image, before any pixel is decoded.
+    """The facts in an image's header, read before any pixel is decoded.
 
-    Browsers ignore a profile or an orientation that a PNG has after its pixels.
+    Browsers ignore a profile or an orientation that comes after the pixels of a PNG.
     """
 
     colour: bytes | ColourSpace | None
@@ -45,12 +45,12 @@ class _Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Decoded:
-    """A decoded image; `missing` is 255 at pixels that could not be decoded, or None.
+    """A decoded image. `missing` is 255 at pixels that could not be decoded, or None.
 
     `area` is the part of the pixels that belongs to the image; None means all. A JPEG's decoder
-    rounds up when the size is not a multiple of the factor by which it shrinks. `covered` is the
-    part of a GIF's canvas that its first frame covers, or None. `header` holds what the header says
-    of the colours and the orientation.
+    rounds up if the size is not a multiple of the factor by which it shrinks. `covered` is the part
+    of a GIF's canvas that its first frame covers, or None. `header` has the colours and the
+    orientation from the header.
     """
 
     image: ImageFile.ImageFile
@@ -76,7 +76,7 @@ def load_codecs(more: Collection[str] = ()) -> None:
 
 
 def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
-    """Make a thumbnail of at most 320×320: upright, sRGB, alpha kept, no metadata.
+    """Make a thumbnail of at most 320×320: upright, in sRGB, with alpha, without metadata.
 
     JPEG gives JPEG, PNG gives PNG, WebP gives WebP. GIF gives a PNG of its first frame. BMP, icons,
     AVIF, TIFF and HEIC give JPEG, or PNG if a pixel is transparent, or if the original is lossless
@@ -173,10 +173,10 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
         findings.damaged = True
         rest = damage.decode_rest(file, findings, open_)
         image, missing = rest.image, rest.missing
-        findings.opened = image  # so that the memory of the first attempt can be freed
+        findings.opened = image  # so that the memory of the first attempt is freed
     if image.format == "JPEG" and findings.jpeg_header is not None and _ends_grey(image):
         findings.damaged |= jpeg.ends_early(file, findings.jpeg_header)
-    # A file can be cut off even if decoding succeeded: later frames or a PNG's last chunks.
+    # Decoding may succeed although the file is cut off: in later frames, or in a PNG's last chunks.
     findings.damaged |= is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
     area, covered, header = opened[-1]
     return _Decoded(image=image, area=area, covered=covered, header=header, missing=missing)
@@ -184,7 +184,7 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
 
 def _header(image: ImageFile.ImageFile, file: BinaryIO) -> _Header:
     """Read the colours and the orientation of an image whose pixels are not decoded yet."""
-    image.info.pop("xmp", None)  # Pillow would turn a TIFF by the orientation in its XMP
+    image.info.pop("xmp", None)  # otherwise Pillow turns a TIFF by the orientation in its XMP
     return _Header(
         colour=codecs.colour_of(image, file),
         orientation=read_orientation(image),
@@ -193,7 +193,7 @@ def _header(image: ImageFile.ImageFile, file: BinaryIO) -> _Header:
 
 
 def _ends_unwritten(image: Image.Image) -> bool:
-    """True if the last row is still all zeros, as before decoding, and zeros would be visible."""
+    """Return True if the last row is still zeros, as before decoding, and zeros are visible."""
     if image.mode in ("LA", "RGBA"):
         return False  # pixels that were not written are transparent
     return image.crop((0, image.height - 1, image.width, image.height)).getbbox() is None
@@ -220,8 +220,8 @@ def _cost(image: ImageFile.ImageFile, findings: Findings, file: BinaryIO) -> Cos
 def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
     """Set up how the pixels will be decoded.
 
-    Makes the decoder shrink a JPEG, to a size from which a thumbnail still looks good. Returns the
-    part of the decoded pixels that belongs to the image if the decoder rounds up, else None.
+    Lets the decoder shrink a JPEG to a size from which a thumbnail still looks good. If the decoder
+    rounds that size up, returns the part of the pixels that belongs to the image, else None.
     """
     if image.format == "JPEG":
         made = image.draft(None, drafted(*image.size))
@@ -234,7 +234,7 @@ def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
 def _placed(
     plain: Image.Image, image: Image.Image, covered: tuple[int, int, int, int] | None
 ) -> Image.Image:
-    """Make the part of a GIF's canvas transparent that the first frame does not cover.
+    """Make the part of a GIF's canvas transparent that its first frame does not cover.
 
     Pillow fills that part with a colour.
     """
@@ -260,7 +260,7 @@ def _on_canvas(
 
 
 def _without(pixels: Image.Image, missing: Image.Image, kind: str | None) -> Image.Image:
-    """Make the pixels that could not be decoded transparent; grey in a JPEG, which has no alpha."""
+    """Make undecoded pixels transparent; in a JPEG, which has no alpha, make them grey."""
     if kind == "JPEG":
         pixels = pixels.copy()
         pixels.paste(128 if pixels.mode == "L" else (128,) * len(pixels.mode), missing)
@@ -279,7 +279,7 @@ def _without_idle_alpha(image: Image.Image) -> Image.Image:
 
 
 def _kind(original: str, *, transparent: bool, lossless: bool) -> Format:
-    """Choose a format of thumbnails: the format of the original, if it is one of them."""
+    """Choose the thumbnail's format: the format of the original, if thumbnails can have it."""
     for each in FORMATS:
         if each == original:
             return each

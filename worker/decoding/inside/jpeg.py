@@ -1,6 +1,6 @@
 """Read a JPEG's header before it is decoded: its size, its coding, and its scans.
 
-Pillow does not check these values: it treats every coding as decodable, and has no error of its own
+Pillow does not check these values: it treats every coding as decodable, and has no separate error
 for codings that it cannot read.
 """
 
@@ -17,18 +17,18 @@ from shared.reasons import FileCode
 from worker.decoding.inside.polyglots import BLANK
 
 MAX_SCANS: Final = 100
-"""Maximum number of scans in a JPEG that we decode. Normal progressive JPEGs have about 10 scans,
-the worst of a large corpus 53. Each scan costs a pass over all coefficients: 500 scans take ten
-seconds, 10 scans a fraction of a second."""
+"""Maximum number of scans in a JPEG that is decoded. Normal progressive JPEGs have about 10 scans;
+the maximum in a large corpus is 53. Each scan costs a pass over all coefficients: 500 scans take
+ten seconds, 10 scans a fraction of a second."""
 
 MAX_SEGMENTS: Final = 10_000
 """Maximum number of segments that are read. A colour profile of 16 MB takes 255. A file with more
 segments counts as damaged: its number of scans is unknown, so it must not be decoded."""
 
 _DECODED: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
-"""Frame markers that we decode: baseline, extended and progressive, with Huffman or arithmetic
-coding (ITU-T T.81, table B.1). Lossless JPEGs cannot be shrunk while decoding, and no decoder reads
-hierarchical ones."""
+"""Frame markers of the JPEGs that are decoded: baseline, extended and progressive, with Huffman or
+arithmetic coding (ITU-T T.81, table B.1). Lossless JPEGs cannot be shrunk while they are decoded,
+and no decoder reads hierarchical ones."""
 
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xDE}
 _START_OF_IMAGE: Final = 0xD8
@@ -37,18 +37,19 @@ _START_OF_SCAN: Final = 0xDA
 _NUMBER_OF_LINES: Final = 0xDC
 
 _TAIL_BYTES: Final = 4096
-"""Number of bytes after the end of an image that are checked for a preview. Padding may come before
-the preview."""
+"""Number of bytes after the end of an image in which a preview is searched. Padding may come before
+it."""
 
 _MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 """A marker with a meaning. The search skips stuffed bytes, restart markers, reserved codes, fill
 bytes (FF) and all other bytes, as libjpeg does."""
 
 _CHUNK_BYTES: Final = 64 * 1024
-"""Bytes per read. The number is small, because a chunk may be read again after each segment."""
+"""Number of bytes per read. It is small, because a chunk may be read again after each segment."""
 
 _ICC_HEAD_BYTES: Final = 14
-"""Length of the name, number and count before a piece of a colour profile (ICC.1, annex B.4)."""
+"""Length, in bytes, of the name, number and count before each piece of a colour profile (ICC.1,
+annex B.4)."""
 
 _APPLICATION_MARKERS: Final = (*range(0xFFE0, 0xFFF0), 0xFFFE)
 
@@ -57,10 +58,10 @@ _APPLICATION_MARKERS: Final = (*range(0xFFE0, 0xFFF0), 0xFFFE)
 class Header:
     """The values in a JPEG's header. `fault` is the reason why the pixels must not be decoded.
 
-    `width` and `height` are in pixels, 0 if no frame header gives them. `samples` is the number of
-    samples per pixel; a sample that pixels share counts in part. For example, `samples` is 1.5 if
-    colour has half resolution in both directions. `scans` holds the offsets of the scans; it has
-    one offset if `single_scan`.
+    `width` and `height` are in pixels, or 0 if no frame header gives them. `samples` is the number
+    of samples per pixel. A sample that several pixels share counts in part: `samples` is 1.5 if
+    colour has half resolution in both directions. `scans` has the offsets of the scans; only one if
+    `single_scan` is true.
     """
 
     width: int = 0
@@ -74,10 +75,10 @@ class Header:
 
 
 def read_header(file: BinaryIO) -> Header:
-    """Read the header and find the scans; leaves the file at its start.
+    """Read the header and find the scans. Leaves the file at its start.
 
-    Follows the markers up to the last possible scan, so bytes inside a segment or after the end of
-    the image do not count as markers. The file must begin with the marker of a JPEG (SOI).
+    Follows the markers up to the last possible scan. So bytes inside a segment or after the end of
+    the image are not taken for markers. The file must begin with the marker of a JPEG (SOI).
     """
     header = Header()
     file.seek(2)
@@ -97,7 +98,7 @@ def _walk(file: BinaryIO, header: Header) -> FileCode | None:
             continue
         start = file.tell() - 2
         stated = file.read(2)
-        # libjpeg reads a length below 2 (its own two bytes) as an empty segment.
+        # libjpeg treats a length below 2 (the two bytes of the length itself) as an empty segment.
         end = start + 2 + max(2, int.from_bytes(stated, "big"))
         if marker in _FRAMES and not header.scans:
             fault = _read_frame(marker, file.read(end - file.tell()), header)
@@ -109,7 +110,7 @@ def _walk(file: BinaryIO, header: Header) -> FileCode | None:
             header.scans.append(start)
             if len(header.scans) > MAX_SCANS:
                 return "too_expensive"
-            # A sequential image has no second scan if the first one holds all components.
+            # If the first scan of a sequential image has all components, there is no second scan.
             if not header.progressive and int.from_bytes(file.read(1)) >= header.components:
                 header.single_scan = len(header.scans) == 1
                 return None
@@ -118,12 +119,12 @@ def _walk(file: BinaryIO, header: Header) -> FileCode | None:
 
 
 def ends_early(file: BinaryIO, header: Header) -> bool:
-    """Return True if the data of a single scan stop early.
+    """Return True if the data of a single scan end too early.
 
-    The data stop early if they end at a marker other than the end of the image (or the number of
-    lines), or if other data than blanks or a preview follow the end of the image. libjpeg paints
-    the missing rows grey, and gives no warning that Pillow would report. False if the image has
-    several scans.
+    That is so if they end at a marker that does not mean the end of the image or the number of
+    lines. It is also so if something other than blanks or a preview follows the end of the image.
+    libjpeg paints the missing rows grey, and gives no warning that Pillow would report. Returns
+    False if the image has several scans.
     """
     if not header.single_scan:
         return False
@@ -137,7 +138,7 @@ def ends_early(file: BinaryIO, header: Header) -> bool:
 
 
 def _next_marker(file: BinaryIO) -> int | None:
-    """Return the code of the next marker, and leave the file after it; None if no marker follows.
+    """Return the code of the next marker, and leave the file after it; None if there is none.
 
     Entropy-coded data contain only restart markers (T.81, B.1.1.5), so any other marker ends them.
     """
@@ -152,13 +153,12 @@ def _next_marker(file: BinaryIO) -> int | None:
 
 
 def _read_frame(marker: int, body: bytes, header: Header) -> FileCode | None:
-    """Read precision (bits), height, width and components (T.81, B.2.2); return a fault or None."""
+    """Read precision, height, width and components (T.81, B.2.2); return a fault or None."""
     if len(body) < 6:
         return "damaged"
     precision, header.height, header.width, header.components = struct.unpack_from("!BHHB", body)
     header.progressive = marker in (0xC2, 0xCA)
-    # A height of 0 means that the real height follows the first scan, if the file gives a height
-    # (T.81, B.2.5).
+    # A height of 0 means that it comes after the first scan, if at all (T.81, B.2.5).
     if marker not in _DECODED or precision != 8 or not header.height:
         return "unsupported"
     if header.components not in (1, 3, 4):
@@ -170,7 +170,7 @@ def _read_frame(marker: int, body: bytes, header: Header) -> FileCode | None:
 
 
 def forgive_application_data() -> None:
-    """Have Pillow's reader ignore broken APPn and comment segments. May be repeated.
+    """Make Pillow's reader ignore broken APPn and comment segments. May be repeated.
 
     Every browser shows an image with an empty or short JFIF, Exif, Adobe or ICC segment.
     """
@@ -179,14 +179,15 @@ def forgive_application_data() -> None:
         if handler is not None and not isinstance(handler, _Forgiving):
             forgiving: Any = _Forgiving(handler)
             JpegImagePlugin.MARKER[marker] = (name, description, forgiving)
-    # TEM has no length and no meaning (T.81, table B.1); Pillow does not know it.
+    # TEM has no length and no meaning (T.81, table B.1), and Pillow does not know it.
     JpegImagePlugin.MARKER[0xFF01] = ("TEM", "Temporary", None)
 
 
 class _Forgiving:
     """Wraps Pillow's handler of a segment and ignores faults in the segment.
 
-    The handler reads the whole segment before it parses it, so the file is at the next marker.
+    The handler reads the whole segment before it parses it. So the file is already at the next
+    marker.
     """
 
     def __init__(self, handler: Callable[[Any, int], None]) -> None:
@@ -195,9 +196,10 @@ class _Forgiving:
     def __call__(self, image: JpegImagePlugin.JpegImageFile, marker: int) -> None:
         try:
             self._handler(image, marker)
-        except OSError:  # the file ends before the segment does
+        except OSError:  # the file ends inside the segment
             raise
         except Exception:  # Pillow raises struct.error, IndexError, ValueError and others
             return
-        # Pillow expects a number in each piece when it joins the profile: remove shorter pieces.
+        # Pillow expects a number in each piece when it joins the profile, so remove pieces without
+        # one.
         image.icclist[:] = [piece for piece in image.icclist if len(piece) > _ICC_HEAD_BYTES]

@@ -5,7 +5,7 @@ from typing import Final
 from PIL import Image, TiffImagePlugin
 
 ORIENTATION: Final = 0x0112
-"""The tag of the orientation (Exif 3.0, tag 274)."""
+"""The Exif tag of the orientation (Exif 3.0, tag 274)."""
 
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -19,10 +19,10 @@ _TURNS: Final = {
 
 
 def read_orientation(image: Image.Image) -> int:
-    """Return the orientation in the Exif of an image's header, 1 to 8; 1 without an orientation.
+    """Return the orientation in the Exif data of an image's header, 1 to 8; 1 without one.
 
-    Call it before the pixels are decoded: browsers ignore the eXIf of a PNG after its pixels, as
-    well as an orientation in XMP or in a PNG's text. Not for TIFF (`left_to_turn`).
+    Call this before the pixels are decoded: browsers ignore an eXIf chunk after the pixels of a
+    PNG. They also ignore an orientation in XMP or in a PNG's text. For a TIFF, use `left_to_turn`.
     """
     try:
         exif = Image.Exif()
@@ -34,7 +34,7 @@ def read_orientation(image: Image.Image) -> int:
 
 
 def left_to_turn(image: TiffImagePlugin.TiffImageFile) -> int:
-    """Return the orientation that a decoded TIFF still has, 1 to 8.
+    """Return the orientation that still has to be applied to a decoded TIFF, 1 to 8.
 
     Pillow turns a TIFF at the end of decoding and drops the tag, but not if decoding fails.
     """
@@ -48,6 +48,6 @@ def swaps_edges(orientation: int) -> bool:
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Return the image turned upright, or the same image if nothing is to be turned."""
+    """Return the image turned upright, or the same image if it is upright already."""
     turn = _TURNS.get(orientation)
     return image if turn is None else image.transpose(turn)

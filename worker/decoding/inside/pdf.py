@@ -1,8 +1,8 @@
-"""Turn PDFs into thumbnails of their first page with PDFium, only inside a separate sandbox.
+"""Turn PDFs into thumbnails of their first page with PDFium, in a separate kind of sandbox.
 
-PDFium may not be called by two threads, and it is a large library for a large format, so its
-process does nothing else. JavaScript and XFA never run: the library is built without both, and we
-do not initialize its form module. The contents of form fields are flattened into the page and drawn
+PDFium may not be called by two threads, and it is a large library for a large format. So its
+process does nothing else. JavaScript and XFA never run: the library is built without both, and its
+form module is not initialized. The contents of form fields become part of the page and are drawn
 with it.
 """
 
@@ -23,13 +23,13 @@ from worker.decoding.inside.encoding import encode_page
 from worker.decoding.inside.shrinking import MAX_EDGE
 
 MAX_SCALE: Final = MAX_EDGE / 72
-"""Maximum number of pixels per point (1/72 inch). A page of one inch or more fills the thumbnail; a
-smaller page does not."""
+"""Maximum number of pixels per point (1/72 inch). A page of at least one inch fills the thumbnail.
+A smaller page does not."""
 
 OVERSAMPLING: Final = 2
-"""A page is drawn at this many times the thumbnail's size, then shrunk by Lanczos. PDFium shrinks
-pictures coarsely: a scanned page of text has 41 dB (SSIM 0.9987) this way, and 30 dB (0.9853) if it
-is drawn at the size of the thumbnail. Drawing larger takes 17 ms instead of 12."""
+"""A page is drawn at this many times the thumbnail's size, then shrunk with Lanczos, because PDFium
+shrinks pictures coarsely. A scanned page of text has 41 dB (SSIM 0.9987) this way, and 30 dB
+(0.9853) if it is drawn at the thumbnail's size. Drawing it larger takes 17 ms instead of 12."""
 
 _FLAGS: Final = pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER
 _ENCRYPTED: Final = (pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY)
@@ -72,10 +72,10 @@ def make_thumbnail(file: BinaryIO) -> Thumbnail:
 
 @contextmanager
 def _open(file: BinaryIO) -> Iterator[pypdfium2.PdfDocument]:
-    """Open a document, and close it after the `with` block.
+    """Open a document for the block.
 
-    We do not use `PdfDocument(file)`: for a document without pages it leaks the document, and
-    raises the error of an earlier call to PDFium.
+    `PdfDocument(file)` is not used: for a document without pages, it leaks the document and raises
+    the error of an earlier call to PDFium.
     """
     access, held = get_bufreader(file)
     document = pdfium.FPDF_LoadCustomDocument(access, None)
@@ -83,14 +83,14 @@ def _open(file: BinaryIO) -> Iterator[pypdfium2.PdfDocument]:
         raise Undecodable("encrypted" if pdfium.FPDF_GetLastError() in _ENCRYPTED else "damaged")
     with pypdfium2.PdfDocument(document) as opened:
         yield opened
-    del held  # keeps the reader alive, which PDFium uses until here
+    del held  # until here, this kept the reader alive, which PDFium uses
 
 
 def _first_page(document: pypdfium2.PdfDocument) -> pypdfium2.PdfPage:
-    """Load the first page; its form fields and annotations become part of the page's content."""
+    """Load the first page. Its form fields and annotations become part of its content."""
     page = document[0]
     if pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY) == pdfium.FLATTEN_SUCCESS:
-        page.close()  # load it again: the open page does not show what was flattened
+        page.close()  # load it again, because the open page does not show what was flattened
         page = document[0]
     return page
 

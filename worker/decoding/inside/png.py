@@ -1,7 +1,7 @@
 """Skip the PNG chunks that a thumbnail does not need, and ignore faults in the others.
 
 Pillow decompresses and keeps every text, verifies checksums of data that it does not need, and
-refuses a whole image for one bad chunk. Browsers show such an image.
+rejects a whole image because of one bad chunk. Browsers show such an image.
 """
 
 import os
@@ -30,7 +30,7 @@ UNUSED: Final = (
 a first frame that `apng` finds, so faults in other frames do not matter."""
 
 OPTIONAL: Final = ("tRNS", "eXIf", "gAMA", "cHRM", "sRGB")
-"""Chunks that are used if they can be read, and ignored otherwise."""
+"""Chunks that are used if they can be parsed, and otherwise ignored."""
 
 MAX_HEADER_CHUNKS: Final = 1000
 """Maximum number of chunks before the pixels that `has_wrong_checksum` reads."""
@@ -52,11 +52,11 @@ _PIECE_BYTES: Final = 256 * 1024
 
 
 def skip_unused_chunks() -> None:
-    """Make Pillow's reader skip UNUSED chunks, and ignore OPTIONAL chunks that it cannot read.
+    """Make Pillow's reader skip UNUSED chunks, and ignore OPTIONAL chunks that it cannot parse.
 
-    Pillow no longer verifies checksums: zlib has its own checksum of the pixels, and
-    `has_wrong_checksum` verifies those of the header. Pillow looks up a handler by its name for
-    each chunk, so setting attributes is enough. May be repeated.
+    Pillow then no longer verifies checksums. It need not: zlib has its own checksum of the pixels,
+    and `has_wrong_checksum` verifies those of the header. Pillow looks up the handler of each chunk
+    by its name, so setting attributes is enough. May be repeated.
     """
     stream = PngImagePlugin.PngStream
     for name in UNUSED:
@@ -71,7 +71,7 @@ def skip_unused_chunks() -> None:
 
 
 def colour_of(info: Mapping[str | tuple[int, int], object]) -> bytes | ColourSpace | None:
-    """Return the colour space, or the ICC profile, that the header's chunks give; None for sRGB.
+    """Return the colour space or ICC profile that the header's chunks give; None for sRGB.
 
     Source: PNG specification, third edition, 11.3.2 and 13.13: cICP takes precedence over iCCP,
     iCCP over sRGB, and sRGB over gAMA and cHRM. Browsers ignore cHRM without gAMA.
@@ -94,7 +94,7 @@ def _space(points: bytes) -> ColourSpace | None:
 
 
 def has_wrong_checksum(file: BinaryIO) -> bool:
-    """True if the checksum of a PNG's header or palette is wrong (PNG specification, 5.3)."""
+    """Return True if the checksum of a PNG's IHDR or PLTE is wrong (specification, 5.3)."""
     file.seek(8)
     for _ in range(MAX_HEADER_CHUNKS):
         head = file.read(8)
@@ -115,9 +115,9 @@ def has_wrong_checksum(file: BinaryIO) -> bool:
 def last_of_pixels(file: BinaryIO) -> int | None:
     """Return the offset of the last byte of the compressed pixels; None if the file is cut off.
 
-    This byte completes zlib's checksum of the pixels. If the checksum is wrong, zlib reports it in
-    the call that should return the last row, and that row is lost. Without this byte, zlib returns
-    the row and waits for more data.
+    This byte completes zlib's checksum of the pixels. If the checksum is wrong, zlib reports that
+    in the call that should return the last row, and the row is lost. Without this byte, zlib
+    returns the row and waits for more data.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(8)
@@ -134,9 +134,9 @@ def last_of_pixels(file: BinaryIO) -> int | None:
 
 
 def lacks_rows(file: BinaryIO) -> bool:
-    """Return True if the compressed pixels of a PNG hold fewer rows than the header states.
+    """Return True if a PNG's compressed pixels have fewer rows than the header states.
 
-    The compressed data themselves may be correct, and Pillow then leaves the other rows unwritten
+    The compressed data themselves may be correct. Then Pillow leaves the other rows unwritten
     without an error. This function inflates all pixels.
     """
     file.seek(16)
@@ -182,13 +182,14 @@ def _skip(stream: PngImagePlugin.PngStream, _: int, length: int) -> bytes:
 def _forgiving(handler: object) -> object:
     """Wrap a handler so that it ignores faults in its chunk.
 
-    The handler reads the whole chunk before it parses it, so the file is at the end of the chunk.
+    The handler reads the whole chunk before it parses it. So the file is already at the chunk's
+    end.
     """
 
     def forgive(stream: PngImagePlugin.PngStream, position: int, length: int) -> bytes:
         try:
             body: bytes = handler(stream, position, length)  # type: ignore[operator]  # Pillow's own
-        except OSError:  # the file ends before the chunk does
+        except OSError:  # the file ends inside the chunk
             raise
         except Exception:  # Pillow raises struct.error, IndexError and ValueError
             return b""
@@ -201,7 +202,8 @@ def _forgiving(handler: object) -> object:
 def _code_points(stream: PngImagePlugin.PngStream, _: int, length: int) -> bytes:
     """Store the four numbers of a cICP chunk."""
     assert stream.fp is not None
-    body: bytes = ImageFile._safe_read(stream.fp, length)  # private in Pillow, as below
+    # private in Pillow, see `_colour_profile`
+    body: bytes = ImageFile._safe_read(stream.fp, length)
     if len(body) == 4:
         stream.im_info["cicp"] = body
     return body
@@ -210,8 +212,8 @@ def _code_points(stream: PngImagePlugin.PngStream, _: int, length: int) -> bytes
 def _colour_profile(stream: PngImagePlugin.PngStream, _: int, length: int) -> bytes:
     """Store the profile of an iCCP chunk: name, a 0 byte, compression method (0), zlib data."""
     assert stream.fp is not None
-    # `_safe_read` is private in Pillow. Pillow's own handlers read with this function: in pieces,
-    # with OSError at the end of the file.
+    # `_safe_read` is private in Pillow. Pillow's own handlers use it: it reads in pieces, and
+    # raises OSError at the end of the file.
     body: bytes = ImageFile._safe_read(stream.fp, length)
     compressed = body[body.find(b"\0") + 1 :]
     if compressed[:1] == b"\0":

@@ -1,21 +1,21 @@
 """Find where an image ends in its file: other data may follow it, or the file may be cut off.
 
-A file with a script or a ZIP after the image is measured and gets a thumbnail like any other, but
-browsers must download the original instead of showing it. Run only inside the sandbox.
+A file with a script or a ZIP after the image is measured and gets a thumbnail like any other. But
+browsers must download the original instead of showing it. This runs only inside the sandbox.
 """
 
 import os
 from typing import BinaryIO, Final
 
 MAX_BLOCKS: Final = 400_000
-"""Maximum number of blocks that are read, which takes a quarter of a second. The end of an image
-with more blocks counts as unknown. An animation of 50,000 small frames has 200,000 blocks."""
+"""Maximum number of blocks that are read, which takes a quarter of a second. If an image has more
+blocks, its end counts as unknown. An animation of 50,000 small frames has 200,000 blocks."""
 
 _TRAILER_BYTES: Final = 12
-"""Minimum length of PNG's IEND chunk, in bytes."""
+"""Minimum length of a PNG's IEND chunk, in bytes."""
 
 BLANK: Final = b"\0\t\n\v\f\r "
-"""Bytes after an image that are harmless: padding of a block, or line ends."""
+"""Bytes after an image that are harmless: padding or line ends."""
 
 _CHUNK_BYTES: Final = 1024 * 1024
 
@@ -25,8 +25,8 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 def carries_more(file: BinaryIO) -> bool:
     """Return True if data follow the end of a PNG, GIF or WebP, or a GIF begins like a script.
 
-    Also true if the end cannot be found. Blank bytes after the end do not count. A JPEG is not
-    checked: cameras regularly append previews and films, and a JPEG is served with its own type,
+    Returns True also if the end cannot be found. Blank bytes after the end do not count. A JPEG is
+    not checked, because cameras often append previews and films. It is served with its own type,
     which no browser treats as a script, a page or an archive.
     """
     if not _has_end(_signature(file)):
@@ -36,16 +36,17 @@ def carries_more(file: BinaryIO) -> bool:
 
 
 def is_cut_off(file: BinaryIO) -> bool:
-    """True if a PNG, GIF or WebP is cut off: its stated end is beyond the end of the file."""
+    """Return True if a PNG, GIF or WebP is cut off: it ends after the end of the file."""
     end = find_end(file)
     return end is not None and end > file.seek(0, os.SEEK_END)
 
 
 def find_end(file: BinaryIO) -> int | None:
-    """Return the offset after the end of a PNG, GIF or WebP; if the file is cut off, beyond it.
+    """Return the offset after the end of a PNG, GIF or WebP. If it is cut off, that is outside the
+    file.
 
-    None if the end cannot be found. A GIF without a trailer is not cut off: some writers omit it,
-    and no reader needs it.
+    Returns None if the end cannot be found. A GIF without a trailer is not cut off: some programs
+    do not write one, and no reader needs it.
     """
     head = _signature(file)
     if head.startswith(_PNG):
@@ -93,12 +94,12 @@ def _png_end(file: BinaryIO) -> int | None:
 
 
 def _gif_end(file: BinaryIO) -> int | None:
-    """Return the offset after the trailer, or after the last block (GIF89a, sections 18 to 27)."""
+    """Return the offset after a GIF's trailer or last block (GIF89a, sections 18 to 27)."""
     file.seek(0)
     header = file.read(13)
     if len(header) < 13:
         return 14
-    if header[6:8] == b"/*":  # a width of 10,799 is the start of a comment in JavaScript
+    if header[6:8] == b"/*":  # a width of 10,799 has the bytes that begin a comment in JavaScript
         return None
     _skip_colours(file, header[10])
     blocks = 0

@@ -7,33 +7,33 @@ from PIL import Image
 MAX_EDGE: Final = 320
 
 SHRINK_GAP: Final = 1.5
-"""A decoder that shrinks while decoding stops at no less than this many times the thumbnail's size;
-Lanczos does the rest. Compared with shrinking from every pixel, the result has 37 dB or more. That
-difference is not visible, and JPEG's own loss hides it. Pillow's default of 2 costs a fifth more
-for 13 megapixels."""
+"""A decoder that shrinks while decoding stops at this many times the thumbnail's size or more.
+Lanczos does the rest. Compared with Lanczos from every pixel, the result has at least 37 dB. The
+difference is not visible, and the loss of JPEG itself is larger. Pillow's default of 2 takes a
+fifth more CPU time for 13 megapixels."""
 
 HALVED_FROM: Final = 2.5
 """From this many times the thumbnail's height, pairs of rows are averaged before Lanczos. A JPEG of
-2 megapixels then costs an eighth less CPU time, and has 49 dB instead of 50."""
+2 megapixels then takes an eighth less CPU time, and has 49 dB instead of 50."""
 
 Rectangle = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
 
 
 def drafted(width: int, height: int) -> tuple[int, int]:
-    """Return the least size, in pixels, to which the decoder may shrink a JPEG."""
+    """Return the smallest size, in pixels, to which the decoder may shrink a JPEG."""
     fits = fitting(width, height)
     return int(fits[0] * SHRINK_GAP), int(fits[1] * SHRINK_GAP)
 
 
 def fitting(width: int, height: int) -> tuple[int, int]:
-    """Return the size of an image's thumbnail: never enlarged, and at least 1 × 1."""
+    """Return the size of an image's thumbnail. It is never enlarged, and at least 1 × 1."""
     scale = min(1.0, MAX_EDGE / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def shrink(image: Image.Image, size: tuple[int, int], area: Rectangle) -> Image.Image:
-    """Shrink the part `area` of an image to `size` by Lanczos.
+    """Shrink the part `area` of an image to `size` with Lanczos.
 
     Pillow weights colours by alpha, so transparent pixels do not tint their neighbours.
     """

@@ -1,6 +1,6 @@
-"""Check a TIFF: its compression, and whether its parts end beyond the end of the file.
+"""Check a TIFF: its compression, and whether some of its data are after the end of the file.
 
-A TIFF refers to its parts by offsets, so directories and pixels may be anywhere in the file. The
+A TIFF refers to its data by offsets, so directories and pixels may be anywhere in the file. The
 numbers are from TIFF 6.0.
 """
 
@@ -26,28 +26,29 @@ COMPRESSIONS: Final = frozenset(
     }
 )
 """Compressions that are decoded: those of TIFF 6.0 and its supplements that scanners and editors
-write. libtiff may support others, but they are rare and their code is little reviewed."""
+write. libtiff may support others, but they are rare and few people have reviewed their code."""
 
 _BIG_ENDIAN_BIGTIFF: Final = b"MM\0+"
 _PHOTOMETRIC, _SAMPLES, _PLANAR = 262, 277, 284  # section 8
 _YCBCR: Final = 6
 
 _PIECES: Final = ((273, 279), (324, 325))
-"""Tags of the offsets and byte counts, of strips and of tiles (section 8)."""
+"""The tags of the offsets and byte counts: of strips, and of tiles (section 8)."""
 
 _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 """Length of a value in bytes, by its type (section 2)."""
 
 
 def open_image(file: BinaryIO) -> TiffImagePlugin.TiffImageFile:
-    """Read the header of a TIFF, and choose a decoder that gets its layout of samples right.
+    """Read the header of a TIFF, and choose a decoder that reads its layout of samples correctly.
 
-    Pillow's own decoder of uncompressed pixels mixes up planes and subsampled colours; libtiff
-    reads them. Raises Undecodable with `unsupported` for a compression or a layout that Pillow and
-    libtiff both cannot read.
+    Pillow's own decoder of uncompressed pixels mixes up planes and subsampled colours. libtiff
+    reads them correctly. Raises Undecodable with `unsupported` for a compression or a layout that
+    both cannot read.
     """
     file.seek(0)
-    if file.read(4) == _BIG_ENDIAN_BIGTIFF:  # Pillow reads its directory as that of a small TIFF
+    # Pillow reads the directory of a BigTIFF as that of a usual TIFF
+    if file.read(4) == _BIG_ENDIAN_BIGTIFF:
         raise Undecodable("unsupported")
     image = _open(file, by_libtiff=True)
     if image.info.get("compression") not in COMPRESSIONS:
@@ -73,10 +74,10 @@ def _open(file: BinaryIO, *, by_libtiff: bool) -> TiffImagePlugin.TiffImageFile:
 
 
 def lacks_pixels(image: TiffImagePlugin.TiffImageFile, size: int) -> bool:
-    """Return True if pixels are beyond the end of a file of `size` bytes.
+    """Return True if pixels are after the end of a file of `size` bytes.
 
-    libtiff only reports that it cannot decode such pixels. Uncompressed pixels are not checked:
-    Pillow ignores their byte counts as well.
+    libtiff only reports that it cannot decode such pixels. Uncompressed pixels are not checked,
+    because Pillow ignores their byte counts as well.
     """
     if image.info.get("compression") == "raw":
         return False
@@ -88,7 +89,7 @@ def lacks_pixels(image: TiffImagePlugin.TiffImageFile, size: int) -> bool:
 
 
 def is_cut_off(file: BinaryIO) -> bool:
-    """True if a TIFF's first directory, or a value of it, ends beyond the end of the file."""
+    """Return True if a TIFF's first directory, or a value in it, is cut off by the file's end."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(8)
@@ -104,6 +105,7 @@ def is_cut_off(file: BinaryIO) -> bool:
         return True
     for _, kind, count, offset in struct.iter_unpack(f"{order}HHII", file.read(12 * entries)):
         length = count * _BYTES.get(kind, 0)
-        if length > 4 and offset + length > size:  # shorter values are stored instead of an offset
+        # shorter values are stored in place of the offset
+        if length > 4 and offset + length > size:
             return True
     return False

@@ -1,6 +1,6 @@
 """Read WebP's container: the size of the canvas, and the first picture of a file that is cut off.
 
-Pillow uses libwebp's reader of animations, which refuses an incomplete file as a whole. The numbers
+Pillow uses libwebp's reader of animations, which rejects an incomplete file as a whole. The numbers
 are from the WebP container specification.
 """
 
@@ -18,8 +18,8 @@ _LEAST_PICTURE: Final = 10
 """Minimum length of a picture's own header, in bytes."""
 
 _FILLED_UP: Final = 4
-"""A picture that is cut off is extended by this many times its stated length, in addition to the
-missing bytes. The decoder may read more bytes from the filling than from the real data."""
+"""A picture that is cut off gets this many times its stated length as filling, in addition to the
+missing bytes. The decoder may need more bytes of the filling than of the real data."""
 
 _MAX_FILLED_BYTES: Final = 64 * 1024 * 1024
 _KEPT: Final = (b"VP8X", b"ICCP", b"ANIM", b"ALPH", b"EXIF")
@@ -28,7 +28,7 @@ _MAX_KEPT_BYTES: Final = 4 * 1024 * 1024
 
 
 def read_size(head: bytes) -> tuple[int, int] | None:
-    """Read the canvas size, in pixels, from a WebP's first 30 bytes; None if they have none."""
+    """Return the canvas's size, in pixels, from a WebP's first 30 bytes; None without a size."""
     kind = head[12:16]
     if len(head) < (25 if kind == b"VP8L" else 30):
         return None
@@ -67,11 +67,11 @@ def is_lossless(file: BinaryIO) -> bool:
 
 
 def first_picture(file: BinaryIO, fill: int) -> bytes:
-    """Return a WebP that contains the file up to the end of its first picture.
+    """Return a WebP with the content of the file up to the end of its first picture.
 
-    A picture that is cut off is extended with bytes of `fill`, beyond its stated length, because
-    libwebp returns no pixels if its data end too early. Raises ValueError if the file ends before
-    the first picture's data.
+    If that picture is cut off, bytes of `fill` are added, beyond its stated length: libwebp returns
+    no pixels if its data end too early. Raises ValueError if the file ends before the data of the
+    first picture.
     """
     size = file.seek(0, os.SEEK_END)
     at = _HEAD
