@@ -1,8 +1,6 @@
-"""The lifetime of a worker's event loop: opens the parts of the worker, runs them, and closes them
-in reverse order.
+"""The event loop of a worker: it opens the parts of the worker, runs them, and closes them.
 
-The loop runs in its own thread; Celery has the main thread. The docstring of the package `worker`
-follows one upload.
+The loop has its own thread; Celery has the main thread. The package's docstring follows an upload.
 """
 
 import asyncio
@@ -42,16 +40,15 @@ from worker.webhooks.courier import Courier, open_courier
 from worker.webhooks.housekeeping import keep_house
 
 DRAIN_S = 6.0
-"""Time, in seconds, for which uploads in flight may continue after the request to stop. After that,
-the rest is released, so that another worker takes those uploads at once."""
+"""Seconds in which uploads may end after the request to stop. The others are released then."""
 
 GIVE_BACK_S = 4.0
 """Time, in seconds, after DRAIN_S in which uploads are released and parts are closed. If the
 database does not answer in this time, other workers take the uploads after their leases."""
 
 SWEEP_SILENT_S = 20.0
-"""Time, in seconds, that a sweep may take in addition to the interval. After that, the worker
-counts as stuck. A statement is cancelled after 5 s and is tried twice, which takes 10 s."""
+"""Seconds that a sweep may take beyond its interval; after that the worker counts as stuck. A
+statement is cancelled after 5 s and tried twice, which takes 10 s."""
 
 log = get_logger(__name__)
 
@@ -59,8 +56,7 @@ log = get_logger(__name__)
 class Runtime:
     """The event loop of one worker process, in its own thread.
 
-    Other threads call the methods of this class. `reception` exists once `start` has returned. Only
-    the loop may use it, so call its methods through `call_soon`.
+    Other threads call its methods. They reach `reception`, which `start` makes, by `call_soon`.
     """
 
     reception: Reception
@@ -78,10 +74,7 @@ class Runtime:
         self._thread = threading.Thread(target=self._run, name="runtime", daemon=True)
 
     def start(self) -> None:
-        """Start the loop and wait until its parts are open.
-
-        Raises the exception with which a part could not be opened.
-        """
+        """Start the loop, and wait until its parts are open. Raises what a part has raised."""
         self._thread.start()
         self._ready.wait()
         if self._failure is not None:
@@ -122,10 +115,7 @@ class Runtime:
         return self._failure is None
 
     def ends_in_time(self) -> bool:
-        """Wait for the request to stop, then for the end.
-
-        Returns False if the end takes too long.
-        """
+        """Wait for the request to stop, then for the end. Return False if that takes too long."""
         self._stopping.wait()
         self._thread.join(DRAIN_S + GIVE_BACK_S)
         return not self._thread.is_alive()

