@@ -1,4 +1,4 @@
-"""Start, keep and end the decoders of one kind; each decoder serves one organization."""
+"""Start, keep and end the decoders of one kind. Each decoder serves one organization."""
 
 import asyncio
 import signal
@@ -20,21 +20,24 @@ from worker.measuring import DECODER_STARTS, DECODERS_BUSY, KillCause, count_kil
 JOBS_PER_DECODER = 500
 
 SPARES: Final = 2
-"""Maximum number of spare decoders, sealed and without an organization; never more than `size`. Two
-organizations that take turns use up a spare decoder about every 50 ms. A fork takes 5 ms."""
+"""Maximum number of spare decoders: they are sealed and belong to no organization. There are never
+more than `size`. Two organizations that take turns use up a spare decoder about every 50 ms, and a
+fork takes 5 ms."""
 
 KEPT: Final = 16
-"""Decoders that may belong to an organization beyond `size`. With more organizations than that at
-once, most turns need a fresh decoder, which costs as much CPU time as a small JPEG. An idle decoder
-usually holds 3 to 9 MiB of its own, never much more than MAX_IDLE_BYTES."""
+"""Maximum number of decoders, beyond `size`, that may belong to organizations. If more
+organizations are active at once, most turns need a fresh decoder, which costs as much CPU time as a
+small JPEG. An idle decoder usually holds 3 to 9 MiB of its own, never much more than
+MAX_IDLE_BYTES."""
 
 MAX_IDLE_BYTES: Final = 64 * 1024**2
-"""A decoder with more resident memory than this is replaced. Most decoders have under 25 MiB after
-an image. After an image of 49 megapixels, glibc may keep 200 MiB of freed heap, and the decoder is
-replaced too. Without this limit, idle decoders that an attacker controls could hold 1 GiB each."""
+"""Maximum resident memory, in bytes, of a decoder that is used again. Most decoders have under 25
+MiB after an image. After an image of 49 megapixels, glibc may keep 200 MiB of freed heap, and the
+decoder is replaced too. Without this limit, idle decoders that an attacker controls could hold 1
+GiB each."""
 
 KEPT_S: Final = 60.0
-"""A decoder beyond `size` is ended after this many seconds without a job."""
+"""Time, in seconds, without a job after which a decoder beyond `size` is ended."""
 
 log = get_logger(__name__)
 
@@ -46,22 +49,22 @@ def warn_unsealed() -> None:
 
 
 def _cause(status: int, dead: Decoder) -> KillCause:
-    """Return the reason why a decoder ended without an answer."""
+    """Return why a decoder ended without an answer."""
     if status == -signal.SIGXCPU:
         return "cpu_time"
     if dead.ran_out_of_memory():
         return "memory"
-    # The decoder's own wall clock ended it while this worker was stopped (`child.run_job`).
+    # SIGALRM comes from the decoder's own timer (`child.run_job`), if this worker was stopped.
     return "wall_clock" if status == -signal.SIGALRM else "died"
 
 
 class DecoderPool:
     """The decoders of one kind: those that belong to an organization, and a few spare ones.
 
-    The caller of `decode` must run at most `size` jobs at one time. If the pool is `isolated`, a
-    decoder that has had a file of one organization never gets a file of another. An idle decoder
-    stays with its organization. At most `size` + KEPT decoders have an owner: if a further decoder
-    is needed, the decoder that was idle for longest is killed.
+    The caller of `decode` must run at most `size` jobs at one time. If `isolated` is true, a
+    decoder that has had a file of one organization never gets a file of another, and an idle
+    decoder stays with its organization. At most `size` + KEPT decoders belong to organizations. If
+    one more is needed, the decoder that was idle for longest is killed.
     """
 
     def __init__(
@@ -84,22 +87,23 @@ class DecoderPool:
         self._starts = DECODER_STARTS.labels(kind.value)
         self._wanted = False
         self._owned = 0
-        self._idle: list[Decoder] = []  # the one that was used last is at the end
+        self._idle: list[Decoder] = []  # the decoder that was used last is at the end
         self._spares: deque[Decoder] = deque()
         self._filling: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[int]] = set()
 
     async def warm_up(self) -> None:
-        """Start the spare decoders. A decoder that does not start is tried again when needed."""
+        """Start the spare decoders. If one does not start, another is tried when it is needed."""
         self._wanted = True
         await self._fill()
 
     async def decode(
         self, organization: int, descriptor: int, *, header_only: bool = False
     ) -> Thumbnail:
-        """Decode a file of an organization. Raises Undecodable; DecoderFault if the decoder died.
+        """Decode a file of an organization.
 
-        With `header_only` it always raises Undecodable, with the facts from the header.
+        Raises Undecodable if the file is the reason, and DecoderFault if the decoder died. With
+        `header_only`, it always raises Undecodable, with the facts from the header.
         """
         decoder: Decoder | None = await self._take(organization if self._isolated else 0)
         assert decoder is not None
@@ -117,7 +121,7 @@ class DecoderPool:
             count_kill(self._kind, "cpu_time" if expensive else "wall_clock", dead.peak_bytes)
             if expensive:
                 raise Undecodable("too_expensive", Facts(carries_more=True)) from None
-            # The decoder used little CPU time, so the machine may have been the cause of the delay.
+            # The decoder used little CPU time, so perhaps the machine caused the delay.
             raise DecoderFault("decoder_stalled") from None
         except (EOFError, OSError, ValueError, RecursionError) as error:
             dead, decoder = decoder, None
@@ -139,7 +143,7 @@ class DecoderPool:
             await self._give_back(decoder)
 
     async def _take(self, owner: int) -> Decoder:
-        """Take an idle decoder of the owner, else a spare or fresh one. Raises DecoderFault."""
+        """Take the owner's idle decoder, else a spare or a fresh one. Raises DecoderFault."""
         self._wanted = True
         for decoder in [each for each in reversed(self._idle) if each.owner == owner]:
             self._idle.remove(decoder)
@@ -182,7 +186,7 @@ class DecoderPool:
                 self._idle.append(decoder)
 
     def _is_fit(self, decoder: Decoder) -> bool:
-        """True if an idle decoder may get a job; kill it if it was active without a job."""
+        """Return True if an idle decoder may get a job; kill it if it was active without one."""
         fault = decoder.idle_fault()
         if fault is not None:
             log.warning("idle decoder killed", pid=decoder.pid, error=fault)
@@ -191,7 +195,7 @@ class DecoderPool:
         return fault is None
 
     def _end(self, decoder: Decoder) -> None:
-        """Stop a decoder in the background, so that the next job need not wait for its end."""
+        """Stop a decoder in the background, so that the next job need not wait for that."""
         ending = asyncio.create_task(decoder.stop())
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
@@ -209,11 +213,12 @@ class DecoderPool:
 
     def _refill(self) -> None:
         if self._filling is None or self._filling.done():
-            # An empty context, so that its log lines do not name the attempt that starts it.
+            # An empty context, so that log lines of this task do not name the attempt that starts
+            # it.
             self._filling = asyncio.create_task(self._fill(), context=Context())
 
     async def _fill(self) -> None:
-        """Start spare decoders one by one until there are enough."""
+        """Start spare decoders one after the other until there are enough."""
         while len(self._spares) < min(self._size, SPARES):
             try:
                 self._spares.append(await self._start())
@@ -222,7 +227,7 @@ class DecoderPool:
                 return
 
     def tend(self) -> None:
-        """Kill idle decoders that were active without a job or idle too long; refill the spares."""
+        """Kill idle decoders that were active without a job or idle too long; add spare ones."""
         for decoder in list(self._idle):
             if not self._is_fit(decoder):
                 self._idle.remove(decoder)
@@ -238,7 +243,7 @@ class DecoderPool:
             self._refill()
 
     async def close(self) -> None:
-        """Stop the idle decoders. A decoder at work is stopped by the caller of `decode`."""
+        """Stop the idle decoders. The caller of `decode` stops a decoder that works."""
         self._wanted = False
         if self._filling is not None:
             self._filling.cancel()

@@ -1,4 +1,4 @@
-"""The worker's side of the sandbox: one decoder process, with limits on wall clock and CPU time."""
+"""The worker's side of one decoder process, with limits for wall-clock time and CPU time."""
 
 import asyncio
 import json
@@ -33,11 +33,12 @@ from worker.stages import note_cpu
 START_TIMEOUT_S = 30.0
 
 MEMORY_SHARE: Final = 0.6
-"""A decoder that aborts counts as out of memory if it had more than this share of MAX_MEMORY_BYTES
-in use. The share is below 1 because that limit also counts addresses that were never touched."""
+"""A decoder that aborts is regarded as out of memory if it used more than this fraction of
+MAX_MEMORY_BYTES. The fraction is below 1, because that limit also counts addresses without
+memory."""
 
 _MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
-"""Bytes in one unit of `ru_maxrss` (getrusage(2))."""
+"""Number of bytes in one unit of `ru_maxrss` (getrusage(2))."""
 
 _MEMORY: Final = re.compile(rb"^(VmRSS|VmHWM):\s+(\d+) kB$", re.MULTILINE)
 """The resident memory now, and its highest value, in /proc/PID/status (proc(5))."""
@@ -51,7 +52,7 @@ cannot raise SIGABRT and ends the process by a faulting instruction instead."""
 
 
 class TooExpensive(AttachmentsError):
-    """The decoder used more CPU time than one file may. The file is the cause."""
+    """The file made the decoder use more CPU time than one file may."""
 
 
 class Decoder:
@@ -76,17 +77,14 @@ class Decoder:
 
     @classmethod
     async def start(cls, kind: Box = Box.IMAGES, more: Collection[str] = ()) -> "Decoder":
-        """Start a decoder as a new Python process, and wait until it is ready for jobs.
-
-        Raises DecoderFault.
-        """
+        """Start a decoder as a new Python process; wait until it is ready. Raises DecoderFault."""
         process, channel = await spawn("worker.decoding.child", kind, more)
         decoder = cls(Spawned(process), channel)
         await decoder.await_start()
         return decoder
 
     async def await_start(self) -> None:
-        """Wait until the child is ready for jobs. Stops it and raises DecoderFault otherwise."""
+        """Wait until the child is ready for jobs. If it fails, stop it and raise DecoderFault."""
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 answer, _ = await self._answer()
@@ -110,16 +108,17 @@ class Decoder:
     ) -> Thumbnail:
         """Decode a file and return its thumbnail.
 
-        Raises Undecodable for a fault of the file, and always if `header_only`. Raises EOFError if
-        the child died, did something without a job or answered nonsense; TooExpensive if it used
-        too much CPU time; TimeoutError if it used little CPU time but did not finish in time. Stop
-        the child after each of these three.
+        Raises Undecodable for a fault of the file, and always if `header_only` is true. Raises
+        EOFError if the child died, was active without a job or gave an invalid answer; TooExpensive
+        if it used too much CPU time; TimeoutError if it did not finish although it used little CPU
+        time. After each of these three, the caller must stop the child.
         """
         if (fault := self.idle_fault()) is not None:
             raise EOFError(fault)
         self.jobs += 1
         allowed_s = timeout_s * CPU_SHARE
-        name = secrets.token_hex(8)  # random: an answer sent before the job cannot contain it
+        # random, so that an answer sent before the job cannot contain it
+        name = secrets.token_hex(8)
         longest_s = timeout_s * LONGEST
         job = json.dumps(
             {
@@ -134,7 +133,8 @@ class Decoder:
         clock = JobClock(self.pid, timeout_s, asyncio.get_running_loop().time())
         with reopen_to_read(descriptor) as readable:
             socket.send_fds(self._channel, [HEADER.pack(len(job), 0) + job], [readable])
-            # Keep the descriptor open until the answer, so that /proc shows a decoder with a job.
+            # The descriptor stays open until the answer: in /proc, it shows that the decoder has a
+            # job.
             try:
                 answer, body = await in_time(self._answer(), clock)
             except TimeoutError:
@@ -150,7 +150,7 @@ class Decoder:
         """Return what the child did without a job, or None if it did nothing.
 
         Code from a hostile file could continue after the answer. It could also leave bytes in the
-        socket, which would be read as the answer to the next job.
+        socket, which would be taken for the answer to the next job.
         """
         if self._child.doomed:
             return "the decoder has ended"
@@ -165,7 +165,7 @@ class Decoder:
         return "the decoder wrote without a job" if unasked else "the decoder has ended"
 
     def resident_bytes(self) -> tuple[int, int]:
-        """Return the child's resident memory now and at its highest, in bytes; 0 if not Linux."""
+        """Return the child's resident memory, now and at most so far; zeros outside of Linux."""
         found = {"VmRSS": 0, "VmHWM": 0}
         with suppress(OSError), open(f"/proc/{self.pid}/status", "rb") as status:
             for name, kibibytes in _MEMORY.findall(status.read()):
@@ -181,13 +181,13 @@ class Decoder:
         return cpu_s(self.pid)  # 0 if the child is gone, or not on Linux
 
     def _allow_cpu(self, seconds: float) -> None:
-        """Have the kernel end the child after `seconds` more seconds of CPU time (Linux).
+        """Let the kernel end the child after `seconds` more seconds of CPU time (Linux).
 
-        The child sets the same limit itself, but hostile code in it could raise that limit again.
+        The child sets the same limit, but hostile code in it could raise it again.
         """
         if sys.platform != "linux":
             return
-        # OSError: the child has died, which its socket will show; or it runs as another user and
+        # OSError: the child has died, which its socket will show, or it runs as another user and
         # this process has no CAP_SYS_RESOURCE.
         with suppress(OSError):
             used = self._cpu_s()
@@ -217,7 +217,10 @@ class Decoder:
         return self._status
 
     def ran_out_of_memory(self) -> bool:
-        """True if the child aborted for lack of memory, as C++ code does; known after `stop`."""
+        """Return True if the child aborted for lack of memory, as C++ does.
+
+        Call it after `stop`.
+        """
         return (
             self._status in _OWN_ENDS
             and self._peak > self._held
@@ -227,7 +230,7 @@ class Decoder:
 
 @contextmanager
 def reopen_to_read(descriptor: int) -> Iterator[int]:
-    """Yield a second, read-only descriptor of the file (Linux); elsewhere the same descriptor."""
+    """Yield a second, read-only descriptor of the file; the same one outside of Linux."""
     try:
         readable = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # no /proc on this system
@@ -242,7 +245,7 @@ def reopen_to_read(descriptor: int) -> Iterator[int]:
 def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
     """Check every value of a decoder's answer, because hostile code may have written it.
 
-    Raises EOFError if the answer is malformed, Undecodable if it reports a fault of the file.
+    Raises EOFError if the answer is malformed, and Undecodable if it reports a fault of the file.
     """
     if not isinstance(answer, dict):
         raise EOFError("the decoder's answer is not an object")
@@ -278,7 +281,7 @@ def _checked_undecodable(answer: dict[str, Any]) -> Undecodable:
 
 
 def _checked_facts(answer: dict[str, Any]) -> Facts:
-    """Return the facts of an answer: of an image, of a document, or of neither."""
+    """Return the facts in an answer. They are of an image, of a document, or of neither."""
     reported: dict[str, Any] = {name: answer.get(name) for name in SEEN}
     facts = Facts(**reported)
     size = (facts.width, facts.height)

@@ -9,25 +9,26 @@ import struct
 from typing import Final
 
 HEADER: Final = struct.Struct("!II")
-"""Header of a message: length of the JSON, length of the bytes after it."""
+"""The header of a message: length of the JSON, length of the bytes after it."""
 
 MAX_MEMORY_BYTES = 1024**3
-"""Limit of a decoder's address space."""
+"""Limit of a decoder's address space, in bytes."""
 
 MAX_ANSWER_BYTES = 4096
-"""Limit of an answer's JSON."""
+"""Maximum length of the JSON in an answer, in bytes."""
 
 MAX_THUMBNAIL_BYTES = 4 * 320 * 320 * 2
-"""Limit of an encoded thumbnail: twice the bytes of 320 × 320 pixels of four bytes each."""
+"""Maximum length of an encoded thumbnail, in bytes: twice that of 320 × 320 pixels of four bytes
+each."""
 
 REQUEST: Final = struct.Struct("!BI")
 """A request to the zygote: command, process id."""
 
 ANSWER: Final = struct.Struct("!Iiq")
-"""The answer of the zygote: process id, wait status, ru_maxrss."""
+"""The zygote's answer: process id, wait status, ru_maxrss."""
 
 FORK: Final = 1
 END: Final = 2
 
 SEEN: Final = ("width", "height", "pages", "carries_more")
-"""Fields of `Facts` that a decoder reports. The worker measures all others itself."""
+"""The fields of `Facts` that a decoder reports. The worker measures all others itself."""

@@ -1,4 +1,4 @@
-"""The parent of sealed decoders: it loads all codecs once, then forks a decoder on request.
+"""The parent of sealed decoders: it loads all codecs once, then forks a decoder at each request.
 
 Run as `python -I -m worker.decoding.zygote KIND MORE FD`, with the arguments of `child`. Linux
 only.
@@ -8,10 +8,10 @@ before it serves another organization. The zygote never reads an upload: it rece
 worker's requests, over one socket. It has no credentials (its environment is empty). A decoder
 keeps no descriptor that leads to the zygote.
 
-A request is a command and a number. FORK carries the decoder's end of a new socket pair; the answer
-is the process id, or 0 if the fork failed. END kills the decoder of that process id; the answer is
-its wait status and `ru_maxrss`. A decoder is reaped only at END, so the kernel cannot reuse its
-process id before the worker has finished with it.
+A request is a command and a number. FORK also carries the decoder's end of a new socket pair; the
+answer is the process id, or 0 if the fork failed. END kills the decoder with that process id; the
+answer is its wait status and `ru_maxrss`. A decoder is reaped only at END. So the kernel cannot
+reuse its process id before the worker has finished with it.
 """
 
 import ctypes
@@ -48,7 +48,7 @@ class Zygote:
         self._make = make
         self._children: set[int] = set()
         self._pid = os.getpid()
-        self._libc = ctypes.CDLL(None)  # load it once, before the forks
+        self._libc = ctypes.CDLL(None)  # loaded once, before the forks
 
     def serve(self) -> None:
         """Answer requests until the worker closes its end, then kill every decoder.
@@ -74,9 +74,10 @@ class Zygote:
         self._control.send(ANSWER.pack(pid, status, peak))
 
     def _fork(self, descriptor: int) -> int:
-        """Fork a decoder; return 0 if the fork fails, or if a library has started a thread.
+        """Fork a decoder; return its process id.
 
-        A lock that another thread holds during the fork would never be released in the child.
+        Returns 0 if the fork fails, or if a library has started a thread: a lock that another
+        thread holds during the fork would never be released in the child.
         """
         try:
             if threads() != 1:
@@ -93,11 +94,11 @@ class Zygote:
             os.close(descriptor)
 
     def _become_decoder(self, descriptor: int) -> NoReturn:
-        """Serve jobs in the child until the worker closes the channel. Never returns."""
+        """Serve jobs in the child until the worker closes the socket. Never returns."""
         status = 1
         try:
-            # The kernel kills this process when the zygote dies for any reason. The check of the
-            # parent finds a zygote that died before this call.
+            # The kernel kills this process when the zygote dies. If the zygote has died before this
+            # call, its process id is no longer that of the parent.
             self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() == self._pid:
                 self._libc.prctl(_PR_SET_NAME, b"decoder", 0, 0, 0)
@@ -123,21 +124,21 @@ class Zygote:
 
 
 def threads() -> int:
-    """Count the threads of this process."""
+    """Return the number of threads of this process."""
     return len(os.listdir("/proc/self/task"))
 
 
 def main(descriptor: int, kind: Box = Box.IMAGES, more: Collection[str] = ()) -> None:
-    """Load every codec of a kind of sandbox, then fork decoders until the worker closes its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when we end
+    """Load the codecs of a kind of sandbox, then fork decoders until the worker closes its end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the worker decides when this process ends
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     control = socket.socket(fileno=descriptor)
     make = child.prepare(kind, more)
-    # Both take a millisecond or more, so do them once here: the decoders inherit the results.
+    # Both take a millisecond or more. Done here once, the decoders inherit the results.
     compile_filter(threads="heic" in more)
     privileges.forbid_gain()
-    # Exclude all present objects from garbage collection in the forks: a collection writes to
-    # them, which would copy the shared pages.
+    # Exclude all present objects from garbage collection in the forks: it writes to them, so the
+    # kernel would copy the shared pages.
     gc.collect()
     gc.freeze()
     Zygote(control, kind, more, make).serve()

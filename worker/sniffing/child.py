@@ -1,7 +1,7 @@
 """The sandbox that identifies files: a fork server, and its children, which read the files.
 
 Run as `python -I -m worker.sniffing.child FD`. The server loads libmagic once and never reads a
-file. It forks a child for each organization on request. The child drops root, system calls and
+file. At each request it forks a child for an organization. The child drops root, system calls and
 resources before its first file. A fork takes 3 ms of CPU time, a new Python process over 40 ms.
 """
 
@@ -33,8 +33,8 @@ CODECS: Final = (
     "utf-32-be",
     "utf-32-le",
 )
-"""Codecs that identification uses. Python imports each one at its first use, which would fail in a
-child."""
+"""Codecs that identification uses. Python imports each codec at its first use, which would fail in
+a sealed child."""
 
 MAX_MEMORY_BYTES: Final = 512 * 1024**2
 MAX_DESCRIPTORS: Final = 8
@@ -53,7 +53,7 @@ def answer(size: int, pieces: list[bytes]) -> dict[str, Any]:
             wanted = asking.send(piece)
     except StopIteration as named:
         return {"name": named.value}
-    except Exception as error:  # a bug of ours: report where, and continue
+    except Exception as error:  # a bug: report where, and continue
         return {"fault": f"{type(error).__name__} in {_place(error)}"}
     return {"range": wanted}
 
@@ -90,8 +90,8 @@ def _serve_files(channel: socket.socket) -> None:
         limit_cpu(job["cpu_s"])
         found = answer(job["size"], pieces)
         # The worker reads this process's CPU clock after this answer and again before the next job,
-        # and compares the two. The kernel may update the clock only at ticks (up to 10 ms); reading
-        # it here forces the update now.
+        # to see whether it computes without a job. The kernel may update the clock only at ticks
+        # (up to 10 ms). Reading it here forces the update now.
         time.process_time()
         _send(channel, {**found, "job": job["job"]})
 
@@ -112,7 +112,7 @@ def _receive(channel: socket.socket, count: int) -> bytes:
 
 
 def _warm_up() -> None:
-    """Load and use all code that identifies files now, because a child cannot open any file."""
+    """Load and use all code that identifies files, because a child cannot open any file."""
     for codec in CODECS:
         codecs.lookup(codec)
     for sample in (b"%PDF-1.7\n1 0 obj", b"a,b\n1,2\n", b"\xe9t\xe9\n", b"PK\3\4", bytes(99)):
@@ -121,14 +121,14 @@ def _warm_up() -> None:
 
 
 def main(descriptor: int) -> None:
-    """Fork and end children at the worker's commands, until the worker closes its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when we end
+    """Fork and end children as the worker commands, until the worker closes its end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the worker decides when this process ends
     control = socket.socket(fileno=descriptor)
     _warm_up()
     seccomp.compile_filter()
     privileges.forbid_gain()
     gc.collect()
-    gc.freeze()  # else the first garbage collection in each child copies all shared pages
+    gc.freeze()  # otherwise the first garbage collection in each child copies all shared pages
     children: set[int] = set()
     control.sendall(ANSWER.pack(0))
     while True:

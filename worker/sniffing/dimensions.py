@@ -1,6 +1,6 @@
 """Read the size of an image from the start of its file, without decoding.
 
-This module only reads numbers at offsets that the format defines, from bytes that were read anyway.
+Only numbers at offsets that the format defines are read, from bytes that the worker has anyway.
 Nothing is decoded or inflated. The numbers may be wrong, so they are only shown, and never used.
 """
 
@@ -11,13 +11,14 @@ from typing import Final
 from worker.sniffing.tiff_tags import RAWS, Size, raw_size, tiff_size
 
 MAX_SIZES: Final = 512
-"""Maximum number of sizes of an HEIF that are compared."""
+"""Maximum number of sizes in an HEIF that are compared."""
 
 
 def read_dimensions(content_type: str, head: bytes) -> Size | None:
     """Read width and height, in upright pixels, from the first 64 KiB or less of an image.
 
-    None for other types, and if these bytes do not contain the size. Never raises for any bytes.
+    Returns None for other types, and if these bytes do not contain the size. Never raises for any
+    bytes.
     """
     read = READERS.get(content_type)
     if read is None:
@@ -30,7 +31,10 @@ def read_dimensions(content_type: str, head: bytes) -> Size | None:
 
 
 def _bmp(head: bytes) -> Size | None:
-    """Read BITMAPCOREHEADER or BITMAPINFOHEADER; a negative height means rows from the top."""
+    """Read BITMAPCOREHEADER or BITMAPINFOHEADER.
+
+    If the height is negative, rows begin at the top.
+    """
     (header_bytes,) = struct.unpack_from("<I", head, 14)
     if header_bytes == 12:
         width, height = struct.unpack_from("<HH", head, 18)
@@ -45,7 +49,7 @@ def _photoshop(head: bytes) -> Size:
 
 
 def _icon(head: bytes) -> Size | None:
-    """Return the size of the largest picture in an icon's directory; 0 means 256 there."""
+    """Return the size of the largest picture in an icon's directory. There, 0 means 256."""
     (count,) = struct.unpack_from("<H", head, 4)
     sizes = [(head[at] or 256, head[at + 1] or 256) for at in range(6, 6 + 16 * min(count, 64), 16)]
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
@@ -67,7 +71,7 @@ def _codestream(head: bytes) -> Size:
 
 
 def _canon_cr3(head: bytes) -> Size | None:
-    """Read the first directory of a CR3, which its box `CMT1` holds as a TIFF."""
+    """Read the first directory of a CR3. It is in the box `CMT1`, in the form of a TIFF."""
     at = head.find(b"CMT1")
     return tiff_size(head[at + 4 :]) if at >= 0 else None
 
@@ -80,8 +84,8 @@ def _qoi(head: bytes) -> Size:
 def _heif(head: bytes) -> Size | None:
     """Return the largest spatial extents of an AVIF or HEIC (ISO/IEC 23008-12, 6.5.3).
 
-    Thumbnails and tiles also have extents, which are smaller. Another box (`irot`, 6.5.10) gives
-    the rotation in quarter turns.
+    Thumbnails and tiles have extents too, which are smaller. The box `irot` (6.5.10) gives the
+    rotation in quarter turns.
     """
     meta = head.find(b"meta")
     sizes: list[Size] = []

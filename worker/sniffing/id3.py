@@ -1,6 +1,6 @@
-"""Identify sound after an ID3 tag, which players also accept before FLAC, AAC and others.
+"""Identify sound after an ID3 tag. Players accept such a tag also before FLAC, AAC and others.
 
-Source: ID3v2.4.0, section 3.1. No I/O: bytes beyond the head are requested by yielding a range
+Source: ID3v2.4.0, section 3.1. No I/O: bytes after the head are requested by yielding a range
 (`worker.sniffing.ranges`).
 """
 
@@ -26,8 +26,8 @@ _SOUND: Final = re.compile(
 def identify_tagged(file: PartialFile) -> Reading[str | None]:
     """Return the type of the sound after the tags at a file's start; None if there is no tag.
 
-    Sound that is not recognised counts as MPEG, for which the tag was made. Requests at most one
-    range: 4 KiB after the first tag that ends beyond the known bytes.
+    Sound that is not recognised is taken for MPEG, for which ID3 was made. Requests at most one
+    range: 4 KiB after the first tag that ends after the known bytes.
     """
     at = 0
     found: str | None = None
@@ -44,7 +44,8 @@ def identify_tagged(file: PartialFile) -> Reading[str | None]:
                 found = f"audio/{str(sound.lastgroup).replace('_', '-')}"
             return found
         found = MPEG
-        at += 10 + _synchsafe(tag[1]) + (10 if piece[5] & 0x10 else 0)  # 0x10: a footer follows
+        # 0x10 means that a footer follows
+        at += 10 + _synchsafe(tag[1]) + (10 if piece[5] & 0x10 else 0)
     return found
 
 

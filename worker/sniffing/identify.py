@@ -1,8 +1,8 @@
-"""Identify the content type of a file by its bytes, independent of client, name and store.
+"""Identify the content type of a file by its bytes. What the client or the store says is not used.
 
 libmagic identifies a file by its first bytes. `identify` continues if that is not enough: for
 documents that share a container, for texts, and for formats that are marked at the end of the file.
-An image that is always decoded needs no further range.
+For an image that is always decoded, no further range is needed.
 """
 
 import re
@@ -24,10 +24,10 @@ from worker.sniffing.unlisted import identify_unlisted
 from worker.sniffing.zip import TAIL_BYTES, ZIP, identify_archive
 
 SNIFFED_BYTES: Final = 4 * 1024
-"""Bytes that libmagic gets. All signatures that libmagic uses lie within these bytes; the service
-itself reads the others. libmagic's time for empty lines grows with the square of their number: 65
-ms for 4 KiB, 250 ms for 16 KiB. Therefore, long gaps in a text that is mostly white space are
-shortened first.
+"""Number of bytes that libmagic gets. All signatures of libmagic that matter are within these
+bytes; the service itself looks for the others. libmagic's time for empty lines grows with the
+square of their number: 65 ms for 4 KiB, 250 ms for 16 KiB. So if a text is mostly white space, its
+long gaps are shortened first.
 """
 
 _SPACE: Final = b" \t\n\r\f\v"
@@ -37,7 +37,7 @@ UNKNOWN: Final = "application/octet-stream"
 _MP4: Final = "video/mp4"
 _DISK_IMAGE: Final = "application/x-apple-diskimage"
 
-# libmagic's names → the registered names, or the names that browsers use
+# libmagic's name → the registered name, or the name that browsers use
 _NAMES: Final = {
     "application/cdfv2": "application/x-ole-storage",
     "application/x-empty": UNKNOWN,
@@ -55,8 +55,7 @@ _GUESSED: Final = frozenset({UNKNOWN, "image/x-tga"})
 it."""
 
 _SETTLED: Final = IMAGES.union(*MORE.values())
-"""Types that stay images even if another file is appended: they are measured and shown as
-images."""
+"""Types that stay images even if another file is appended to the image."""
 
 _PDF_START = re.compile(rb"%PDF-\d")
 _PDF_JUNK_BYTES: Final = 1024
@@ -67,7 +66,7 @@ _PDF_JUNK_BYTES: Final = 1024
 def sniff(head: bytes) -> str:
     """Return the content type of a file by the first 4 KiB of its `head`, with libmagic.
 
-    Takes tens to hundreds of microseconds, milliseconds for text. Never raises for any bytes. Do
+    Takes tens to hundreds of microseconds, for a text milliseconds. Never raises for any bytes. Do
     not call it from two threads at the same time (`libmagic.mime_type`).
     """
     if not head:
@@ -85,9 +84,9 @@ def sniff(head: bytes) -> str:
 def identify(head: bytes, size: int) -> Reading[str]:
     """Return the content type of a file of `size` bytes by its `head`, the first 64 KiB.
 
-    A generator: it yields a range (start, end) of further bytes that it needs, and the caller sends
+    This is a generator: it yields a range (start, end) of bytes that it needs, and the caller sends
     them. It yields at most four ranges: three of at most 64 KiB and 22 bytes, one of at most 4 MiB.
-    If the caller sends fewer bytes, the rest counts as unreadable. Never raises for any bytes.
+    If the caller sends fewer bytes, the rest is treated as unreadable. Never raises for any bytes.
     """
     name = sniff(head)
     if name in IMAGES or name in RESERVED:
@@ -120,7 +119,7 @@ def _by_its_beginning(name: str, file: PartialFile) -> Reading[str]:
     if name == PDF or name in _GUESSED or name in TEXTS:
         if _is_pdf(head):
             return PDF
-        if name == PDF:  # libmagic only searches the first 256 bytes for a PDF's signature
+        if name == PDF:  # libmagic searches only the first 256 bytes for the signature of a PDF
             name = UNKNOWN if text_encoding(head) == "binary" else "text/plain"
     if name in TEXTS:
         return identify_text(name, head, whole=len(head) == file.size)
@@ -130,8 +129,8 @@ def _by_its_beginning(name: str, file: PartialFile) -> Reading[str]:
 def _by_its_end(name: str, file: PartialFile) -> Reading[str]:
     """Return the type by the end of the file: an Apple disk image, or an archive.
 
-    A type that was certain from the start is replaced only by a reserved type, which is never
-    accepted.
+    If the type was certain from the start, only a reserved type replaces it, because files of
+    reserved types are never accepted.
     """
     tail = yield from file.look(max(0, file.size - TAIL_BYTES), TAIL_BYTES)
     if len(tail) >= 512 and tail[-512:-500] == b"koly\0\0\0\4\0\0\2\0":  # version 4, 512 bytes
@@ -147,7 +146,7 @@ def _by_its_end(name: str, file: PartialFile) -> Reading[str]:
 
 
 def _is_pdf(head: bytes) -> bool:
-    """Return True if a PDF begins within the first KiB. A text that mentions one is not a PDF."""
+    """Return True if a PDF begins within the first KiB. A text that mentions PDF does not count."""
     found = _PDF_START.search(head, 0, _PDF_JUNK_BYTES + 8)
     if found is None:
         return False

@@ -1,8 +1,8 @@
 """Identify ISO media files: HEIF, AVIF, MP4, QuickTime and related formats.
 
-Such a file consists of boxes, the standard's name for its length-prefixed parts. Source: ISO/IEC
-14496-12, sections 4.2 to 8.4.3; HEIF is ISO/IEC 23008-12. No I/O: bytes beyond the head are
-requested by yielding a range (`worker.sniffing.ranges`).
+Such a file consists of boxes, which begin with their length and name. Source: ISO/IEC 14496-12,
+sections 4.2 to 8.4.3; HEIF is ISO/IEC 23008-12. No I/O: bytes after the head are requested by
+yielding a range (`worker.sniffing.ranges`).
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 from worker.sniffing.ranges import PartialFile, Reading
 
 MAX_STEPS: Final = 200
-"""Maximum number of boxes or brands that are read, even if the lengths in the file imply more."""
+"""Maximum number of boxes or brands that are read, even if there are more."""
 
 _IMAGES: Final = {
     **dict.fromkeys((b"avif", b"avis"), "image/avif"),
@@ -38,7 +38,7 @@ _FILM_BRANDS: Final = frozenset(
 )
 _QUICKTIME_FIRST: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 _SOUND_AND_TEXT: Final = frozenset({b"soun", b"text", b"sbtl", b"subt", b"clcp"})
-"""Handlers of tracks that a sound file may have (ISO/IEC 14496-12, 8.4.3; QuickTime)."""
+"""Track handlers that a sound file may have (ISO/IEC 14496-12, 8.4.3; QuickTime)."""
 
 
 class _UnseenError(Exception):
@@ -46,11 +46,11 @@ class _UnseenError(Exception):
 
 
 def identify_iso_media(file: PartialFile, *, named: bool = False) -> Reading[str | None]:
-    """Return the type of an ISO media file by its brands; for a film, also by its tracks.
+    """Return the type of an ISO media file by its brands, and of a film also by its tracks.
 
     A film whose tracks are all sound is audio. Returns None if the file has another format or its
-    brands are unknown. `named` means that libmagic has returned another type than MP4: a film's
-    major brand must then be known, and its compatible brands do not count. Requests at most one
+    brands are unknown. `named` means that libmagic has returned another type than MP4: then the
+    major brand of a film must be known, and its compatible brands are ignored. Requests at most one
     range: for `moov`.
     """
     length, name = int.from_bytes(file.head[:4], "big"), file.head[4:8]
@@ -67,7 +67,7 @@ def identify_iso_media(file: PartialFile, *, named: bool = False) -> Reading[str
     if major.startswith(b"3g2"):
         return "audio/3gpp2" if (yield from _is_audio(file)) else "video/3gpp2"
     if major in _ANY_IMAGE or not _FILM_BRANDS.intersection([major, *brands]):
-        # A general brand only means "an image"; the compatible brands give the format.
+        # A general brand only means "an image". The compatible brands give the format.
         return next((_IMAGES[b] for b in brands if b in _IMAGES), None) or _ANY_IMAGE.get(
             next((b for b in [major, *brands] if b in _ANY_IMAGE), b"")
         )
@@ -79,7 +79,7 @@ def identify_iso_media(file: PartialFile, *, named: bool = False) -> Reading[str
 def _quicktime(file: PartialFile) -> Reading[str | None]:
     """Return the type of a film without `ftyp`: old QuickTime files begin with another box.
 
-    None if the file has no `moov`.
+    Returns None if the file has no `moov`.
     """
     try:
         yield from _find(file, b"moov", 0, file.size)
@@ -89,10 +89,10 @@ def _quicktime(file: PartialFile) -> Reading[str | None]:
 
 
 def _is_audio(file: PartialFile) -> Reading[bool]:
-    """Return True if a film has a track of sound and none of video.
+    """Return True if a film has a track of sound and no track of video.
 
-    Tracks of text do not count: audio books have one for their chapters. False if the tracks cannot
-    be found.
+    Tracks of text do not matter: audio books have one for their chapters. Returns False if the
+    tracks cannot be found.
     """
     kinds = set()
     try:

@@ -1,7 +1,7 @@
-"""Call libmagic from the wheel that bundles it, through ctypes.
+"""Call the libmagic that is bundled in a wheel, through ctypes.
 
-The usual Python bindings load the libmagic of the machine. The version of that libmagic may differ,
-and one version of libmagic cannot read the database of another.
+The usual Python bindings load the machine's libmagic. Its version may differ from that of the
+database, and libmagic cannot read a database of another version.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ _NO_CHECK_SOFT = 0x004000  # do not look for signatures: only the charset is nee
 
 
 def _folder() -> Path:
-    # Do not import the package: its import changes search paths in the environment.
+    # Do not import the package, because its import changes search paths in the environment.
     spec = find_spec("pylibmagic")
     if spec is None or spec.origin is None:
         raise ImportError("libmagic is not installed: make install sets it up")
@@ -51,7 +51,8 @@ _encodings = _open(_MIME_ENCODING | _NO_CHECK_SOFT)
 def mime_type(data: bytes) -> str | None:
     """Return the MIME type of a file that begins with `data`; None if libmagic fails.
 
-    Do not call it from two threads at the same time: both calls would use the same cookie.
+    Do not call it from two threads at the same time, because both would use the same libmagic
+    handle.
     """
     found = _library.magic_buffer(_types, data, len(data))
     return found.decode("ascii", "replace") if found else None
@@ -60,7 +61,8 @@ def mime_type(data: bytes) -> str | None:
 def text_encoding(data: bytes) -> str | None:
     """Return the charset of a text that begins with `data`, or `binary` or `unknown-8bit`.
 
-    None if libmagic fails. Do not call it from two threads at the same time, as `mime_type`.
+    Returns None if libmagic fails. As with `mime_type`, do not call it from two threads at the same
+    time.
     """
     found = _library.magic_buffer(_encodings, data, len(data))
     return found.decode("ascii", "replace") if found else None

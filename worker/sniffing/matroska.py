@@ -6,7 +6,7 @@ Sources: RFC 8794 for EBML, RFC 9559 for the ids of elements.
 from typing import Final
 
 MAX_STEPS: Final = 200
-"""Maximum number of elements that are read, even if the lengths in the file imply more."""
+"""Maximum number of elements that are read, even if there are more."""
 
 EBML_MAGIC: Final = b"\x1a\x45\xdf\xa3"
 _SEGMENT, _TRACKS, _TRACK, _TRACK_TYPE, _DOC_TYPE = 0x18538067, 0x1654AE6B, 0xAE, 0x83, 0x4282
@@ -16,10 +16,10 @@ _AUDIO: Final = 2
 
 
 def identify_matroska(head: bytes) -> str | None:
-    """Return the type of a Matroska file by its DocType and its tracks, as far as `head` has them.
+    """Return the type of a Matroska file by its DocType and its tracks, if `head` has them.
 
-    None if the DocType is unknown. The type is an audio type only if all tracks are in `head` and
-    are audio.
+    Returns None if the DocType is unknown. The type is an audio type only if all tracks are in
+    `head` and are audio.
     """
     kind, tracks, complete = None, set(), False
     at, steps = 0, 0
@@ -51,5 +51,5 @@ def _element(data: bytes, at: int) -> tuple[int, int, int] | None:
 
 
 def _width(data: bytes, at: int) -> int:
-    """Return the length of a number in bytes by its leading zero bits: 1 to 8, or 0 if invalid."""
+    """Return the length of a number by its leading zero bits: 1 to 8 bytes, or 0 if invalid."""
     return (9 - data[at].bit_length()) % 9 if at < len(data) else 0

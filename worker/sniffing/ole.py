@@ -1,6 +1,6 @@
 """Identify OLE compound files: Office documents before 2007, installers, Outlook messages.
 
-Source: [MS-CFB], sections 2.2 and 2.6. No I/O: bytes beyond the head are requested by yielding a
+Source: [MS-CFB], sections 2.2 and 2.6. No I/O: bytes after the head are requested by yielding a
 range (`worker.sniffing.ranges`).
 """
 
@@ -33,13 +33,14 @@ _STREAMS: Final = {
     "__properties_version1.0": _MSG,
 }
 _MSI_TABLE: Final = "\u4840"
-"""The first character of every table's name in an installer's database, and of no other name."""
+"""The first character of the name of every table in an installer's database. No other name begins
+with it."""
 
 
 def identify_compound(file: PartialFile) -> Reading[str]:
-    """Return the type of an OLE file by the streams in it and the class id of its root.
+    """Return the type of an OLE file by its streams and the class id of its root.
 
-    Requests the start of the directory if `head` does not contain it. Never raises for any bytes.
+    If `head` does not contain the start of the directory, requests it. Never raises for any bytes.
     """
     if len(file.head) < 512:
         return _OLE
@@ -55,8 +56,8 @@ def identify_compound(file: PartialFile) -> Reading[str]:
     kind = _class(directory)
     if kind == _MSI or any(name.startswith(_MSI_TABLE) for name in names):
         return _MSI
-    # Streams directly in the root are checked first: programs choose the type by them and ignore
-    # the class id. Further below, a document may contain a document of another type.
+    # First the streams directly in the root, because programs choose the type by them and ignore
+    # the class id. Further down, a document may contain a document of another type.
     for name in [names[index] for index in _below_root(entries)]:
         if name in _STREAMS:
             return _STREAMS[name]
@@ -64,7 +65,7 @@ def identify_compound(file: PartialFile) -> Reading[str]:
 
 
 def _class(directory: bytes) -> str | None:
-    """Return the type by the class id of the root."""
+    """Return the type that the class id of the root gives, or None."""
     first, *rest = struct.unpack_from("<IHH8s", directory, 80)
     if [*rest] == [0, 0, UUID("00000000-0000-0000-c000-000000000046").bytes[8:]]:
         return _CLASSES.get(first)
@@ -74,12 +75,12 @@ def _class(directory: bytes) -> str | None:
 def _entry_name(entry: bytes) -> str:
     length, kind = struct.unpack_from("<HB", entry, 64)
     if kind not in (1, 2, 5) or not 2 < length <= 64:
-        return ""  # unused, or not an entry: only the first sector certainly is in the directory
+        return ""  # unused, or not an entry: only the first sector is certainly in the directory
     return entry[: length - 2].decode("utf-16-le", "replace").lower()
 
 
 def _below_root(entries: list[bytes]) -> list[int]:
-    """Return the indexes of the root's children, which are a tree of left and right siblings."""
+    """Return the indexes of the root's children, which form a tree of left and right siblings."""
     (child,) = struct.unpack_from("<I", entries[0], 76)
     found, ahead = [], [child]
     while ahead:

@@ -34,10 +34,11 @@ class Child:
 
         Raises EOFError, OSError or ValueError if the child died or its answer belongs to another
         job. Raises TimeoutError if the child took longer than `timeout_s` seconds, not counting the
-        time in which it waited for a processor. End the child after any exception and after
-        cancellation. Call it only if there is no `idle_fault`.
+        time in which it waited for a processor. After any exception, and if this call is cancelled,
+        end the child. Call this only if there is no `idle_fault`.
         """
-        name = secrets.token_hex(8)  # random: an answer sent before the job cannot contain it
+        # random, so that an answer sent before the job cannot contain it
+        name = secrets.token_hex(8)
         job = json.dumps(
             {
                 "job": name,
@@ -61,7 +62,7 @@ class Child:
     async def answer(self) -> Any:
         """Read one answer. The first one, before any job, says whether the child is `sealed`.
 
-        Raises EOFError, OSError or ValueError.
+        Raises EOFError, OSError or ValueError if the child died or the answer is malformed.
         """
         head_bytes, body_bytes = HEADER.unpack(await _receive(self.channel, HEADER.size))
         if head_bytes > MAX_ANSWER_BYTES or body_bytes:
@@ -87,7 +88,7 @@ class Child:
 
 
 class Server:
-    """The fork server: one process. It gets one command at a time."""
+    """The fork server, which is one process. It gets one command at a time."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", control: socket.socket) -> None:
         self._process = process
@@ -103,7 +104,7 @@ class Server:
 
     @classmethod
     async def start(cls) -> "Server":
-        """Start a server and wait until it can fork. Raises DecoderFault."""
+        """Start a server and wait until it can fork. Raises DecoderFault if it does not start."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
 
@@ -159,10 +160,10 @@ class Server:
         return await self._command(END, child.pid)
 
     async def _command(self, letter: bytes, pid: int, given: socket.socket | None = None) -> int:
-        """Send a command and wait for its answer in a shielded task.
+        """Send a command and wait for its answer, in a shielded task.
 
-        If the caller is cancelled, the answer must still be read, or the next command would read
-        it.
+        Even if the caller is cancelled, the answer must be read. Otherwise the next command would
+        read it.
         """
         task = asyncio.create_task(self._carry_out(letter, pid, given))
         self._commands.add(task)
@@ -174,19 +175,19 @@ class Server:
             async with self._one_at_a_time:
                 try:
                     async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                        # A command is so short that the socket always accepts it without blocking.
+                        # A command is so short that the socket accepts it without blocking.
                         socket.send_fds(
                             self._control,
                             [COMMAND.pack(letter, pid)],
                             [] if given is None else [given.fileno()],
                         )
                         return int(ANSWER.unpack(await _receive(self._control, ANSWER.size))[0])
-                except BaseException:  # the next answer read could be for this command
+                except BaseException:  # the next answer could belong to this command
                     self._in_order = False
                     raise
 
     async def stop(self) -> None:
-        """End the server, and its children with it. May be repeated."""
+        """End the server, and with it its children. May be repeated."""
         self._in_order = False
         self._control.close()
         await asyncio.to_thread(_wait, self._process)

@@ -1,8 +1,8 @@
 """The messages between a worker and the sandbox that identifies files.
 
-The worker sends commands to the fork server: a letter and a process id. `FORK` carries a socket;
-the server forks a child that serves it, and answers with the child's process id. `END` ends that
-child; the answer is its exit status.
+The worker sends commands to the fork server: a letter and a process id. `FORK` also carries a
+socket: the server forks a child that serves it, and answers with the child's process id. `END` ends
+that child; the answer is its exit status.
 
 The worker sends jobs to a child: a HEADER, JSON, and pieces of the file. The JSON has a random name
 (`job`), the file's `size`, the `lengths` of the pieces, and the limit of CPU time in seconds
@@ -21,7 +21,7 @@ END: Final = b"E"
 ANSWER: Final = struct.Struct("!i")
 
 HEADER: Final = struct.Struct("!II")
-"""Header of a message: length of the JSON, length of the bytes after it."""
+"""The header of a message: length of the JSON, length of the bytes after it."""
 
 MAX_ANSWER_BYTES: Final = 1024
 
@@ -30,4 +30,4 @@ MAX_PIECES: Final = 1 + RANGES + 1
 request."""
 
 MAX_ASKED_BYTES: Final = LARGE_RANGE_BYTES + RANGES * (RANGE_BYTES + 22)
-"""Maximum size of all ranges of one file together, without the head, in bytes."""
+"""Maximum size of all ranges of one file together, in bytes, without the head."""

@@ -1,4 +1,4 @@
-"""Read a file of which only some pieces are known, by requesting a few further ranges."""
+"""Read a file of which only some pieces are known, by requesting a few more ranges."""
 
 from collections.abc import Generator
 from typing import TypeVar
@@ -6,21 +6,21 @@ from typing import TypeVar
 T = TypeVar("T")
 
 Reading = Generator[tuple[int, int], bytes, T]
-"""A generator that yields a range (start, end) of bytes that it needs, is sent those bytes, and
-returns a T."""
+"""A generator that yields a range (start, end) of bytes that it needs and is sent those bytes. In
+the end it returns a T."""
 
 RANGES = 3
 """Maximum number of ranges that may be requested. Each costs a request to the store."""
 
 RANGE_BYTES = 64 * 1024
-"""Usual length of a range."""
+"""Usual length of a range, in bytes."""
 
 LARGE_RANGE_BYTES = 4 * 1024 * 1024
-"""Maximum length of one further, larger range. It is held in memory as a whole."""
+"""Maximum length, in bytes, of one additional large range. All of it is held in memory."""
 
 
 class PartialFile:
-    """The known pieces of a file of `size` bytes. At most `ranges` further pieces are requested."""
+    """The known pieces of a file of `size` bytes. At most `ranges` more are requested."""
 
     def __init__(self, head: bytes, size: int, ranges: int = RANGES) -> None:
         self.head = head
@@ -30,7 +30,7 @@ class PartialFile:
         self._large_ranges = 1
 
     def seen(self, start: int, end: int) -> bytes:
-        """Return the known bytes from `start` up to the first unknown byte, or `end` (excluded)."""
+        """Return the known bytes from `start` to `end` (excluded), or to the first unknown byte."""
         found = b""
         while (at := start + len(found)) < end:
             for first, piece in self._pieces.items():
@@ -42,7 +42,7 @@ class PartialFile:
         return found
 
     def look(self, start: int, length: int = RANGE_BYTES, *, spare: int = 0) -> Reading[bytes]:
-        """Return `length` bytes from `start`; request the unknown part of them as one range.
+        """Return `length` bytes from `start`; request the unknown ones among them as one range.
 
         Returns fewer bytes at the end of the file, and if only `spare` ranges or fewer are left.
         """
@@ -67,7 +67,7 @@ class PartialFile:
         return self.seen(start, end)
 
     def _ask(self, start: int, end: int, most: int | None = None) -> Reading[None]:
-        # A known piece at the end is not requested again; a known piece in the middle is.
+        # A known piece at the end is not requested again. A known piece in the middle is.
         known = [at for at, piece in self._pieces.items() if at < end <= at + len(piece)]
         until = min(known, default=end)
         self._pieces[start] = yield start, until if most is None else min(until, start + most)

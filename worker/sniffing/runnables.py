@@ -1,8 +1,8 @@
-"""Identify files that a desktop runs and libmagic does not know, by their first bytes.
+"""Identify files that a desktop runs and that libmagic does not know, by their first bytes.
 
 Texts are decoded by their byte order mark, because Windows writes most of these files in UTF-16.
-Only content that the format requires at its start counts: a note that mentions a shortcut is still
-a note.
+Only what the format requires at its start is considered: a note that mentions a shortcut is still a
+note.
 """
 
 import codecs
@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 _SHORTCUT: Final = bytes.fromhex("4C0000000114020000000000C000000000000046")
-"""The first bytes of a shortcut of Windows ([MS-SHLLINK], section 2.1)."""
+"""The first bytes of a Windows shortcut ([MS-SHLLINK], section 2.1)."""
 
 _SIGNATURES: Final = {
     _SHORTCUT: "application/x-ms-shortcut",
@@ -24,11 +24,11 @@ _SIGNATURES: Final = {
 """Signatures at offset 0. `hsqs` is a squashfs image, which a desktop opens as a snap package."""
 
 _LOOKED_AT: Final = 64 * 1024
-"""Number of characters of a text that are searched: the whole head. Each expression takes linear
-time."""
+"""Number of characters of a text that are searched: the whole head. Each regular expression takes
+linear time."""
 
 _ENCODED: Final = re.compile(r"#@~\^[A-Za-z0-9+/=]{6}==")
-"""The header of scripts from Microsoft's Script Encoder (VBE, JSE): the length in Base64."""
+"""The header of scripts from Microsoft's Script Encoder (VBE, JSE), with the length in Base64."""
 
 _FIRST_GROUP: Final = re.compile(r"(?:\s*+(?:[#;][^\n]*+)?\n)*+\s*+\[([^\]\n]{1,60})\]")
 _GROUPS: Final = {
@@ -39,7 +39,7 @@ _GROUPS: Final = {
     "flatpak ref": "application/vnd.flatpak.ref",
     "flatpak repo": "application/vnd.flatpak.repo",
 }
-"""First groups of an INI file, in lower case, that identify it without further checks."""
+"""The types of INI files by their first group, in lower case. No further check is needed."""
 
 _SHELL: Final = re.compile(r"^\s*command\s*=\s*\S", re.IGNORECASE | re.MULTILINE)
 _THEME: Final = re.compile(
@@ -61,7 +61,7 @@ _ROOTS: Final = {
     "installer-gui-script": "application/vnd.apple.installer+xml",
     "installer-script": "application/vnd.apple.installer+xml",
 }
-"""Root elements of XML files, in lower case and without prefix."""
+"""The types of XML files by their root element, in lower case and without prefix."""
 
 _SCRIPTED: Final = re.compile(r"<(?:script|\?job)\b", re.I)
 _HTA: Final = re.compile(r"<hta:application\b", re.I)
@@ -78,8 +78,8 @@ _PLISTS: Final = {
 def identify_runnable(head: bytes) -> str | None:
     """Return the type of a file that a desktop runs, by its `head`; None for all other files.
 
-    Covers only types that libmagic does not know; libmagic identifies programs. Never raises for
-    any bytes.
+    Only types that libmagic does not know are returned; libmagic identifies programs. Never raises
+    for any bytes.
     """
     for signature, name in _SIGNATURES.items():
         if head.startswith(signature):

@@ -15,8 +15,8 @@ _SIGNATURES: Final = re.compile(
 def image_type(head: bytes) -> str | None:
     """Return the type of a JPEG, PNG, GIF or WebP by its first 16 bytes; None for other files.
 
-    libmagic returns the same types for the same bytes. The bytes after them do not matter here,
-    because the decoder reads them.
+    libmagic returns the same types for these bytes. Later bytes do not matter here, because the
+    decoder reads them.
     """
     found = _SIGNATURES.match(head)
     return f"image/{found.lastgroup}" if found else None

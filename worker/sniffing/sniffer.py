@@ -16,8 +16,8 @@ from worker.sniffing.protocol import MAX_ASKED_BYTES, MAX_PIECES
 from worker.sniffing.signatures import image_type
 
 PLACES: Final = 16
-"""Organizations that can have a child at the same time. An idle child holds about 2 MiB. If more
-organizations are active, a file of a further organization costs a fork
+"""Maximum number of organizations with a child at one time. An idle child holds about 2 MiB. If
+more organizations are active, a file of another organization costs a fork
 (deploy/docs/decisions/libmagic-in-a-sandbox.md).
 """
 
@@ -51,7 +51,7 @@ class Sniffers:
     async def warm_up(self) -> None:
         """Start the fork server, and the regular check of idle children.
 
-        If the server does not start, this logs it; the next file tries again.
+        If the server does not start, that is logged, and the next file tries again.
         """
         self._tending = asyncio.create_task(self._tend())
         try:
@@ -60,12 +60,12 @@ class Sniffers:
             log.warning("sniffers do not start", error=str(error))
 
     async def identify(self, organization_id: int, head: bytes, size: int, read: Read) -> str:
-        """Return the content type of a file of `size` bytes; `head` is its first 64 KiB or less.
+        """Return the content type of a file of `size` bytes. `head` is its first 64 KiB or less.
 
         Calls `read` for the ranges that `identify.identify` requests, and passes on its exceptions.
         Raises DecoderFault: `decoder_died` if the child died or used too much CPU time,
         `decoder_stalled` if it did not answer in time, `decoder_fault` if no child can be started
-        or the child reports a bug of ours. May be repeated.
+        or the child reports a bug. May be repeated.
         """
         if (name := image_type(head)) is not None:
             return name
@@ -90,14 +90,15 @@ class Sniffers:
                 status = await self._end(child)
                 fault = f"{type(error).__name__}: {error}"
                 log.warning("sniffer died", pid=child.pid, status=status, error=fault)
-                # A timeout on the wall clock may be the machine's fault, so it is not the file's.
+                # The machine may have caused a wall-clock timeout, so the file is not blamed for
+                # it.
                 stalled = isinstance(error, TimeoutError)
                 raise DecoderFault("decoder_stalled" if stalled else "decoder_died") from None
             except DecoderFault:
                 await self._end(child)
                 raise
             except asyncio.CancelledError:
-                await self._end(child)  # else the next file could get the answer to this file
+                await self._end(child)  # otherwise the next file could get the answer to this one
                 raise
             child.files += 1
             if child.files >= FILES_PER_CHILD:
@@ -109,7 +110,7 @@ class Sniffers:
     async def _take(self, organization_id: int) -> Child:
         """Take the organization's idle child, else fork one. Raises DecoderFault.
 
-        If all places are in use, the child that has been idle for longest is ended first.
+        If PLACES children exist already, the one that was idle for longest is ended first.
         """
         child = self._idle.pop(organization_id, None)
         if child is not None and await self._is_fit(child):
@@ -120,7 +121,7 @@ class Sniffers:
         return await self._fork()
 
     async def _is_fit(self, child: Child) -> bool:
-        """True if an idle child may get a file. Ends a child that did something without a file."""
+        """Return True if an idle child may get a file; end it if it was active without one."""
         fault = child.idle_fault()
         if fault is not None:
             status = await self._end(child)
@@ -128,7 +129,7 @@ class Sniffers:
         return fault is None
 
     async def _tend(self) -> None:
-        """End idle children that did something without a job; check about once a second."""
+        """End idle children that were active without a job. Checks about once a second."""
         while True:
             await asyncio.sleep(TEND_EVERY_S)
             try:
@@ -138,7 +139,7 @@ class Sniffers:
                     if self._idle.get(organization_id) is child and child.idle_fault() is not None:
                         del self._idle[organization_id]
                         await self._is_fit(child)
-            except Exception as error:  # any fault of one check must not prevent the next one
+            except Exception as error:  # a failed check must not prevent the next one
                 log.error("idle sniffers could not be checked", error=repr(error))
 
     async def _fork(self) -> Child:
@@ -166,7 +167,7 @@ class Sniffers:
         return child
 
     async def _serving(self) -> Server:
-        """Return the fork server; start a new one if it has died. Raises DecoderFault."""
+        """Return the fork server; if it has died, start a new one. Raises DecoderFault."""
         async with self._starting:
             if self._server is not None and not self._server.lives:
                 dead, self._server = self._server, None
@@ -190,7 +191,7 @@ class Sniffers:
         return None
 
     async def close(self) -> None:
-        """End the server and all children. Do not call another method after it."""
+        """End the server and all children. After that, no other method may be called."""
         if self._tending is not None:
             self._tending.cancel()
         while self._idle:
@@ -200,10 +201,10 @@ class Sniffers:
 
 
 def check_answer(answer: Any, size: int, pieces: list[bytes]) -> str | tuple[int, int]:
-    """Check an answer before it is used, since a hostile file may have written it.
+    """Check an answer before it is used, because a hostile file may have written it.
 
-    Returns the type's name, or the range to read. Raises EOFError if the answer is malformed,
-    DecoderFault if the answer reports a bug.
+    Returns the type's name, or the range to read. Raises EOFError if the answer is malformed, and
+    DecoderFault if it reports a bug.
     """
     match answer:
         case {"name": str(name)} if _NAME.fullmatch(name):

@@ -1,10 +1,10 @@
 """Identify a text: markup, JSON, a table or plain text, and its charset if that is certain.
 
-libmagic recognizes text, but often returns the wrong kind: a table for verse with a comma in each
+libmagic recognizes texts, but often returns the wrong kind: a table for verse with a comma in each
 line, JSON for `[1]`, a drawing for a feed that contains one, HTML for notes that contain a tag,
-Java for notes with one of its keywords. libmagic recognizes less after a byte order mark, in
-UTF-16, or if the file is longer than the part that libmagic gets. So this module reads the first
-bytes again. The rest of a text may be anything, so no safety rule may depend on the result.
+Java for notes with one of its keywords. It recognizes less after a byte order mark, in UTF-16, or
+if the file is longer than the part that libmagic gets. So this module reads the first bytes again.
+The rest of the text may be anything, so no safety rule may depend on the result.
 """
 
 import codecs
@@ -41,13 +41,13 @@ _LANGUAGES: Final = frozenset(
         "tcl",
     )
 )
-"""Types that libmagic returns for a text with certain words. We accept them only if the text begins
-with `#!`."""
+"""Types that libmagic returns for a text with certain words. They are accepted only if the text
+begins with `#!`."""
 
 TEXTS: Final = _LANGUAGES | frozenset(
     {"text/plain", "text/csv", "text/html", "text/xml", "application/json", "image/svg+xml"}
 )
-"""Types from libmagic that `identify_text` checks again."""
+"""The types from libmagic that `identify_text` checks again."""
 
 _MARKUP: Final = frozenset({"text/html", "text/xml", "image/svg+xml"})
 
@@ -69,7 +69,7 @@ _PARSED: Final = 16 * 1024
 def identify_text(name: str, head: bytes, *, whole: bool) -> str:
     """Return the type of a text that libmagic calls `name`, with its charset if that is certain.
 
-    `head` is its first 64 KiB or less; `whole` means that this is the complete text. Never raises
+    `head` is its first 64 KiB or less. `whole` means that this is the complete text. Never raises
     for any bytes.
     """
     charset, text = _decoded(head, whole=whole)
@@ -83,18 +83,19 @@ def identify_text(name: str, head: bytes, *, whole: bool) -> str:
     if charset == "utf-8" and start[:1] in ("{", "[") and _is_json(text, whole=whole):
         return "application/json"
     if "\0" in text or (charset is None and text_encoding(head) == "binary"):
-        return "application/octet-stream"  # libmagic reads fewer bytes, so it returned text
+        # libmagic reads fewer bytes and has taken the file for a text
+        return "application/octet-stream"
     kind = _table(text[:_PARSED], whole=whole and len(text) <= _PARSED) or "text/plain"
     return f"{kind}; charset={charset}" if charset else kind
 
 
 def _decoded(head: bytes, *, whole: bool) -> tuple[str | None, str]:
-    """Return the charset, or None if uncertain, and the text, decoded by the charset or as Latin-1.
+    """Return the charset, or None if it is uncertain, and the decoded text.
 
-    ASCII counts as UTF-8, because later bytes may not be ASCII. A character that is cut at the end
-    is ignored. One-byte charsets are not distinguished from each other, or from the older charsets
-    of China, Japan and Korea: libmagic's `iso-8859-1` only means that there is no byte from 80 to
-    9F.
+    If the charset is uncertain, the text is decoded as Latin-1. ASCII counts as UTF-8, because
+    later bytes may not be ASCII. A character that is cut at the end is ignored. One-byte charsets
+    cannot be told from each other, or from the older charsets of China, Japan and Korea: libmagic's
+    `iso-8859-1` only means that there is no byte from 80 to 9F.
     """
     for mark, (charset, codec) in _MARKS.items():
         if head.startswith(mark):
@@ -134,9 +135,10 @@ _HTML: Final = frozenset(
 
 
 def _markup(text: str) -> str | None:
-    """Return the type of markup by its doctype or first element, after comments and declarations.
+    """Return the type of markup by its doctype or first element.
 
-    None if it is not markup, such as words in angle brackets.
+    Comments and declarations before it are skipped. Returns None if the text is no markup, for
+    example if it begins with words in angle brackets.
     """
     at, declared = 0, False
     while True:
@@ -192,7 +194,7 @@ def _is_json(text: str, *, whole: bool) -> bool:
             case "," | ":":
                 pass
             case _:
-                continue  # a string: do not cut after it, it may be a key
+                continue  # a string: do not cut after it, because it may be a key
         end, last = found.end(), found[0]
     kept = text[: end - 1] if last == "," else text[:end]
     value = "null" if last == ":" else ""
@@ -217,7 +219,7 @@ _TABLES: Final = {",": "text/csv", ";": "text/csv", "\t": "text/tab-separated-va
 
 
 def _table(text: str, *, whole: bool) -> str | None:
-    """Return the type of a table by its delimiter; None if it is not a table.
+    """Return the type of a table by its delimiter; None if the text is not a table.
 
     A table has three or more rows with the same number of fields.
     """
@@ -242,7 +244,7 @@ def _rows(text: str, delimiter: str, *, whole: bool) -> list[list[str]]:
 
 
 def _is_table(rows: list[list[str]]) -> bool:
-    """Return True if rows are a table; False for lines of code or verse."""
+    """Return True if rows form a table; False for lines of code or verse."""
     if len(rows) < 3 or len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
         return False
     if not any(row[0].strip() for row in rows) or not any(row[-1].strip() for row in rows):

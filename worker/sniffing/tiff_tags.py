@@ -1,7 +1,7 @@
-"""Read the directories of a TIFF: enough to identify camera raws and to find an image's size.
+"""Read the directories of a TIFF, to identify camera raws and to find an image's size.
 
 Source: TIFF 6.0, section 2; BigTIFF; DNG 1.7, chapter 4; Exif 3.0, section 4.6. Only numbers at
-offsets that the format defines are read, from bytes that were read anyway.
+offsets that the format defines are read, from bytes that the worker has anyway.
 """
 
 import struct
@@ -21,7 +21,7 @@ _SUBFILES, _EXIF = 330, 34665
 _EXIF_WIDTH, _EXIF_HEIGHT = 40962, 40963
 _DNG_VERSION, _DNG_CROP = 50706, 50720
 _COLOUR_FILTER, _LINEAR = 32803, 34892
-"""Photometric interpretations of sensor data (DNG 1.7, chapter 4)."""
+"""The photometric interpretations that mean data of a sensor (DNG 1.7, chapter 4)."""
 
 DNG: Final = "image/x-adobe-dng"
 OTHER_RAW: Final = "image/x-dcraw"
@@ -41,7 +41,7 @@ _MAKERS: Final = {
     "leaf": "image/x-leaf-mos",
     "phase one": "image/x-phaseone-iiq",
 }
-"""Types of raws by the start of the camera's maker (tag 271), in lower case."""
+"""Types of camera raws by the beginning of the camera maker's name (tag 271), in lower case."""
 
 _MAGIC: Final = {
     b"IIU\0": "image/x-panasonic-rw2",
@@ -53,7 +53,8 @@ RAWS: Final = frozenset({DNG, OTHER_RAW, _CR2, *_MAKERS.values(), *_MAGIC.values
 """Types of camera raws whose structure is that of TIFF."""
 
 _FORMS: Final = {1: "B", 3: "H", 4: "I", 9: "i", 13: "I", 16: "Q", 18: "Q"}
-"""struct's letters by the field types that hold integers (TIFF 6.0, page 15; BigTIFF)."""
+"""The format characters of `struct` for the field types that contain integers (TIFF 6.0, page 15;
+BigTIFF)."""
 _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 9: 4, 10: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
@@ -69,7 +70,7 @@ class _Directory(dict[int, _Entry]):
 
 
 class _Tiff:
-    """The head of a TIFF. Methods raise struct.error where the bytes end before a number."""
+    """The head of a TIFF. Methods raise struct.error if the bytes end before a number."""
 
     def __init__(self, head: bytes) -> None:
         self.head = head
@@ -82,7 +83,7 @@ class _Tiff:
         return int(value)
 
     def directory(self, at: int) -> tuple[_Directory, int]:
-        """Return a directory's entries and the offset of the next one, 0 if there is none."""
+        """Return a directory's entries and the offset of the next directory, 0 if there is none."""
         count = self.read("Q" if self.big else "H", at)
         at += 8 if self.big else 2
         width = 20 if self.big else 12
@@ -102,7 +103,7 @@ class _Tiff:
             return found, 0
 
     def numbers(self, directory: _Directory, tag: int, most: int = 8) -> list[int]:
-        """Return the whole numbers of a field, at most `most`; empty if there are none."""
+        """Return the whole numbers of a field, at most `most` of them; empty if there are none."""
         entry = directory.get(tag)
         if entry is None:
             return []
@@ -150,8 +151,8 @@ class _Tiff:
 def identify_raw(head: bytes) -> str | None:
     """Return the type of a camera raw by the `head` of a file; None for all other files.
 
-    A TIFF is a raw if one of its directories says that it holds data of a sensor, or if the file
-    names a version of DNG. Never raises for any bytes.
+    A TIFF is a camera raw if one of its directories says that it contains data of a sensor, or if
+    the file gives a version of DNG. Never raises for any bytes.
     """
     if (named := _MAGIC.get(head[:4])) is not None:
         return named
@@ -193,8 +194,9 @@ def tiff_size(head: bytes) -> Size:
 def raw_size(head: bytes) -> Size | None:
     """Return width and height, upright, of the main picture in a camera raw.
 
-    Uses the crop of DNG, else Exif's size, else the directory that holds the sensor's data. None if
-    the head does not contain the size. Raises struct.error if the head ends before the numbers.
+    Uses the crop of DNG; without it, Exif's size; without both, the directory with the sensor's
+    data. Returns None if the head does not contain the size. Raises struct.error if the head ends
+    before the numbers.
     """
     tiff = _Tiff(head)
     if head.startswith(b"IIU\0"):

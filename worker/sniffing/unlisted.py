@@ -1,8 +1,8 @@
 """Identify types that libmagic 5.41, the version in the wheel, does not know or confuses.
 
-The module has one table of signatures and a few checks of structure. All of them read only the head
-of the file. Sources: the registrations at IANA, the specification of each format, and
-shared-mime-info for the names of formats that are not registered.
+There is one table of signatures, and a few checks of structure. All of them read only the head of
+the file. Sources: the registrations at IANA, the specification of each format, and shared-mime-info
+for the names of formats that are not registered.
 """
 
 import re
@@ -85,7 +85,7 @@ _MAX_OBJECTS: Final = 100
 
 
 def identify_unlisted(head: bytes, size: int) -> str | None:
-    """Return the type of a file of `size` bytes by its `head`; None if it is not in the table.
+    """Return the type of a file of `size` bytes by its `head`; None if it is not known here.
 
     Reads the first 64 KiB at most. Never raises for any bytes.
     """
@@ -103,7 +103,7 @@ def identify_unlisted(head: bytes, size: int) -> str | None:
 def _icon(head: bytes, size: int) -> str | None:
     """Check the directory of an icon or a cursor; a TGA may begin with the same four bytes.
 
-    Every entry that the head holds must name a picture that lies in the file.
+    Every entry in the head must describe a picture that is inside the file.
     """
     kind, count = struct.unpack_from("<HH", head.ljust(6, b"\0"), 2)
     if count == 0 or 6 + 16 * count > size:
@@ -118,9 +118,9 @@ def _icon(head: bytes, size: int) -> str | None:
 
 
 def _asf(head: bytes) -> str | None:
-    """Return the type of an ASF file by its streams: WMV if any is video, WMA if all are sound.
+    """Return the type of an ASF file: WMV if a stream is video, WMA if all streams are sound.
 
-    Source: Advanced Systems Format, sections 3.1 and 3.3. None if no stream is in the head.
+    Returns None if no stream is in the head. Source: Advanced Systems Format, sections 3.1 and 3.3.
     """
     kinds = set()
     at = 30

@@ -14,8 +14,8 @@ from worker.sniffing.ranges import RANGE_BYTES, PartialFile, Reading
 
 ZIP: Final = "application/zip"
 TAIL_BYTES: Final = RANGE_BYTES + 22
-"""Bytes at the end of a file that are searched: the end record has 22 bytes, and a comment of at
-most 64 KiB may follow it."""
+"""Number of bytes at the end of a file that are searched. The end record has 22 bytes, and a
+comment of at most 64 KiB may follow it."""
 
 _AR: Final = b"!<arch>\n"
 _ENTRY, _END, _ZIP64_END, _ZIP64_LOCATOR = b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7"
@@ -26,9 +26,9 @@ _PROGRAMS: Final = {
     b"appxmanifest.xml": "application/vnd.ms-appx",
     b"appxmetadata/appxbundlemanifest.xml": "application/vnd.ms-appx",
 }
-"""Top-level entries, in lower case, that make an archive an installer. A zipped Python module is
-not detected here, because it is a program only by its file name, which is checked elsewhere. Under
-another name, a desktop just opens it as a ZIP."""
+"""Types of installers by a top-level entry, in lower case. A zipped Python module is not detected
+here. It is a program only by its file name, which is checked elsewhere; under another name, a
+desktop just opens it as a ZIP."""
 
 _MACROS: Final = b"vbaproject.bin"
 
@@ -49,7 +49,7 @@ _OFFICE: Final = {
 """Types of Office documents (ECMA-376), without and with macros, by the folder of the main part."""
 
 _WALKED_BYTES: Final = 3 * RANGE_BYTES
-"""Bytes of a directory that are parsed entry by entry: at most 4,000 entries, in 2 ms."""
+"""Number of bytes of a directory that are parsed entry by entry: at most 4,000 entries, in 2 ms."""
 
 _PROGRAM: Final = re.compile(
     rb"PK\x01\x02.{24}(?:%s)"
@@ -72,8 +72,8 @@ def identify_archive(file: PartialFile) -> Reading[str | None]:
     """Return the type of an archive by the ZIP directory at the end of the file.
 
     Returns None if the file has no ZIP directory, or if the archive is only the last member of a
-    Unix archive. Requests the end of the file. If the directory begins before the requested bytes,
-    also requests the directory, up to 4 MiB of it.
+    Unix archive. Requests the end of the file. If the directory begins before that, also requests
+    the directory, up to 4 MiB of it.
     """
     start = max(0, file.size - TAIL_BYTES)
     tail = yield from file.look(start, TAIL_BYTES)
@@ -111,7 +111,7 @@ def _ends(tail: bytes, start: int, size: int) -> Iterator[tuple[int, int, int]]:
     """Yield for each possible directory its end, its length, and its stated offset.
 
     A record that ends exactly at the end of the file is tried first, then the others from last to
-    first, as Java does. Java ignores the stated offset, so data before and after the archive is
+    first, as Java does. Java ignores the stated offset, so data before and after the archive are
     allowed.
     """
     others = []
@@ -122,8 +122,8 @@ def _ends(tail: bytes, start: int, size: int) -> Iterator[tuple[int, int, int]]:
         count, length, offset, comment = struct.unpack_from("<HIIH", tail, at + 10)
         found = [(start + at, length, offset, count)]
         if at >= 20 and tail.startswith(_ZIP64_LOCATOR, at - 20):
-            # The record is at the offset in the locator, or directly before the locator if data was
-            # prepended.
+            # The record is at the offset in the locator. If data precede the archive, it is
+            # directly before the locator.
             (said,) = struct.unpack_from("<Q", tail, at - 12)
             for record in (said - start, at - 20 - 56):
                 if 0 <= record <= at - 20 - 56 and tail.startswith(_ZIP64_END, record):
@@ -142,8 +142,8 @@ def _ends(tail: bytes, start: int, size: int) -> Iterator[tuple[int, int, int]]:
 def _entries(file: PartialFile, start: int, end: int) -> Reading[dict[bytes, int]]:
     """Return the names in a directory, in lower case, with the offsets of their local headers.
 
-    After the first 192 KiB, the directory is only searched for names of programs and of macros. If
-    it is larger than `LARGE_RANGE_BYTES`, only its start and its end are read.
+    The first 192 KiB are parsed. The rest is only searched for names of programs and of macros. If
+    the directory is larger than `LARGE_RANGE_BYTES`, only its start and its end are read.
     """
     entries: dict[bytes, int] = {}
     directory = yield from file.look_far(start, end)
@@ -158,7 +158,7 @@ def _entries(file: PartialFile, start: int, end: int) -> Reading[dict[bytes, int
 
 
 def _parse(directory: bytes, entries: dict[bytes, int]) -> int:
-    """Add the entries at the start of a directory's piece to `entries`; return their bytes."""
+    """Add the entries at the start of `directory` to `entries`; return how many bytes they have."""
     at = 0
     while directory.startswith(_ENTRY, at) and at + 46 <= len(directory):
         name, extra, comment = struct.unpack_from("<HHH", directory, at + 28)
@@ -188,7 +188,7 @@ def _kind(entries: dict[bytes, int]) -> str:
 
 
 def _stored_type(file: PartialFile, start: int) -> Reading[str | None]:
-    """Return the type that the entry `mimetype` at an offset declares, if we accept that type."""
+    """Return the type that the entry `mimetype` at an offset declares, if it is an accepted one."""
     local = yield from file.look(start, 1024)
     if len(local) < 30 or not local.startswith(b"PK\3\4"):
         return None

@@ -26,9 +26,7 @@ _CONTROL_BYTES: Final = 26
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The first frame as a separate PNG, its place on the canvas, its size, and the canvas's
-    size.
-    """
+    """The first frame as a PNG, its position on the canvas, its size, and the canvas's size."""
 
     file: BinaryIO
     position: tuple[int, int]
