@@ -6,7 +6,10 @@ from typing import Any
 
 import asyncpg
 
-SCANS = ("Seq Scan on attachments", "Seq Scan on tokens", "Seq Scan on dead_letters")
+SCANS = {
+    f"Seq Scan on {table}"
+    for table in ("attachments", "tokens", "dead_letters", "idempotency_keys", "webhook_deliveries")
+}
 
 
 class Explaining:

@@ -3,6 +3,8 @@
 ROWS = 1_000_000
 TOKENS = 20_000
 LETTERS = 100_000
+KEYS = 100_000
+DELIVERIES = 100_000
 
 BIG, USUAL = 1, 50
 """Ids of organizations: BIG owns a fifth of all rows; USUAL is one of a hundred organizations of
@@ -10,6 +12,10 @@ equal size.
 """
 
 BUCKET = "bucket"
+
+WEBHOOKS = 200
+USUAL_WEBHOOK = 50
+"""The number of webhooks, of which each organization has one; that of the organization USUAL."""
 
 UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
 """Ids of rows of the organization USUAL, each in the state of its name.
@@ -38,3 +44,32 @@ SELECT n, CASE WHEN n < 100 THEN {USUAL} WHEN n % 5 = 0 THEN {BIG} ELSE 2 + n % 
        CASE WHEN n % 5 = 0 THEN 'x' || n / 1000 END, CASE WHEN n % 10 = 0 THEN 'm' || n / 1000 END
 FROM generate_series(1, {ROWS}) AS n
 """
+
+FURTHER = (
+    # A tenth of the keys no longer counts.
+    f"""
+    INSERT INTO idempotency_keys (organization_id, digest, fingerprint, made, created_at)
+    SELECT {USUAL}, sha256(n::text::bytea), 'f', ARRAY[n],
+           now() - CASE WHEN n >= 90000 THEN interval '25 hours' ELSE interval '1 hour' END
+    FROM generate_series(1, {KEYS}) AS n
+    """,
+    f"""
+    INSERT INTO webhooks (organization_id, target_url, events, secret, key_id)
+    SELECT n, 'https://receiver.example/', '{{attachment.ready}}', '', 'a'
+    FROM generate_series(1, {WEBHOOKS}) AS n
+    """,
+    # A twentieth is pending and half of these are due, as many have failed, and the oldest are too
+    # old. Those of the last webhooks have lost their webhook.
+    f"""
+    INSERT INTO webhook_deliveries
+        (webhook_id, organization_id, message_id, event, attachment, state, due_at, created_at)
+    SELECT n % ({WEBHOOKS} + 5), n % ({WEBHOOKS} + 5), gen_random_uuid(), 'webhook.test',
+           jsonb_build_object('as long as a row', repeat('a', 700)),
+           CASE n / 1000 % 20 WHEN 1 THEN 'pending' WHEN 2 THEN 'failed' ELSE 'delivered' END,
+           CASE WHEN n / 1000 % 20 = 1
+                THEN now() + (n % 2 * 2 - 1) * interval '1 hour' END,
+           now() - ({DELIVERIES} - n) * interval '30 seconds'
+    FROM generate_series(1, {DELIVERIES}) AS n
+    """,
+)
+"""Statements that fill further tables."""

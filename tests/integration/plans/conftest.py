@@ -8,7 +8,7 @@ import pytest_asyncio
 from shared.database import SERVER_SETTINGS
 from tests.support.databases import clone_database, drop_database
 from tests.support.explaining import Explaining
-from tests.support.million import FILL, LETTERS, ROWS, TOKENS
+from tests.support.million import FILL, FURTHER, LETTERS, ROWS, TOKENS
 from tests.support.stack import Stack
 
 INDEXES = """
@@ -36,6 +36,8 @@ async def filled(stack: Stack) -> AsyncIterator[str]:
         "        now() - n * interval '1 second'"
         f" FROM generate_series(1, {LETTERS}) AS n"
     )
+    for statement in FURTHER:
+        await connection.execute(statement)
     # VACUUM marks rows as visible to all only if their commit is surely on disk.
     await connection.execute("SET synchronous_commit = on")
     # Building the indexes of a full table costs half as much as adding each row to them.
@@ -47,7 +49,8 @@ async def filled(stack: Stack) -> AsyncIterator[str]:
         await connection.execute(definition)
     await connection.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {ROWS + 1}")
     await connection.execute(
-        "VACUUM ANALYZE attachments, tokens, organizations, dead_letters, dead_letter_origins"
+        "VACUUM ANALYZE attachments, tokens, organizations, dead_letters, dead_letter_origins,"
+        " idempotency_keys, webhooks, webhook_deliveries"
     )
     await connection.close()
     yield database_url

@@ -12,6 +12,7 @@ from shared import (
     copy_claims,
     dead_letters,
     due,
+    idempotency,
     lifecycle,
     lists,
     new_attachments,
@@ -19,16 +20,26 @@ from shared import (
     organizations,
     overview,
     reconciliation,
+    renewing,
     sequence,
+    settling,
     tokens,
 )
+from shared.webhooks import deliveries, dispatch
 from tests.support.explaining import Explaining
 from tests.support.planned_filter_calls import FILTER_CALLS
 from tests.support.planned_operator_calls import OPERATOR_CALLS
 from tests.support.planned_processing_calls import PROCESSING_CALLS
 from tests.support.planned_request_calls import REQUEST_CALLS
+from tests.support.planned_webhook_calls import WEBHOOK_CALLS
 
-CALLS = {**REQUEST_CALLS, **FILTER_CALLS, **PROCESSING_CALLS, **OPERATOR_CALLS}
+CALLS = {
+    **REQUEST_CALLS,
+    **FILTER_CALLS,
+    **PROCESSING_CALLS,
+    **OPERATOR_CALLS,
+    **WEBHOOK_CALLS,
+}
 
 MODULES: tuple[ModuleType, ...] = (
     attachments,
@@ -46,6 +57,11 @@ MODULES: tuple[ModuleType, ...] = (
     sequence,
     overview,
     backlog,
+    idempotency,
+    settling,
+    renewing,
+    deliveries,
+    dispatch,
 )
 
 COMPOSED = {
@@ -65,11 +81,25 @@ async def test_a_statement_never_scans_the_table(connection: Explaining, name: s
     assert connection.explained > 0
 
 
+@pytest.mark.parametrize("name", [each for each in CALLS if each.startswith("idempotency.")])
+async def test_row103_each_of_many_keys_is_found_and_removed_by_an_index(
+    connection: Explaining, name: str
+) -> None:
+    call, answers = CALLS[name]
+    assert answers(await call(connection))
+    by = "idempotency_keys_by_age" if name.endswith("prune") else "idempotency_keys_pkey"
+    assert any(each.endswith(f"on idempotency_keys by {by}") for each in connection.walked)
+
+
 async def test_a_scan_of_the_table_would_be_noticed(connection: Explaining) -> None:
     with pytest.raises(AssertionError, match="Seq Scan"):
         await connection.fetch("SELECT id FROM attachments WHERE name = $1", "other")
     with pytest.raises(AssertionError, match="Seq Scan"):
         await connection.execute("UPDATE tokens SET name = $1 WHERE name = $2", "a", "b")
+    with pytest.raises(AssertionError, match="Seq Scan"):
+        await connection.fetch("SELECT made FROM idempotency_keys WHERE fingerprint = $1", b"f")
+    with pytest.raises(AssertionError, match="Seq Scan"):
+        await connection.fetch("SELECT id FROM webhook_deliveries WHERE event = $1", "other")
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
