@@ -1,4 +1,4 @@
-"""Authentication: API tokens with their organization and scope, and tokens for store events."""
+"""Authentication: API tokens with their organization and scope, and tokens of stores for events."""
 
 import asyncio
 import secrets
@@ -36,11 +36,11 @@ class Gate:
         self._rate_limit = rate_limit
 
     async def admit(self, request: web.Request) -> Caller:
-        """Return the caller of a request, after checking that its scope covers the method.
+        """Return the caller of a request, after a check that the token's scope allows the method.
 
-        Raises Problem: 401 for an unknown token, 403 for a wrong organization or too small a scope,
-        429 above the rate of the organization or the token, 503 while too many unknown tokens are
-        looked up.
+        Raises Problem: 401 for an unknown token, 403 for a wrong organization or an insufficient
+        scope, 429 above the rate of the organization or the token, 503 while too many unknown
+        tokens are looked up.
         """
         caller = await self._find(request, _token(request))
         if caller is None:
@@ -55,7 +55,10 @@ class Gate:
         return caller
 
     async def admit_admin(self, request: web.Request) -> Caller:
-        """Return the caller of a request as `admit` does, if its token has the scope `admin`."""
+        """Return the caller of a request like `admit`. The token must have the scope `admin`.
+
+        Raises the same Problems as `admit`: 403 for any other scope.
+        """
         caller = await self.admit(request)
         if not covers(caller.scope, "admin"):
             raise access_denied(reason="outside the scope")
@@ -86,12 +89,12 @@ class Gate:
 
 
 def covers(scope: Scope, needed: Scope) -> bool:
-    """Return True if a token's scope includes another one; an unknown scope includes nothing."""
+    """Return True if the scope of a token includes `needed`. An unknown scope includes nothing."""
     return scope in SCOPES and SCOPES.index(scope) >= SCOPES.index(needed)
 
 
 def _token(request: web.Request) -> str:
-    """Return the token of a request. Raises Problem 401 if there is no token, or more than one.
+    """Return the token of a request. Raises Problem 401 if there is none, or more than one.
 
     Credentials of other schemes are ignored, because HTTP libraries add them on their own, such as
     Basic from a netrc file.
@@ -100,7 +103,7 @@ def _token(request: web.Request) -> str:
     credentials = request.headers.getall("Authorization", [])
     if credentials:
         bearers = [token for each in credentials if (token := _bearer(each)) is not None]
-        # With two different tokens it would be unclear which one counts.
+        # With two different tokens, it would be unclear which one to use.
         if len(bearers) > 1 or (given and bearers and given != bearers):
             raise unauthenticated("unreadable token")
         given = given or bearers
@@ -121,7 +124,7 @@ class EventsGate:
         self._digests = [digest(token.get_secret_value()) for token in settings.events_tokens]
 
     def admits(self, *candidates: str | None) -> int | None:
-        """Return the number, counted from 1, of the valid token among the candidates, or None."""
+        """Return the number, from 1, of the events token that is among `candidates`, or None."""
         found = None
         for candidate in candidates:
             given = digest(candidate or "")
@@ -135,8 +138,7 @@ class EventsGate:
 async def open_gate(
     database: Database, settings: Settings, waiters: Waiters
 ) -> AsyncIterator[Gate]:
-    """Make the gate, and while the context lasts, listen for changes of tokens and record their
-    use.
+    """Open the gate. Until the end of the block, listen for changes of tokens and record their use.
 
     The same connection receives the notifications of settled attachments, for `waiters`.
     """

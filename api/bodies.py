@@ -1,4 +1,4 @@
-"""Receive request bodies within limits and decode them strictly; a bad body never causes a 5xx."""
+"""Receive request bodies within limits and decode them strictly. No body causes a 5xx."""
 
 import asyncio
 import json
@@ -25,16 +25,17 @@ MAX_DEPTH = 64
 MAX_DIGITS = 40
 
 MAX_MARKS = 40_000
-"""Maximum number of brackets, commas and colons outside strings in a body. A resource as the
-service shows it has about 200, and a bulk request holds up to 100 resources."""
+"""Maximum number of brackets, commas and colons outside of strings in a body. A resource in an
+answer has about 200, and a bulk request has up to 100 resources."""
 
 TOO_MANY = f"The body has more than {MAX_MARKS} brackets, commas and colons"
 
 SHORT_BYTES = 16 * 1024
-"""A longer body is parsed in a thread, so that the event loop can serve other requests."""
+"""Maximum length, in bytes, of a body that is parsed in the event loop. A longer one is parsed in a
+thread, so that the loop can serve other requests."""
 
-# A single thread is used: with several threads, the event loop would wait more often for the
-# interpreter lock (GIL).
+# A single thread: with several, the event loop would wait more often for the interpreter lock
+# (GIL).
 _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-documents")
 
 _NO_MARKS = bytes(set(range(256)) - set(b"[]{},:"))
@@ -51,14 +52,14 @@ async def read_raw(
 
     `receive_long` is awaited once, as soon as more than LONG_BYTES have arrived. Raises Problem:
     413 (at once if Content-Length is too large), 408 after ten seconds, 400 for a body that is cut
-    short; also what `receive_long` raises. `100 Continue` is sent here, so that every refusal that
-    needs no body comes before it (RFC 9110, section 10.1.1).
+    short. Passes on what `receive_long` raises. `100 Continue` is sent here, so errors that need no
+    body come before it (RFC 9110, section 10.1.1).
     """
     if request.content_length is not None and request.content_length > max_bytes:
         raise general(413, headers={"Connection": "close"})
     if EXPECTS in request and not request.content.is_eof():
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # aiohttp does the same: an interim response does not count as the start of the answer.
+        # aiohttp does the same: an interim response is not the start of the answer.
         request.writer.output_size = 0
         await request.writer.drain()
     received = bytearray()
@@ -66,7 +67,7 @@ async def read_raw(
         # Most bodies arrive together with the head of their request, and need no timeout.
         if request.content.is_eof() and request.content.total_bytes <= max_bytes:
             return request.content.read_nowait()
-        # A body that has arrived whole needs no timeout.
+        # A body that has already arrived completely needs no timeout.
         async with asyncio.timeout(None if request.content.is_eof() else READ_TIMEOUT_S):
             async for chunk in request.content.iter_any():
                 received += chunk
@@ -88,23 +89,23 @@ async def read_raw(
 
 
 def inflate(request: web.Request, body: bytes, *, max_bytes: int) -> bytes:
-    """Decompress a body as its Content-Encoding demands.
+    """Decompress a body as its Content-Encoding says.
 
     Raises Problem: 413 if the result is longer than `max_bytes`, 415 for an unknown
-    Content-Encoding, 400 if the body is cut short or has another encoding than the declared one.
+    Content-Encoding, 400 if the body is cut short or has another encoding.
     """
     inflater = _inflater(request)
     if inflater is None:
         return body
     try:
-        # One byte above the limit is enough to see that the body is too long. A decompression bomb
-        # is not expanded further.
+        # One byte above the limit shows that the body is too long, so a decompression bomb is not
+        # expanded further.
         inflated = inflater.decompress(body, max_bytes + 1)
     except zlib.error:
         raise bad_request(CUT_SHORT) from None
     if len(inflated) > max_bytes:
         raise general(413, headers={"Connection": "close"})
-    # A body that ends before its checksum, or continues after its checksum, is refused.
+    # The body must end with its checksum, not before and not after it.
     if not inflater.eof or inflater.unused_data:
         raise bad_request(CUT_SHORT)
     return inflated
@@ -123,7 +124,7 @@ def check_encoding(request: web.Request) -> bool:
 def _inflater(request: web.Request) -> "zlib._Decompress | None":
     if not check_encoding(request):
         return None
-    # The value 32 makes zlib detect if the header is that of gzip or of zlib ("deflate").
+    # With 32, zlib detects whether the header is that of gzip or of zlib ("deflate").
     return zlib.decompressobj(zlib.MAX_WBITS | 32)
 
 
@@ -139,8 +140,8 @@ async def read_json(
 
     A body that is compressed or longer than SHORT_BYTES is parsed and checked in a thread. `key` is
     the organization: its long bodies are received in turns, and its long or compressed bodies are
-    parsed in turns. Raises Problem as `read_raw`, `inflate`, `parse_json` and `check` do; Busy if
-    too many of the organization's bodies wait already.
+    parsed in turns. Raises the Problems of `read_raw`, `inflate`, `parse_json` and `check`, and
+    Busy if too many of the organization's bodies wait already.
     """
     encoded = "Content-Encoding" in request.headers
     if encoded:
@@ -167,12 +168,12 @@ async def read_json(
 def parse_json(body: bytes) -> Any:
     """Decode JSON strictly by RFC 8259. Raises Problem 400.
 
-    Refused are: encodings other than UTF-8, a byte-order mark, a name that occurs twice in an
+    These are errors: encodings other than UTF-8, a byte-order mark, a name that occurs twice in an
     object, NaN and infinities, integers of more than 40 digits, numbers beyond the range of a
     double, nesting deeper than 64 levels, and more than MAX_MARKS brackets, commas and colons.
 
-    Parsing takes up to 3 ms for 16 KiB and 70 ms for 1 MiB of any content. Therefore a body longer
-    than SHORT_BYTES must be parsed in a thread, see `read_json`.
+    Parsing takes up to 3 ms for 16 KiB and 70 ms for 1 MiB of any content. So a body longer than
+    SHORT_BYTES must be parsed in a thread, see `read_json`.
     """
     try:
         text = body.decode("utf-8")
@@ -188,17 +189,16 @@ def parse_json(body: bytes) -> Any:
 def _check_structure(body: bytes) -> None:
     """Limit the work of the decoder, which calls Python code for each object and number.
 
-    Only methods of `bytes` read the whole body, because a Python loop would be slow. The Python
-    loop reads at most MAX_MARKS bytes.
+    Only methods of `bytes` read the whole body, because a Python loop would be slow. The loop here
+    reads at most MAX_MARKS bytes.
     """
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH and len(body) <= SHORT_BYTES:
         return
-    # After escapes are removed, every second piece between quotes is outside strings. A backslash
-    # outside a string is not JSON: the result may then be wrong, but the decoder refuses such a
-    # body.
+    # Without escapes, every second piece between quotes is outside of strings. If a backslash is
+    # outside of a string, the result may be wrong, but then the body is no JSON and the decoder
+    # raises an error.
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
-    # This check comes before the split, to save memory: so many strings need more than MAX_MARKS
-    # marks.
+    # Before the split, to save memory: so many strings need more than MAX_MARKS commas and colons.
     if plain.count(b'"') > 4 * MAX_MARKS:
         raise bad_request(TOO_MANY)
     marks = b"".join(plain.split(b'"')[::2]).translate(None, _NO_MARKS)

@@ -21,12 +21,12 @@ from shared.settings import Settings
 MAX_MESSAGES: Final = 100
 MAX_EVENTS: Final = 10
 """A group has up to MAX_MESSAGES messages of up to MAX_EVENTS events each. So it has as many events
-as a batch of a store. A message with more events is recorded alone: it already costs little for
-each event."""
+as a batch of a store. A message with more events is recorded alone, because its statement already
+costs little per event."""
 
 ALONE_S: Final = 10.0
-"""Seconds after a group has failed in which every message is recorded alone, so that a message that
-makes groups fail delays few others."""
+"""Time, in seconds, after a group has failed in which every message is recorded alone. So a message
+that makes groups fail delays few others."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,12 +40,14 @@ class _Waiting:
 
 
 class EventGroups:
-    """Records messages; those that arrive while `concurrent` statements run share the next one.
+    """Records messages, in groups if many come at one time.
 
-    So nothing waits while there is little load, and under load a statement serves many requests.
-    The effect is the same as if each message were recorded alone: a group has only messages about
-    different attachments, and if it fails, each of its messages is recorded alone. Messages that
-    become dead letters, probes, and requests with a trace are always recorded alone.
+    If fewer than `concurrent` statements run, a message is recorded at once. Otherwise it waits,
+    and all messages that wait share the next statement. So nothing waits while there is little
+    load, and under load one statement serves many requests. The effect is the same as if each
+    message were recorded alone: a group has only messages about different attachments, and if it
+    fails, each of its messages is recorded alone. Messages that become dead letters, probes, and
+    requests with a trace are always recorded alone.
     """
 
     def __init__(self, database: Database, settings: Settings, *, concurrent: int) -> None:
@@ -57,9 +59,9 @@ class EventGroups:
         self._alone_until = 0.0
 
     async def record(self, message: Message, *, may_be_kept: bool, ends: float) -> Recorded:
-        """Record a message as `shared.intake.record` does, before `ends` in monotonic seconds.
+        """Record a message like `shared.intake.record`, before `ends` (monotonic seconds).
 
-        Raises DatabaseAway as `Database.run_within` does.
+        Raises DatabaseAway like `Database.run_within`.
         """
         if not self._may_share(message):
             return await self._record([message], [may_be_kept], ends)
@@ -81,7 +83,7 @@ class EventGroups:
         )
 
     async def _join(self, message: Message, ends: float) -> Recorded | None:
-        """Wait for the group of a message; None if its group failed or its time is up."""
+        """Wait for a message's group; None if the group failed or the time is up."""
         loop = asyncio.get_running_loop()
         recorded: asyncio.Future[Recorded | None] = loop.create_future()
         ids = frozenset(event.attachment_id for event in message.reading.events)
@@ -93,11 +95,11 @@ class EventGroups:
             timer.cancel()
 
     def _go_on(self) -> None:
-        """Free the place of a statement that has ended; give it to the messages that wait."""
+        """Count a statement that has ended, and start the next one for the messages that wait."""
         self._free += 1
         if group := self._take_group():
             self._free -= 1
-            # An empty context is used, because the group belongs to no single request.
+            # An empty context, because the group belongs to no single request.
             task = asyncio.create_task(self._record_group(group), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -121,7 +123,7 @@ class EventGroups:
             ends = min(each.ends for each in group)
             recorded = await self._record(messages, [False] * len(group), ends)
             parts = split(messages, recorded)
-        except Exception:  # each message is recorded again alone, which reports the cause
+        except Exception:  # then each message is recorded alone, which reports the cause
             self._alone_until = time.monotonic() + ALONE_S
         finally:
             for each, part in zip(group, parts, strict=True):

@@ -1,8 +1,8 @@
-"""The intake of completion events: one address for every dialect.
+"""The intake of events about completed uploads: one address for every dialect.
 
-An event is authenticated, parsed, recorded in one transaction and committed, and only then
-answered. Wake-ups for workers are published in the background, so the answer does not wait for the
-broker. Rules: events.md.
+An event is authenticated, parsed, recorded and committed, and only then answered. Wake-ups for
+workers are published in the background, so the answer does not wait for the broker. Rules:
+events.md.
 """
 
 import asyncio
@@ -47,62 +47,65 @@ from shared.notifications.event import MessageSource
 MAX_EVENT_BYTES = 1024 * 1024
 
 MAX_SIGNED_BYTES = 384 * 1024
-"""Maximum bytes of a body from a sender without a token, who may be SNS. An SNS message has at
-most 256 KiB; its JSON form is somewhat longer.
+"""Maximum length, in bytes, of a body from a sender without a token. The sender may be SNS, whose
+messages have at most 256 KiB; their JSON form is somewhat longer.
 """
 
 MAX_STRANGE_BYTES = 16 * 1024
-"""The same limit if no SNS topic is configured. This length is enough to recognise a message of
-SNS, and to answer with the reason why it is refused."""
+"""The same limit if no SNS topic is configured. This is enough to recognise an SNS message, and to
+answer why it is not accepted."""
 
 MAX_STRANGERS = 64
-"""Maximum number of long bodies of unauthenticated senders that are received concurrently. A
-body does not count if it has already arrived completely, or if its Content-Length is at most
-MAX_STRANGE_BYTES, which a connection buffers in any case. So an attacker who reaches this
-maximum does not block SNS's usual messages.
+"""Maximum number of long bodies of unauthenticated senders that are received at one time. A body
+does not count if it has already arrived completely, or if its Content-Length is at most
+MAX_STRANGE_BYTES, which a connection buffers in any case. So an attacker who reaches this maximum
+does not block the usual messages of SNS.
 """
 
 STRANGER_S = 3.0
-"""Seconds in which an unauthenticated sender must send its body. SNS sends its bodies
+"""Time, in seconds, in which an unauthenticated sender must send its body. SNS sends its bodies
 immediately.
 """
 
 LONG_BODY_BYTES = 16 * 1024
-"""A longer body is parsed in a thread: even 64 KiB may hold 20,000 records."""
+"""Maximum length, in bytes, of a body that is parsed in the event loop. A longer one is parsed in a
+thread: even 64 KiB may contain 20,000 records."""
 
 STRANGE_LONG_BYTES = 64 * 1024
-"""A longer body of an unauthenticated sender is parsed in a single thread. A shorter body is parsed
-in the event loop, which takes 1 or 2 ms, so that SNS's usual messages do not wait for that
-thread."""
+"""The same for a body of an unauthenticated sender; a longer one is parsed in a single thread.
+Parsing a shorter one takes 1 or 2 ms in the event loop, so the usual messages of SNS do not wait
+for that thread."""
 
 RECORD_WITHIN_S = 2.5
-"""Seconds from the last byte of a message to the commit of its events. Some sources wait only 3 s
-for an answer, for example versitygw."""
+"""Time, in seconds, from the last byte of a message to the commit of its events. Some sources wait
+only 3 s for an answer, for example versitygw."""
 
 COMMIT_S = 0.5
-"""Seconds of RECORD_WITHIN_S that are reserved for the database; parsing may use only the rest."""
+"""The part of RECORD_WITHIN_S, in seconds, that is reserved for the database. Parsing may use only
+the rest."""
 
 log = get_logger(__name__)
 
-# A cache of the series, which avoids a lock and checks of labels. Dialects and effects are few.
+# The results of `labels` are cached, because each call takes a lock and checks the labels. There
+# are few dialects and effects.
 _counter = cache(EVENTS.labels)
 
-# There is one thread: if several large bodies were parsed in parallel, each would miss its
-# deadline, and again at each retry.
+# One thread: if several large bodies were parsed in parallel, all would miss their deadline, and
+# again at each retry.
 _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-bodies")
 
-# A second thread is used, so that bodies of unauthenticated senders do not delay the store's
-# events.
+# Another thread, so that bodies of unauthenticated senders do not delay the store's events.
 _strange_reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="strange-bodies")
 
 
 async def intake(request: web.Request) -> web.Response:
     """Answer POST /events/s3 and /events/s3/{token}: 2xx after the message's events are committed.
 
-    The sender proves itself by a live token or by SNS's signature: 401 without either, 403 for a
-    message of SNS that cannot be verified. 413 above 1 MiB. 503 while the database is unavailable,
-    so that the source tries again. A message that cannot be used is kept as a dead letter and
-    also answered 2xx: otherwise some stores would repeat it for ever and hold back all later ones.
+    The sender must have a valid token or the signature of SNS: without both, the answer is 401. It
+    is 403 for an SNS message that cannot be verified, 413 above 1 MiB, and 503 while the database
+    is unavailable, so that the source tries again. A message that cannot be used is kept as a dead
+    letter and also answered with 2xx. Otherwise some stores would repeat it forever and send no
+    later ones.
     """
     parts = request.app[PARTS]
     given = (request.match_info.get("token", ""), *_credentials(request))
@@ -125,14 +128,14 @@ async def intake(request: web.Request) -> web.Response:
         return await _take_in(parts, message, ends)
     message = await _read(body, "webhook", sender, parts, ends)
     if message.reading.dialect == "sns" and (confirmation := _confirmation(body)) is not None:
-        # A token allows sending events. It must not allow a subscription to an SNS topic, so the
-        # signature is checked too.
+        # A token allows sending events. It does not allow a subscription to an SNS topic, so check
+        # the signature too.
         return await _verified(request, parts, confirmation, body, ends)
     return await _take_in(parts, message, ends)
 
 
 async def _from_sns(request: web.Request, parts: Parts, reason: DenialReason) -> web.Response:
-    """Answer a request without a live token: its message is accepted only if SNS has signed it."""
+    """Answer a request without a valid token. Its message is accepted only if SNS has signed it."""
     body = await _read_strange(request, parts, reason)
     ends = time.monotonic() + RECORD_WITHIN_S
     try:
@@ -154,8 +157,8 @@ async def _from_sns(request: web.Request, parts: Parts, reason: DenialReason) ->
 async def _read_strange(request: web.Request, parts: Parts, reason: DenialReason) -> bytes:
     """Read the body of an unauthenticated sender.
 
-    Raises Problem: 503 if a retry by SNS may succeed (no free place, or the body came too slowly),
-    else 401.
+    Raises Problem 503 if a retry by SNS may succeed, because there are too many such bodies or it
+    came too slowly. Otherwise raises Problem 401.
     """
     topics, length = parts.settings.sns_topics, request.content_length
     if not topics and EXPECTS in request:
@@ -169,8 +172,7 @@ async def _read_strange(request: web.Request, parts: Parts, reason: DenialReason
         place = parts.strangers
     try:
         async with place, asyncio.timeout(None if whole else STRANGER_S):
-            # The body is not decompressed: SNS does not compress, and a small body could expand to
-            # megabytes.
+            # Not decompressed: SNS does not compress, and a small body could expand to megabytes.
             return await read_raw(request, max_bytes=max_bytes)
     except TimeoutError:
         raise unavailable() if topics else unauthenticated(reason) from None
@@ -200,7 +202,7 @@ async def _read(
 async def _verified(
     request: web.Request, parts: Parts, document: Any, body: bytes, ends: float
 ) -> web.Response:
-    """Verify the signature of a message in SNS's envelope, then process the message."""
+    """Verify the signature of an SNS message, then process the message."""
     try:
         await parts.sns.verify(document, now=now())
         if document["Type"] == sns.CONFIRMATION:
@@ -232,7 +234,7 @@ def _confirmation(body: bytes) -> Any:
 
 
 async def _take_in(parts: Parts, message: Message, ends: float) -> web.Response:
-    """Record a message's events in one transaction, publish wake-ups, and count the effects."""
+    """Record a message's events, publish wake-ups, and count the effects."""
     reading = message.reading
     recorded = Recorded(changed=[], woken=[])
     if reading.events or reading.faults:
@@ -250,9 +252,9 @@ async def _take_in(parts: Parts, message: Message, ends: float) -> web.Response:
 
 
 def _credentials(request: web.Request) -> list[str]:
-    # Accepted forms: Bearer; MinIO's verbatim form, in which a token of two words is the whole
-    # header; Basic and X-Api-Key, which EventBridge's connections send. HTTP libraries may add an
-    # Authorization header on their own, such as Basic from a netrc file, so all are tried.
+    # Accepted forms: Bearer; MinIO's form, in which the whole header is the token, which may have
+    # two words; Basic and X-Api-Key, which connections of EventBridge send. HTTP libraries may add
+    # an Authorization header on their own, such as Basic from a netrc file, so all forms are tried.
     found = request.headers.getall("X-Api-Key", [])
     for header in request.headers.getall("Authorization", []):
         scheme, _, rest = header.partition(" ")

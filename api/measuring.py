@@ -1,4 +1,4 @@
-"""Metrics of requests: number by route and status, duration by route and method."""
+"""Metrics of requests: their number by route and status, their duration by route and method."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ from functools import cache
 from aiohttp import web
 from prometheus_client import Counter, Histogram
 
-# Two metrics are used, because a histogram by all three labels could have thousands of series.
+# Two metrics, because a histogram with all three labels could have thousands of series.
 REQUESTS = Counter(
     "attachments_requests_total", "Requests by route and status", ["route", "status"]
 )
@@ -20,15 +20,15 @@ REQUEST_SECONDS = Histogram(
 )
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Methods that are named in metrics and in the log. All others are `other`, because a client may
-invent any number of methods."""
+"""The methods that metrics and the log name. All others are `other`, because a client may invent
+any number of them."""
 
-# Caches of the series, which avoid a lock and checks of labels.
+# The results of `labels` are cached: each call takes a lock and checks the labels.
 _seconds = cache(REQUEST_SECONDS.labels)
 _requests = cache(REQUESTS.labels)
 
 LABELS = {**{method: method for method in METHODS}, "HEAD": "GET"}
-"""The label of a method of a route. HEAD is answered as GET is."""
+"""The label for each method. HEAD is counted as GET, because it is answered in the same way."""
 
 UNTIMED = {
     "/openapi.json": "/docs",
@@ -36,8 +36,8 @@ UNTIMED = {
     "/docs/{file}": "/docs",
     "/client/{name}": "/client/{name}",
 }
-"""Routes of files that are the same for everybody → their label. They are counted and not timed,
-because a process may have only so many series."""
+"""The labels of routes whose files are the same for all clients. Such requests are counted but not
+timed, because a process may have only a limited number of series."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -45,7 +45,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def route_of(request: web.Request) -> str:
     """Return the pattern of a request's route, without a slash at its end; `none` without a route.
 
-    The address itself is never returned, because it may hold a secret (/events/s3/{token}).
+    The address itself is never returned, because it may contain a secret (/events/s3/{token}).
     """
     match = getattr(request, "match_info", None)
     resource = match.route.resource if match is not None else None
@@ -54,7 +54,7 @@ def route_of(request: web.Request) -> str:
 
 @web.middleware
 async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Count and time a request by its route's pattern; no label holds text of a client."""
+    """Count and time a request by the pattern of its route. No label has text from a client."""
     started = time.perf_counter()
     response = await handler(request)
     route = route_of(request)

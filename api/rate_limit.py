@@ -1,6 +1,6 @@
 """Rate limits of organizations and tokens per second, counted in memory.
 
-`api.limit_shares` tells each process its share of the limit that all processes have together.
+All processes share each limit; `api.limit_shares` tells each process its share.
 """
 
 import asyncio
@@ -15,28 +15,29 @@ from api.problems import too_many_requests
 from shared.tokens import Caller
 
 IDLE_S = 1.0
-"""A bucket without requests for this time is full again, so it need not be kept."""
+"""Time, in seconds, after which a bucket without requests is full again and can be removed."""
 
 FORGET_S = 5.0
-"""A bucket without requests for this time is new again, and its former share is forgotten."""
+"""Time, in seconds, after which a bucket without requests starts anew, without its former share."""
 
 MAX_BUCKETS = 20_000
-"""Maximum number of buckets; beyond it idle ones are removed."""
+"""Maximum number of buckets. If there are more, idle ones are removed."""
 
 Key = tuple[str, int]
 """`o` and an organization's id, or `t` and a token's id."""
 
 FIELDS = web.RequestKey("rate limit fields", dict)
-"""The fields `RateLimit` and `RateLimit-Policy` for the answer to a request."""
+"""The header fields `RateLimit` and `RateLimit-Policy` for the answer to a request."""
 
 NAMES = {"o": "organization", "t": "token"}
 
 
 @dataclass(slots=True)
 class Bucket:
-    """The requests that this process may still admit for one key: `left` at the time `at`.
+    """How many requests this process may still admit for one key: `left` at the time `at`.
 
-    `share` is the part of the limit that this process has, `spent` what it has not reported yet.
+    `share` is the part of the limit that this process has. `spent` is the number of admitted
+    requests that it has not reported yet.
     """
 
     limit: int
@@ -52,10 +53,11 @@ class Bucket:
         self.at = now
 
     def learn(self, left: float, processes: int, now: float) -> None:
-        """Take a share of what all `processes` may still admit together: `left`.
+        """Take this process's share of `left`, which all `processes` together may still admit.
 
-        If there are fewer requests than processes, each may admit one, and what is too much is
-        withheld later; otherwise a limit below the number of processes would admit nothing.
+        If `left` is 1 or more, but less than the number of processes, each process may admit one.
+        The surplus is withheld later. Otherwise a limit below the number of processes would admit
+        nothing.
         """
         self.share = 1 / processes
         mine = left * self.share
@@ -63,12 +65,12 @@ class Bucket:
         self.at = now
 
     def retry_after_s(self) -> int:
-        """Return whole seconds until a request may be admitted."""
+        """Return after how many whole seconds a request may be admitted."""
         return max(1, math.ceil((1 - self.left) / (self.limit * self.share)))
 
 
 class RateLimit:
-    """Counts requests of organizations and tokens; `rate` is per second, 0 means no limit.
+    """Counts requests of organizations and tokens. `rate` is per second; 0 means no limit.
 
     A token may have a limit in addition to the limit of its organization. `clock` returns monotonic
     seconds.
@@ -79,13 +81,14 @@ class RateLimit:
         self.clock = clock or asyncio.get_running_loop().time
         self.buckets: dict[Key, Bucket] = {}
         self.alone = True
-        """Whether this process has the whole limit, because it knows nothing of the others."""
+        """True if this process uses the whole limit, because it knows nothing of other
+        processes."""
         self.asked = asyncio.Event()
         """Set while there are requests that were not reported to the other processes."""
         self._unreported: dict[Key, None] = {}
 
     def spend(self, request: web.Request, caller: Caller) -> None:
-        """Count one request. Raises Problem 429 above a limit; a refused request is not counted."""
+        """Count one request. Above a limit, raises Problem 429 and does not count the request."""
         now, buckets = self.clock(), []
         if self._rate:
             buckets.append(self._bucket(("o", caller.organization_id), self._rate, now))
@@ -117,10 +120,10 @@ class RateLimit:
         return key, bucket
 
     def take(self, at_most: int) -> dict[Key, tuple[int, int]]:
-        """Return limit and unreported requests of some keys, and regard them as reported.
+        """Return the limit and the unreported requests of some keys, and mark them as reported.
 
-        Those that have waited longest come first. A key whose requests were all refused is among
-        them, with 0 requests: its share may have changed.
+        Keys that have waited longest come first. A key is returned also if all its requests were
+        answered with 429. It then has 0 requests, but its share may have changed.
         """
         taken: dict[Key, tuple[int, int]] = {}
         for key in list(islice(self._unreported, at_most)):
@@ -133,7 +136,10 @@ class RateLimit:
         return taken
 
     def learn(self, known: Mapping[Key, tuple[float, int]]) -> None:
-        """Take the shares: for a key what all processes may still admit, and their number."""
+        """Take shares.
+
+        `known` has for each key what all processes may still admit, and their number.
+        """
         self.alone, now = False, self.clock()
         for key, (left, processes) in known.items():
             if (bucket := self.buckets.get(key)) is not None:
@@ -157,6 +163,6 @@ def _fields(buckets: Iterable[tuple[Key, Bucket]]) -> dict[str, str]:
 
 
 def show_limits(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the fields of the rate limits to the answer of a request that was counted."""
+    """Add the header fields of the rate limits to an answer, if its request was counted."""
     if (shown := request.get(FIELDS)) is not None:
         response.headers.update(shown)

@@ -16,11 +16,10 @@ log = get_logger(__name__)
 
 
 class Answering:
-    """A block in which a request is answered: all its log lines have the request's id.
+    """A context in which a request is answered: all log lines in it have the request's id.
 
-    If traces are on, the block is also a span, except for health checks.
-
-    The id is that of the header `X-Request-Id` or `traceparent`, or a new one.
+    The id is that of the header `X-Request-Id` or `traceparent`, or a new one. If traces are on,
+    the context is also a span, except for health checks.
     """
 
     __slots__ = ("_fields", "_id", "_span", "_started")
@@ -51,11 +50,11 @@ class Answering:
         self._fields.__exit__(kind, error, trace)
 
     def end(self, request: Any, response: web.StreamResponse, *, logged: bool) -> None:
-        """Put the id into the answer, and log the answer if `logged` is true.
+        """Add the id to the answer, and log the answer if `logged` is true.
 
-        Health checks are not logged: load balancers send them every few seconds.
-        The line holds no text of the client apart from the id: the line has the route's pattern and
-        not the address, which may hold a token.
+        Health checks are not logged, because load balancers send them every few seconds. The line
+        has no text of the client except the id. It has the route's pattern and not the address,
+        which may contain a token.
         """
         response.headers[HEADER] = self._id
         if self._span is not None:
@@ -71,7 +70,7 @@ class Answering:
 
 
 def _begin_span(request: Any, own_id: str) -> traces.Span | None:
-    """Begin the span of a request; health checks get none, because balancers send many of them."""
+    """Begin the span of a request. Health checks get none, because there are too many."""
     recorder = traces.recorder
     assert recorder is not None
     if request.raw_path.startswith("/health/"):
@@ -82,7 +81,10 @@ def _begin_span(request: Any, own_id: str) -> traces.Span | None:
 
 
 def _describe(span: traces.Span, request: Any, status: int) -> None:
-    """Add the route's pattern, which is known after the answer. The address is never added."""
+    """Add to a span what is known after the answer: the status, the organization, the route.
+
+    The address is never added, because it may contain a token.
+    """
     attributes: dict[str, traces.Value | None] = {
         "http.response.status_code": status,
         "attachments.organization_id": field("organization"),

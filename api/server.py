@@ -1,7 +1,8 @@
-"""The HTTP server around the application; its own refusals are JSON:API documents too.
+"""The HTTP server around the application. Its own error answers are JSON:API documents too.
 
-A request that cannot be parsed never reaches a middleware. aiohttp itself would answer it in plain
-text with a part of the request, and log that part with a traceback. That part may hold a token.
+A request that cannot be parsed never reaches a middleware. aiohttp itself would answer with plain
+text that repeats a part of the request, and log that part with a traceback. The part may contain a
+token.
 """
 
 import asyncio
@@ -30,13 +31,13 @@ from shared.proxies import Proxies
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 
 MAX_SLASHES = 32
-"""Maximum number of slashes in a request's path; our routes have at most twelve. aiohttp searches
+"""Maximum number of slashes in a request's path. The routes have at most twelve. aiohttp searches
 its routes once per slash, so 8,000 slashes would take milliseconds."""
 
 log = get_logger(__name__)
 
 
-@functools.lru_cache(maxsize=256)  # Most requests have one of a few hosts, so the result is cached.
+@functools.lru_cache(maxsize=256)  # cached, because most requests have one of a few hosts
 def _is_host(text: str) -> bool:
     return _HOST.fullmatch(text) is not None
 
@@ -52,10 +53,10 @@ async def answer(
 ) -> web.StreamResponse:
     """Check Host, Expect and the path of a request, then let the application answer it.
 
-    An invalid Host must be refused (RFC 9112, section 3.2). HTTP/1.0 does not need a Host; without
-    one, `request.host` of aiohttp would ask the resolver, which blocks the event loop. Expect is
-    checked here because aiohttp handles it before any middleware, and would repeat its value in
-    the answer. If `logged`, a line is logged for the answer.
+    An invalid Host must be answered with 400 (RFC 9112, section 3.2). HTTP/1.0 needs no Host;
+    without one, `request.host` of aiohttp would ask the resolver, which blocks the event loop.
+    Expect is checked here because aiohttp handles it before any middleware, and would repeat its
+    value in the answer. If `logged` is true, a line is logged for the answer.
     """
 
     request[NOISE] = noise
@@ -90,13 +91,12 @@ async def answer(
         # `Connection: close` makes the client open its next connection to another process.
         response.force_close()
     if expects and not request.content.is_eof():
-        # The client may or may not send the body, so the next bytes cannot be interpreted.
+        # The client may send the body or not, so it is unclear what the next bytes mean.
         response.force_close()
     if "Transfer-Encoding" in request.headers:
         # aiohttp's parser treats trailer fields of a body as header fields of the next request on
-        # the connection. If a proxy shares connections, a client could in this way add X-Auth-Token
-        # to another client's request. RFC 9112, section 7.1.2, forbids merging trailers into
-        # headers.
+        # the connection. If a proxy shares connections, a client could so add X-Auth-Token to
+        # another client's request. RFC 9112, section 7.1.2, forbids merging trailers into headers.
         response.force_close()
     return response
 
@@ -115,7 +115,7 @@ def _without_expect(request: web.Request) -> web.Request:
 
 
 class Server(web.Server):
-    """An aiohttp server whose connections are of our class `Connection`."""
+    """An aiohttp server whose connections are of the class `api.connection.Connection`."""
 
     def __init__(self, handler: Any, *, noise: Noise, **settings: Any) -> None:
         super().__init__(handler, **settings)
@@ -123,31 +123,31 @@ class Server(web.Server):
 
     @property
     def connections(self) -> list[Any]:
-        """Return the open connections, which are of our class."""
+        """The open connections, of the class `api.connection.Connection`."""
         return list(super().connections)
 
     def __call__(self) -> Connection:
-        """Make the protocol object of one connection."""
-        # `_loop` and `_kwargs` are private in aiohttp. Its own server passes them to its own class
-        # of connection.
+        """Return the protocol object of a new connection."""
+        # `_loop` and `_kwargs` are private in aiohttp, whose own server passes them in the same
+        # way.
         return Connection(self, noise=self._noise, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
-    """Runs an application on our server; aiohttp has no setting for the class of connections."""
+    """Runs an application on `Server`. aiohttp has no setting for the class of connections."""
 
-    # These names are private in aiohttp, which has no public ones: how a runner makes its server
-    # (_make_server), its application (_app), its timeout at the end (_shutdown_timeout), and which
-    # server of asyncio a site has (_server). The server that it made has its loop in _loop and its
-    # other settings in _kwargs.
+    # These names are private in aiohttp, which has no public ones. Of a runner: `_make_server`
+    # makes its server, `_app` is its application, `_shutdown_timeout` its timeout at the end. Of a
+    # site: `_server` is its asyncio server. Of the server that `_make_server` returns: `_loop` is
+    # its loop, `_kwargs` its other settings.
     _watch: "asyncio.Task[None] | None" = None
 
     async def drain(self, wait_s: float, *, within_s: float) -> None:
-        """Stop accepting connections without losing a request; call `cleanup` afterwards.
+        """Stop accepting connections without losing a request. Call `cleanup` afterwards.
 
-        For `wait_s` seconds all requests are answered, while `/health/ready` is 503 and each answer
-        closes its connection. Then new connections are refused, and open ones have `within_s`
-        seconds to end.
+        For `wait_s` seconds, all requests are still answered, but `/health/ready` answers 503 and
+        each answer closes its connection. Then new connections are refused, and open ones have
+        `within_s` seconds to end.
         """
         self._app[PARTS].drain.begin()
         self._app[PARTS].waiters.end()
@@ -160,7 +160,7 @@ class Runner(web.AppRunner):
             await site.stop()
         if isinstance(self.server, Server):
             await let_go(self.server, within_s=within_s)
-        # Requests that still run may use only the rest of `within_s`, at least one second.
+        # Requests that still run may use only the rest of `within_s`, but at least one second.
         self._shutdown_timeout = max(1.0, deadline - asyncio.get_running_loop().time())
 
     async def cleanup(self) -> None:
@@ -171,7 +171,7 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> Server:
         made = await super()._make_server()
-        parts = self._app[PARTS]  # The application has started, so its parts exist.
+        parts = self._app[PARTS]  # the application has started, so its parts exist
         noise = parts.noise
         server = Server(
             partial(

@@ -1,1 +1,1 @@
-"""The description of the API for machines and readers: /openapi.json and /docs."""
+"""The description of the API, for machines at /openapi.json and for readers at /docs."""

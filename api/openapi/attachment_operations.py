@@ -1,4 +1,4 @@
-"""The operations on attachments: list, show, create, change, delete, a new policy."""
+"""Describe the operations on attachments: list, show, create, change, delete, renew a policy."""
 
 from api.openapi import samples
 from api.openapi.components import LIMITS, SHARED, filters
@@ -6,13 +6,13 @@ from api.openapi.shapes import BULK, Json, answer, content, errors, operation, p
 
 TAG = "attachments"
 REFUSED = (401, 403, 406, 429)
-"""The errors that every request of a backend may get, beside those of every request."""
+"""The errors that any request of a backend may get, in addition to those of ALWAYS."""
 
 VIEW = [parameter("include"), parameter("fields"), parameter("request_id")]
 
 
 def paths() -> Json:
-    """Return the paths of attachments."""
+    """Return the paths of attachments, with their operations."""
     return {
         "/api/v2/attachments": {"get": _list(), "post": _create()},
         "/api/v2/attachments/{id}": {

@@ -1,4 +1,4 @@
-"""Schemas of attachments as answers show them."""
+"""The schemas of attachments in answers."""
 
 from typing import get_args
 
@@ -30,7 +30,7 @@ COUNT: Json = {"type": "integer", "minimum": 0}
 
 
 def shown() -> dict[str, Json]:
-    """Return the schemas of attachments in answers."""
+    """Return the schemas of attachments in answers, by name."""
     included = {"meta": members({"included": {"type": "boolean", "const": False}})}
     reasons = "; ".join(f"`{code}`: {each.sentence}" for code, each in REASONS.items())
     return {
@@ -219,5 +219,5 @@ def _relationship(name: str) -> Json:
 
 
 def title_of(name: str) -> str:
-    """Return the beginning of the names of a relationship's schemas."""
+    """Return how the names of a relationship's schemas begin: `some_name` becomes `SomeName`."""
     return "".join(word.capitalize() for word in name.split("_"))

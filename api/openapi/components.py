@@ -18,13 +18,13 @@ NUMBER = "[1-9][0-9]{0,18}"
 CURSOR: Json = {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"}
 
 BACKEND: list[Json] = [{"token": [], "organization": []}, {"bearer": [], "organization": []}]
-"""A token of the API with its organization: what every request under /api/v2 needs."""
+"""Security of every request under /api/v2: a token of the API and its organization."""
 
 NOBODY: list[Json] = []
-"""For operations that need no token."""
+"""Security of operations that need no token."""
 
 STORE: list[Json] = [{"storeKey": []}, {"storeBearer": []}, {"storeBasic": []}]
-"""A token of events, for stores."""
+"""Security of operations for stores: a token for events."""
 
 SECURITY: Json = {
     "token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
@@ -46,7 +46,7 @@ SECURITY: Json = {
 
 
 def list_of(names: str) -> Json:
-    """Describe a comma-separated list of words."""
+    """Return the schema of a comma-separated list of words; `names` is a pattern of one word."""
     return {"type": "string", "pattern": f"^({names})?(,({names})?)*$"}
 
 
@@ -97,7 +97,7 @@ def filters() -> list[Json]:
 
 
 def parameters() -> dict[str, Json]:
-    """Return the parameters of the components, by name."""
+    """Return the parameters that operations share, by name."""
     names = "|".join(sorted(INCLUDABLE))
     wait: Json = {"type": "string", "pattern": "^[0-9]+$"}
     tags = "Entity tags, or `*`"
@@ -219,18 +219,19 @@ OF_STATUS = {
     429: ("Retry-After",),
     503: ("Retry-After",),
 }
-"""Header fields of error answers with a status."""
+"""The additional header fields of error answers, by status."""
 
 LIMITS = ("RateLimit", "RateLimit-Policy")
 SHARED = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
-"""Header fields of answers that count for a limit, and of answers for pages of other origins."""
+"""Header fields of answers that count for a rate limit, and of answers for pages of other
+origins."""
 
 OF_ERRORS = (*LIMITS, *SHARED, "Referrer-Policy")
 """Header fields that any error answer may have. The last one is for an address with a token."""
 
 
 def error_answers() -> Json:
-    """Return the answers of errors, by the name of their component."""
+    """Return the error answers that operations share, by name."""
     found = {}
     for status, (title, detail) in GENERAL.items():
         example: Json = {"errors": [{"status": str(status), "title": title, "detail": detail}]}

@@ -1,4 +1,4 @@
-"""The whole document, as OpenAPI 3.1, made from the code's own enumerations and limits."""
+"""Build the whole OpenAPI 3.1 document from the enumerations and limits in the code."""
 
 from functools import cache
 
@@ -31,7 +31,7 @@ ABOUT = f"""The Attachments API of this service, over [JSON:API](https://jsonapi
 
 
 def describe() -> Json:
-    """Make the document."""
+    """Return the OpenAPI document."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -74,5 +74,5 @@ def describe() -> Json:
 
 @cache
 def rendered() -> bytes:
-    """Return the document as JSON; it is made at the first call."""
+    """Return the document as JSON. It is built at the first call."""
     return orjson.dumps(describe())

@@ -1,4 +1,4 @@
-"""The operations without attachments: usage, events, files, statuses, health, this description."""
+"""Describe all other operations: usage, events, files, statuses, health, and this description."""
 
 from api.client_files import NAMES
 from api.openapi import samples
@@ -11,7 +11,7 @@ NO_SNIFF = "X-Content-Type-Options"
 
 
 def paths() -> Json:
-    """Return the paths of all parts but attachments and webhooks."""
+    """Return all paths except those of attachments and webhooks, with their operations."""
     usage = content(schema("UsageDocument"), samples.USAGE)
     token = {
         "name": "token",

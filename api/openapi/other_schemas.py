@@ -1,4 +1,4 @@
-"""Schemas of webhooks, deliveries, usage, events, health and errors."""
+"""The schemas of webhooks, deliveries, usage, events, health and errors."""
 
 from typing import get_args
 
@@ -30,7 +30,7 @@ from shared.webhooks.kinds import (
 
 
 def webhooks() -> dict[str, Json]:
-    """Return the schemas of webhooks and their deliveries."""
+    """Return the schemas of webhooks and their deliveries, by name."""
     events: Json = {"type": "array", "items": schema("WebhookEvent")}
     return {
         "WebhookEvent": words(EVENTS, "An event that a webhook may subscribe to"),
@@ -177,7 +177,7 @@ def _deliveries() -> dict[str, Json]:
 
 
 def others() -> dict[str, Json]:
-    """Return the schemas of usage, events, health and errors."""
+    """Return the schemas of usage, events, health and errors, by name."""
     statuses = sorted({*GENERAL, *ALWAYS, 422})
     quotas = {name: or_null(COUNT) for name in get_args(QuotaName)}
     return {

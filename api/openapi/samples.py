@@ -1,4 +1,4 @@
-"""Examples of the document: a photo from create to ready, and a webhook with a delivery."""
+"""The examples in the OpenAPI document: a photo from create to ready, a webhook, a delivery."""
 
 from typing import Any
 
@@ -143,7 +143,7 @@ TEST_EVENT = {
 
 
 def news(event: str) -> dict[str, Any]:
-    """Return the body of the webhook of an event of an attachment."""
+    """Return the body that a webhook gets for an event of an attachment."""
     data = _attachment(ready=event in ("attachment.ready", "attachment.deleted"))
     if event == "attachment.deleted":
         data["attributes"]["deleted_at"] = HAPPENED_AT
@@ -222,4 +222,4 @@ PAGE = "<!DOCTYPE html>"
 SCRIPT = "export {};"
 STYLE_FILE = "swagger-ui.css"
 STYLE = ".swagger-ui { display: block }"
-"""The bodies of files, cut short."""
+"""The bodies of the files, cut short for the examples."""

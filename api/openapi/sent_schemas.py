@@ -1,4 +1,4 @@
-"""Schemas of attachments as a client may send them: lenient, as contract.md describes it."""
+"""The schemas of attachments in requests. They are lenient, as contract.md describes."""
 
 from api.attachables import LINKS
 from api.attributes import MAX_INTEGER, MAX_TEXT, MAX_URL
@@ -24,7 +24,10 @@ OWN_TEXT: Json = {
 
 
 def sent() -> dict[str, Json]:
-    """Return the schemas of attachments in requests; unknown members are ignored, so allowed."""
+    """Return the schemas of attachments in requests.
+
+    Unknown members are ignored, so the schemas allow them.
+    """
     blank_or_null = {"anyOf": [BLANK, {"type": "null"}]}
     changeable: dict[str, Json] = {
         "name": {**LINE, "minLength": 1, "pattern": r"^[^\u0000\r\n]*[^\s\u0000][^\u0000\r\n]*$"},

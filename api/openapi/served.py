@@ -1,7 +1,7 @@
-"""The routes of the description: /openapi.json, and the page /docs, whose files are Swagger UI's.
+"""The routes of the description: /openapi.json, and the page /docs with the files of Swagger UI.
 
-Nothing here needs a token: the description holds no data. The files come from an installed package,
-so the page works without any other host. Each answer is made and compressed once per process, at
+No token is needed, because the description has no data of clients. The files come from an installed
+package, so the page needs no other host. Each answer is built and compressed once per process, at
 its first request.
 """
 
@@ -20,14 +20,14 @@ from api.openapi.description import rendered
 from api.problems import not_found
 
 PACKAGE = "mkdocs_swagger_ui_tag"
-"""The installed package that has the files of Swagger UI in a folder of its own. The package's code
-is never run."""
+"""The installed package that has a folder with the files of Swagger UI. The code of the package is
+never run."""
 
 FILES = {
     "swagger-ui.css": ("stylesheets", "text/css; charset=utf-8"),
     "swagger-ui-bundle.js": ("javascripts", "text/javascript; charset=utf-8"),
 }
-"""Files of Swagger UI: name → folder in the package, and content type."""
+"""The files of Swagger UI by name: the folder in the package, and the content type."""
 
 START_FILE = "start.js"
 START = """SwaggerUIBundle({
@@ -40,8 +40,8 @@ START = """SwaggerUIBundle({
   queryConfigEnabled: false,
 });
 """
-"""The script of the page. It is a file of its own, because the policy allows no script within the
-page."""
+"""The script of the page. It is a separate file, because the content security policy allows no
+script inside the page."""
 
 PAGE = f"""<!DOCTYPE html>
 <html lang="en">
@@ -71,7 +71,7 @@ HEADERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A body, plain and compressed, with its content type and its entity tag in quotes."""
+    """A body, plain and compressed, with its content type, and its entity tag in quotes."""
 
     body: bytes
     compressed: bytes
@@ -90,7 +90,7 @@ async def show_page(request: web.Request) -> web.Response:
 
 
 async def show_file(request: web.Request) -> web.Response:
-    """Answer GET /docs/{file}: a script or style sheet of the page. Raises Problem 404."""
+    """Answer GET /docs/{file}: a script or style sheet of the page, or 404."""
     name = request.match_info["file"]
     if name != START_FILE and name not in FILES:
         raise not_found()

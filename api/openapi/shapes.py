@@ -1,4 +1,4 @@
-"""Short forms for the parts of an OpenAPI document: schemas, parameters, answers, operations."""
+"""Build the parts of an OpenAPI document: schemas, parameters, answers, operations."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -6,36 +6,39 @@ from typing import Any
 from api.problems import GENERAL, MEDIA_TYPE
 
 Json = dict[str, Any]
-"""A part of the document."""
+"""A part of the OpenAPI document."""
 
 BULK = f"{MEDIA_TYPE}; ext=bulk"
 
 ALWAYS = (400, 408, 414, 417, 431, 500, 503, 505)
-"""The errors that every request may get, because of its form or the state of the service."""
+"""The errors that any request may get, because of its form or because of the service's state."""
 
 TEXT: Json = {"type": "string"}
 NULL: Json = {"type": "null"}
 BLANK: Json = {"type": "string", "pattern": r"^\s*$"}
-"""A blank string, which counts as null where a value may be left out."""
+"""The schema of a blank string. It means null for a value that may be left out."""
 
 
 def schema(name: str) -> Json:
-    """Refer to a schema of the components."""
+    """Return a reference to a shared schema."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def parameter(name: str) -> Json:
-    """Refer to a parameter of the components."""
+    """Return a reference to a shared parameter."""
     return {"$ref": f"#/components/parameters/{name}"}
 
 
 def words(values: Iterable[str], description: str) -> Json:
-    """Describe an enumeration."""
+    """Return the schema of an enumeration."""
     return {"type": "string", "enum": list(values), "description": description}
 
 
 def or_null(*choices: Json) -> Json:
-    """Describe a value that may be null; a single plain type becomes a list of types."""
+    """Return the schema of a value that may be null.
+
+    A single plain type becomes a list of types; everything else becomes an `anyOf`.
+    """
     if len(choices) == 1 and isinstance(choices[0].get("type"), str) and "enum" not in choices[0]:
         return {**choices[0], "type": [choices[0]["type"], "null"]}
     return {"anyOf": [*choices, NULL]}
@@ -44,7 +47,7 @@ def or_null(*choices: Json) -> Json:
 def members(
     properties: Mapping[str, Json], *, required: Sequence[str] | None = None, description: str = ""
 ) -> Json:
-    """Describe an object; all members are required unless `required` names those that are."""
+    """Return the schema of an object. All members are required, unless `required` names some."""
     needed = list(properties if required is None else required)
     return {
         "type": "object",
@@ -55,22 +58,28 @@ def members(
 
 
 def resource(kind: str, properties: Mapping[str, Json]) -> Json:
-    """Describe a resource object of an answer; `properties` are its members after `type`."""
+    """Return the schema of a resource object in an answer.
+
+    `properties` are its members after `id` and `type`.
+    """
     return members({"id": schema("Id"), "type": {"const": kind, "type": "string"}, **properties})
 
 
 def document(data: Json, **more: Json) -> Json:
-    """Describe a document with primary data; `meta` is empty unless `more` has it."""
+    """Return the schema of a document with primary data. `meta` is empty unless `more` has it."""
     return members({"data": data, "meta": members({}), **more})
 
 
 def content(body: Json, example: Any, kind: str = MEDIA_TYPE) -> Json:
-    """Describe the content of a body of one media type."""
+    """Return the content of a body that has one media type."""
     return {kind: {"schema": body, "example": example}}
 
 
 def answer(description: str, body: Json | None = None, *headers: str) -> Json:
-    """Describe an answer: its body, from `content`, and its header fields beside the usual ones."""
+    """Return an answer: its body, made by `content`, and its header fields.
+
+    `headers` are those in addition to the usual ones.
+    """
     named = ("X-Request-Id", "Cache-Control", "Vary", *headers)
     return {
         "description": description,
@@ -80,12 +89,12 @@ def answer(description: str, body: Json | None = None, *headers: str) -> Json:
 
 
 def error_name(status: int) -> str:
-    """Return the name of the component that describes the answer of a general error."""
+    """Return the name of the shared answer that describes an error with this status."""
     return GENERAL[status][0].replace(" ", "") if status != 422 else "InvalidAttribute"
 
 
 def errors(*statuses: int) -> Json:
-    """Describe error answers: those of ALWAYS and the given ones."""
+    """Return the error answers of an operation: those of ALWAYS and the given ones."""
     return {
         str(status): {"$ref": f"#/components/responses/{error_name(status)}"}
         for status in sorted({*ALWAYS, *statuses})
@@ -104,7 +113,10 @@ def operation(
     security: Sequence[Json] | None = None,
     description: str = "",
 ) -> Json:
-    """Describe an operation; `security` of None is a token of the API and its organization."""
+    """Return an operation.
+
+    If `security` is None, it needs a token of the API and its organization.
+    """
     return {
         "operationId": name,
         "summary": summary,

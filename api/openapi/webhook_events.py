@@ -1,4 +1,4 @@
-"""The webhooks that the service sends: for each event the request, and the answers that count."""
+"""Describe the webhooks that the service sends: for each event, its request and the answers."""
 
 from typing import Final, get_args
 

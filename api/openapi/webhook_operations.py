@@ -1,4 +1,4 @@
-"""The operations on webhooks and their deliveries; all need a token with the scope `admin`."""
+"""Describe the operations on webhooks and deliveries. All need a token with the scope `admin`."""
 
 from collections.abc import Sequence
 
@@ -51,7 +51,7 @@ def _of(
 
 
 def paths() -> Json:
-    """Return the paths of webhooks and deliveries."""
+    """Return the paths of webhooks and deliveries, with their operations."""
     place = "/api/v2/webhooks/{id}"
     one = [parameter("id")]
     both = [*one, DELIVERY_ID]
