@@ -51,7 +51,7 @@ DECLARED: Final = ("content_type", "size")
 """The facts that a client may declare before the object is uploaded."""
 
 PIXELS: Final = ("width", "height")
-"""The width and height of an image. Either both are known or none."""
+"""The width and height of an image. Both are known, or both are None."""
 
 ADDED: Final = tuple(name for name in MEASURED if name not in DECLARED)
 """The facts that only the service knows. The API shows them in `meta`."""

@@ -135,7 +135,7 @@ async def find_taken_id(database: Database, storage: Storage) -> TakenId | None:
 
 
 class _UsedUp(Exception):
-    """The search has made all listings that it may make."""
+    """The search has used up its limit of listings."""
 
 
 @dataclass(slots=True)
