@@ -58,8 +58,8 @@ class Messages:
             """
             done = partial(ack, celery_log, consumer.connection_errors)
             payload = body if body is not None else message.payload
-            # this also ends an outage that a failed acknowledgement reported, which brings no
-            # reconnect
+            # if a failed acknowledgement reported an outage, no reconnect follows; this ends that
+            # outage
             BROKER.success()
             wake_up = read_wake_up(payload, message.headers)
             if wake_up is None:
@@ -169,7 +169,7 @@ def work(settings: Settings) -> int:
         in_order = runtime.join()
     if not in_order:
         return 1
-    # Celery's exit status after SIGINT means failure, although it shuts down as after SIGTERM.
+    # Celery shuts down after SIGINT as after SIGTERM, but its exit status then means failure.
     return 0 if signals_seen else int(worker.exitcode or 0)
 
 
@@ -189,7 +189,7 @@ def _ignore_interrupts() -> None:
 
 
 def _quieten(settings: Settings) -> None:
-    """Drop useless warnings of Celery, and lines that repeat those of `shared.outages`."""
+    """Drop useless warnings of Celery, and log lines that `shared.outages` writes too."""
     # Celery warns about running as root, because pickled messages could run any code. The messages
     # of this service are only JSON.
     warnings.filterwarnings("ignore", category=SecurityWarning)

@@ -37,7 +37,7 @@ def attempt_span(found: WakeUp | Claim) -> AbstractContextManager[Any]:
 
 
 def fields_of(found: WakeUp | Claim) -> dict[str, Any]:
-    """Return the fields of all log lines of an attempt."""
+    """Return the fields that all log lines of an attempt have."""
     if isinstance(found, Claim):
         row = found.attachment
         return {
@@ -51,7 +51,7 @@ def fields_of(found: WakeUp | Claim) -> dict[str, Any]:
 
 
 def trace_fields(span: traces.Span | None) -> dict[str, str]:
-    """Return the field of log lines that names the trace."""
+    """Return the log field with the id of the trace; empty without a span."""
     return {} if span is None else {"trace_id": span.trace_id}
 
 

@@ -70,8 +70,8 @@ class Attempts:
     async def attempt(self, slot: Slot, found: WakeUp | Claim) -> None:
         """Make one attempt at an upload, and write the result in its row.
 
-        `found` is a wake-up, whose upload is claimed first, or a claim of the sweep. Raises only
-        CancelledError; the claim is then released. The caller frees the slot.
+        `found` is a wake-up, whose upload is then claimed, or a claim that the sweep has made.
+        Raises only CancelledError, after releasing the claim. The caller frees the slot.
         """
         with (
             attempt_span(found) as span,
@@ -123,7 +123,7 @@ class Attempts:
             await asyncio.sleep(DATABASE_RETRY_S)
         if claim is not None:
             self._slots.assign(slot, claim.attachment.organization_id)
-        else:  # the wake-up may be about a copy
+        else:  # the wake-up may be about a copy instead of an upload
             self._copying.begin(attachment_id, None, None)
         return claim
 
@@ -151,7 +151,7 @@ class Attempts:
             self._leases.drop(claim)
 
     async def _settle(self, claim: Claim, attempt: Measured, error: Exception) -> None:
-        """Write in the row why an attempt found no outcome. Raises DatabaseAway."""
+        """Write in the row why an attempt has failed. Raises DatabaseAway."""
         row = claim.attachment
         if isinstance(error, ObjectMissing | ObjectOlder):
             try:
@@ -202,11 +202,11 @@ class Attempts:
         elif state is None:
             attempt.result = "retried"
             await self._process_again(claim)
-        else:  # the client may still upload
+        else:  # the row waits for an upload, which may still come
             attempt.result = "ended"
 
     async def _process_again(self, claim: Claim) -> None:
-        """Have an upload processed again now, because the attempt has missed a newer one."""
+        """Have an upload processed again now, because a newer object was recorded meanwhile."""
         if await self._database.run(lifecycle.release, claim, delay_s=0.0) is None:
             await self._database.run(lifecycle.process_again, claim.attachment.id)
 
@@ -251,9 +251,9 @@ class Attempts:
             await self._database.run(lifecycle.process_again, claim.attachment.id)
 
     async def _give_back_later(self, claim: Claim) -> None:
-        """Release a claim as soon as the database answers, and wake the sweep.
+        """Release a claim as soon as the database answers, then wake the sweep.
 
-        Gives up when the lease is over, because the row is then due in any case.
+        Gives up when the lease has ended: the row is then due anyway.
         """
         give_up_at = _now() + self._settings.lease
         try:

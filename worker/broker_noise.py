@@ -1,4 +1,4 @@
-"""Report an outage of the broker once, instead of every line of Celery and kombu about it."""
+"""Report an outage of the broker once, and drop the many log lines of Celery and kombu about it."""
 
 import logging
 

@@ -1,4 +1,5 @@
-"""A limit for the bytes of large files that wait on disk for a decoder, shared by organizations.
+"""Limit the bytes of large files that wait on disk for a decoder, with a fair part for each
+organization.
 
 Without a limit, a worker would fetch one large file for each slot, although it usually has fewer
 decoders than slots.
@@ -20,9 +21,9 @@ most this 1/8, so that the larger file gets its turn. One organization holds at 
 
 @dataclass(slots=True, eq=False)
 class Hold:
-    """The bytes that a file holds or waits for.
+    """The bytes of the budget that one file holds or waits for.
 
-    `passed` is true if it has overtaken a larger file.
+    `passed` is true if the file has overtaken a larger one.
     """
 
     organization: int
@@ -43,14 +44,17 @@ class Budget:
         self._used = 0
         self._passing = 0
         self._held: Counter[int] = Counter()
-        # The holds that wait, by organization. The organization whose turn is next comes first.
+        # The files that wait, by organization. The organization whose turn is next comes first.
         self._waiting: dict[int, deque[Hold]] = {}
 
     @asynccontextmanager
     async def hold(
         self, organization: int, size: int, *, before_wait: Callable[[], Awaitable[None]]
     ) -> AsyncIterator[None]:
-        """Hold `size` bytes during the block. If there is no room, first await `before_wait`."""
+        """Hold `size` bytes of the budget for a file during the block.
+
+        If there is no room yet, first await `before_wait`, then wait.
+        """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         hold = Hold(organization, min(size, self._total - self._kept), future)
         self._waiting.setdefault(organization, deque()).append(hold)
@@ -66,7 +70,7 @@ class Budget:
             self._serve()
 
     def _end(self, hold: Hold) -> None:
-        """Free the bytes of a hold, or withdraw the hold if it still waits."""
+        """Free the bytes of a file, or withdraw the file if it still waits."""
         waiting = self._waiting.get(hold.organization, deque())
         if hold in waiting:
             waiting.remove(hold)
@@ -85,17 +89,18 @@ class Budget:
             waiting = self._waiting.pop(hold.organization)
             waiting.popleft()
             if waiting:
-                self._waiting[hold.organization] = waiting  # to the end of the order of turns
+                # this organization now has the last turn
+                self._waiting[hold.organization] = waiting
             self._used += hold.cost
             self._passing += hold.cost * hold.passed
             self._held[hold.organization] += hold.cost
-            if not hold.granted.done():  # a cancelled task frees its bytes itself
+            if not hold.granted.done():  # if the task was cancelled, it frees these bytes itself
                 hold.granted.set_result(None)
 
     def _next(self) -> tuple[Hold, bool] | None:
-        """Return the next hold for which there is room, and whether it overtakes a larger one.
+        """Return the next file for which there is room, and whether it overtakes a larger one.
 
-        Returns None if no waiting hold can be granted now.
+        Returns None if no file that waits can get its bytes now.
         """
         passes = False
         for organization, waiting in self._waiting.items():

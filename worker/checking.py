@@ -17,7 +17,7 @@ log = get_logger(__name__)
 
 
 async def check_object(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
-    """Ask the store for the object of an attachment, and record the answer.
+    """Ask the store about the object of an attachment, and record the answer.
 
     Returns a wake-up if there is an object that the row does not describe: that object must be
     processed now. `gate` records whether the call succeeded. May be repeated. Raises StoreError.

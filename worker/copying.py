@@ -1,6 +1,6 @@
 """Copy the objects that a `temp_url` names: large ones, and small ones that the API did not finish.
 
-A worker makes a few copies at a time, in turns by organization. A copy needs no slot and no
+A worker makes a few copies at a time; organizations take turns. A copy needs no slot and no
 decoder: it only waits for the store, possibly for minutes.
 """
 
@@ -31,16 +31,17 @@ from worker.tools import Tools
 
 COPIES, COPIES_EACH, COPIES_OF_NEWCOMERS = 8, 2, 4
 """Maximum number of copies at one time: in one worker; of one organization in one worker. The third
-number is how many of the first are for organizations that have no copy in progress. So their copies
-begin at once even if all other copies hang in the store."""
+number is how many of the eight are reserved for organizations that have no copy in progress. So
+their copies begin at once even if all other copies hang in the store."""
 
 WAITING, ALL_WAITING = 100, 10_000
 """Maximum number of copies that wait in this process: of one organization; of all. The tasks of
 10,000 copies take about 30 MB of memory."""
 
 POSTPONED_S = 300.0
-"""Average delay, in seconds, before the sweep takes a copy again for which this process had no
-room. A backlog of 100,000 copies then costs the database about 700 statements a second."""
+"""Average delay, in seconds, of a copy that found no room in this process. After that, the sweep
+takes it again. A backlog of 100,000 copies then costs the database about 700 statements a
+second."""
 
 COPY_TIMEOUT_S = 900.0
 """Timeout of one copy, in seconds: enough for 5 GiB at 6 MB/s."""
@@ -119,7 +120,7 @@ class Copying:
     async def _take_turn(
         self, attachment_id: int, organization_id: int, copy_attempt: int | None
     ) -> None:
-        """Wait for a turn, claim a copy, and make it.
+        """Wait until the organization may make a copy, then claim and make it.
 
         Raises Busy if too many copies wait already, and DatabaseAway.
         """
@@ -137,7 +138,7 @@ class Copying:
     async def _postpone(self, attachment_id: int, copy_attempt: int) -> None:
         """Make this copy due again later, so that a later sweep finds it."""
         delay_s = spread(POSTPONED_S, share=0.5)
-        with suppress(DatabaseAway):  # without it, the copy is due after its lease
+        with suppress(DatabaseAway):  # if this fails, the copy is due after its lease
             await self._tools.database.run(
                 copy_claims.wait, attachment_id, copy_attempt, delay_s=delay_s
             )
@@ -168,7 +169,8 @@ class Copying:
 
     async def _copy(self, row: Attachment) -> None:
         if row.copy_attempt % COPY_ATTEMPTS > self._tools.settings.attempts:
-            await self._fail(row, "copy_failed")  # the worker was killed at each attempt
+            # each attempt so far ended because its worker was killed
+            await self._fail(row, "copy_failed")
             log.warning("copy failed: its workers ended during each attempt")
             return
         started = time.monotonic()

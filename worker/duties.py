@@ -97,8 +97,8 @@ class Duties:
             if due.duty is Duty.CHECK:
                 return await check_object(self._tools, due.attachment, gate=gate)
             if due.attachment.bucket != self._tools.storage.bucket:
-                # Raised outside the gate: the store did not answer this, so purges of other rows
-                # may go on.
+                # Raised outside the gate: the store did not cause this, so other rows are still
+                # purged.
                 raise StoreRefused(f"the row names bucket {due.attachment.bucket}")
             with gate.watch():
                 await purge(self._tools, self._eraser, due.attachment)

@@ -8,7 +8,7 @@ from shared.stored_objects import StoredObject
 
 
 def judge(row: Attachment, found: StoredObject, content_type: str, settings: Settings) -> None:
-    """Raise Rejected if the service or the attachment's client does not allow the object.
+    """Raise Rejected if the service or the attachment's client does not allow the file.
 
     Reserved types and names are checked first, then the size in bytes, then the types that the
     client allows.

@@ -37,7 +37,7 @@ class Leases:
 
     def drop(self, claim: Claim) -> None:
         """Stop renewing a claim; does nothing if it is not held."""
-        # Meanwhile, the sweep of this worker may have claimed the same upload again.
+        # Meanwhile, this worker's sweep may have claimed the same upload again. Keep that claim.
         if self.holds(claim):
             del self._held[claim.attachment.id]
 

@@ -151,7 +151,7 @@ def note_peak(kind: Box, peak_bytes: int) -> None:
 
 
 def count_due(due: Due) -> None:
-    """Count a due row that the sweep took, and what the sweep replaced: a wake-up or a worker."""
+    """Count a due row that the sweep took, and the lost wake-up or dead worker that it replaces."""
     _taken(due.duty.value).inc()
     if due.duty is Duty.PROCESS and due.attachment.attempt == 1 and due.was == "uploaded":
         SWEEP_RECOVERED.labels("no_wake_up").inc()
@@ -162,7 +162,7 @@ def count_due(due: Due) -> None:
 
 
 def format_of(content_type: str | None) -> str:
-    """Return the label of a decoded type; `other` if the attempt did not find a type."""
+    """Return the metric label of a decoded type; `other` if the attempt found no type."""
     return content_type if content_type in FORMATS else "other"
 
 
@@ -176,7 +176,7 @@ _cpu = cache(DECODER_CPU_SECONDS.labels)
 
 
 def prepare() -> None:
-    """Create the series of known labels, so that a counter shows 0 before its first event."""
+    """Create the known series, so that a counter shows 0 before its first event."""
     for result in get_args(AttemptResult):
         _attempts(result)
     for stage in STAGES:

@@ -135,7 +135,8 @@ async def _scan(tools: Tools, scanner: Scanner, row: Attachment) -> Scanned:
         _check_age(tools, found, row)
         if found.size:
             raise ObjectChanged(row.key) from None
-        return Scanned(found=found, scan=Scan(verdict="clean"))  # an empty file has nothing to scan
+        # an empty file has no bytes to scan
+        return Scanned(found=found, scan=Scan(verdict="clean"))
 
 
 async def examine(tools: Tools, claim: Claim, scanned: Scanned | None = None) -> Outcome:
@@ -190,7 +191,7 @@ async def examine(tools: Tools, claim: Claim, scanned: Scanned | None = None) ->
         note_object(found)
         _check_age(tools, found, row)
         if found.size:
-            # the first read found it empty, so it was replaced
+            # the first read found an empty object, so it was replaced
             raise ObjectChanged(row.key) from None
         require_scanned(scanned, found)
         content_type = await _identify(tools, row, found, head)

@@ -86,7 +86,7 @@ class Reception:
         self._serve()
 
     def close(self) -> list[WakeUp]:
-        """Start nothing more; return the waiting wake-ups, to be left to other workers."""
+        """Start nothing more. Return the waiting wake-ups, so that other workers can take them."""
         self._open = False
         left = [wake_up for waiting in self._waiting.values() for wake_up in waiting.values()]
         self._waiting.clear()
@@ -103,12 +103,12 @@ class Reception:
             self._count -= 1
             WAKE_UPS_WAITING.set(self._count)
             if waiting:
-                self._waiting[chosen] = waiting  # to the end of the order of turns
+                self._waiting[chosen] = waiting  # this organization now has the last turn
             job = self._jobs.start(self._attempt(slot, wake_up))
             job.add_done_callback(partial(self._end, slot, lambda: None))
 
     def _end(self, slot: Slot, done: Callable[[], None], _: asyncio.Task[None]) -> None:
-        with suppress(Exception):  # Celery's own loop may have ended
+        with suppress(Exception):  # `done` fails if Celery's own loop has already ended
             done()
         self._slots.leave(slot)
 
@@ -148,5 +148,5 @@ async def leave_to_others(database: Database, wake_ups: list[WakeUp]) -> None:
             changed += await database.run(make_due, some)
         if changed:
             log.info("waiting uploads released to other workers", uploads=changed)
-    except DatabaseAway as error:  # they become due when the grace time for publishing is over
+    except DatabaseAway as error:  # the uploads are due when the grace time for publishing is over
         log.info("waiting uploads not released to other workers", error=str(error))

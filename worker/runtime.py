@@ -193,6 +193,6 @@ class Runtime:
                 task.cancel()
             jobs.start(leave_to_others(tools.database, self.reception.close()))
             await jobs.end(within_s=DRAIN_S)
-            # not before: until now, uploads in flight needed their leases renewed
+            # not earlier, because uploads in flight needed their leases renewed
             renewing.cancel()
             await asyncio.gather(renewing, *periodic, return_exceptions=True)

@@ -1,8 +1,7 @@
-"""Share a few decoders fairly between organizations: each organization gets a slice of jobs in
-turn.
+"""Share a few decoders fairly between organizations: each gets a slice of jobs in turn.
 
-The same is used for other scarce places, such as scans. `Slices` decides who is next; it uses no
-clock, task or process. `Gate` lets tasks wait for their turn.
+Other scarce parts, such as the scanner, are shared in the same way. `Slices` decides who is next;
+it uses no clock, task or process. `Gate` lets tasks wait for their turn.
 """
 
 import asyncio
@@ -72,12 +71,12 @@ class Slices(Generic[T]):
         # waiters by organization; the first organization has the next turn
         self._waiting: dict[int, deque[T]] = {}
         self._busy: Counter[int] = Counter()
-        # slices that have no job at the moment but may continue, at most one for each free place;
-        # the oldest comes first
+        # slices that have no job now but may continue, at most one for each free place, the oldest
+        # first
         self._open: list[Slice] = []
-        # newcomers, in the order in which they came
+        # organizations that are newcomers, in the order in which they came
         self._newcomers: dict[int, None] = {}
-        # organizations that have gone ahead since the last slice began
+        # newcomers that have gone ahead since the last slice began
         self._went_ahead: set[int] = set()
 
     def wait(self, organization: int, waiter: T) -> None:
@@ -117,7 +116,8 @@ class Slices(Generic[T]):
                 self._open.remove(given)
                 return self._take(given)
         organization = next((each for each in self._waiting if self._may_take(each)), None)
-        if organization is None:  # this happens only with `keeps_one`
+        # no organization may take the last place; this happens only with `keeps_one`
+        if organization is None:
             return None
         if self._is_full_of_open():
             del self._open[0]
@@ -133,7 +133,7 @@ class Slices(Generic[T]):
             del self._busy[given.organization]
         if given.ahead:
             if given.paused is not None:
-                # the time of the paused slice does not include this job
+                # the time of a paused slice does not go on during this job
                 given.paused.began += now - given.began
                 self._open.append(given.paused)
         elif self._is_over(given, now):
@@ -199,7 +199,7 @@ class Gate:
                 given = await waiter
         except asyncio.CancelledError:
             if not self._turns.withdraw(organization, waiter) and not waiter.cancelled():
-                # got its place before it was cancelled
+                # this task got its place just before it was cancelled
                 self._turns.end(waiter.result(), loop.time())
             self._serve(loop)
             raise
@@ -212,7 +212,7 @@ class Gate:
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         while (served := self._turns.serve(loop.time())) is not None:
             waiter, given = served
-            if waiter.done():  # cancelled, but its task has not yet run and called `withdraw`
+            if waiter.done():  # its task was cancelled, but has not called `withdraw` yet
                 self._turns.end(given, loop.time())
             else:
                 waiter.set_result(given)

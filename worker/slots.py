@@ -108,7 +108,7 @@ class Slots:
             slot.organization = organization
 
     def leave(self, slot: Slot) -> None:
-        """Free a slot."""
+        """Free a slot after its upload."""
         self._drop(slot.organization)
         if slot.was_unknown:
             self._drop(UNKNOWN)
@@ -136,7 +136,7 @@ class Slots:
         self._notify()
 
     async def wait_for_sweep(self) -> None:
-        """Wait until so many slots are free that another sweep is worth its statement."""
+        """Wait until enough slots are free for another sweep, so that its statement is worth it."""
         while self._free() < self._batch:
             self._freed.clear()
             await self._freed.wait()

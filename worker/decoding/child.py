@@ -50,7 +50,7 @@ def receive_job(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
 def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str, Any], bytes]:
     """Decode one file; return the answer and the thumbnail's bytes.
 
-    A fault of the file is returned as a code. Any other exception ends the process.
+    If the file has a fault, the answer is its code. Any other exception ends the process.
     """
     # The worker has its own timeout. This later timer ends the job even if the worker is gone.
     signal.setitimer(signal.ITIMER_REAL, job["timeout_s"] + 2)
@@ -83,8 +83,8 @@ def _seen(facts: Facts) -> dict[str, Any]:
 def make_image(file: BinaryIO, job: dict[str, Any]) -> Thumbnail:
     """Make the thumbnail of an image. Raises Undecodable.
 
-    For a `header_only` job, it always raises that, with what the header says: the memory budget is
-    0.
+    With `header_only`, the memory budget is 0, so no image fits it: the error has the facts from
+    the header.
     """
     memory_bytes = 0 if job["header_only"] else BUDGET.memory_bytes
     budget = Cost(memory_bytes=memory_bytes, cpu_s=job["cpu_s"])
@@ -105,7 +105,7 @@ def prepare(kind: Box, more: Collection[str]) -> Make:
 
 
 def limit_resources(*, threads: bool = False) -> None:
-    """Drop root, capabilities and resources that a decoder never needs. This cannot be undone.
+    """Give up root, capabilities and resources that a decoder never needs. This cannot be undone.
 
     Call this after `prepare`, because the new user may not be able to read the modules. With
     `threads`, the process may still start threads.

@@ -46,7 +46,7 @@ class Spawned:
 
     @property
     def doomed(self) -> bool:
-        """True if the exit status was read.
+        """True if the exit status was read, so the process has ended.
 
         Before that, only the socket shows whether the process has died.
         """
@@ -59,8 +59,8 @@ class Spawned:
         """
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
-                # Not Popen.kill: it polls first. That may reap the child, and its ru_maxrss would
-                # be lost.
+                # Not Popen.kill: it polls first, and that may reap the child without reading its
+                # ru_maxrss.
                 os.kill(self.pid, signal.SIGKILL)
         return await asyncio.to_thread(self._wait), self._peak
 
@@ -115,7 +115,8 @@ async def spawn(
         raise DecoderFault("decoder_fault") from error
     except asyncio.CancelledError:
         ours.close()
-        spawning.add_done_callback(_end_unwanted)  # the thread still starts the process
+        # the thread still starts the process, so end it then
+        spawning.add_done_callback(_end_unwanted)
         raise
 
 

@@ -1,4 +1,4 @@
-"""All decoders of a worker: whose turn it is to use one, and a pool for each kind of sandbox."""
+"""All decoders of a worker. Decides which organization uses one next; has a pool for each kind."""
 
 import asyncio
 from collections.abc import Collection
@@ -100,7 +100,10 @@ class Decoders:
                     log.error("idle decoders could not be checked", error=repr(error))
 
     async def close(self) -> None:
-        """Stop the idle decoders. The caller of `decode` stops a decoder that works."""
+        """Stop the idle decoders.
+
+        A busy decoder is stopped by the call of `decode` that uses it.
+        """
         if self._tending is not None:
             self._tending.cancel()
         for pool in self._pools.values():

@@ -19,18 +19,18 @@ IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"}
 """Images that are always decoded."""
 
 SIMPLE: Final = frozenset({"image/bmp", "image/vnd.microsoft.icon", "image/x-win-bitmap"})
-"""More images that are always decoded. Their headers are a few numbers, and their readers only copy
-pixels. They are never shown inline, so their bytes are searched for programs, like those of any
-other file."""
+"""More images that are always decoded. Their readers are simple: they only copy pixels. Browsers
+never show the originals inline, so the bytes are searched for programs, like those of any other
+file."""
 
 MORE: Final = {
     "avif": frozenset({"image/avif"}),
     "tiff": frozenset({"image/tiff"}),
     "heic": frozenset({"image/heic", "image/heif"}),
 }
-"""Optional image formats, decoded only if `ATTACHMENTS_MORE_FORMATS` names them. Either their
-decoders are larger and younger, or real files of the format often break its rules. So the operator
-decides whether the risk is worth it."""
+"""Optional image formats, decoded only if `ATTACHMENTS_MORE_FORMATS` names them. Their decoders are
+larger or younger than the others, or real files of the format often break its rules. So the
+operator decides whether the risk is worth it."""
 
 PDF: Final = "application/pdf"
 

@@ -1,4 +1,4 @@
-"""Start, keep and end the decoders of one kind. Each decoder serves one organization."""
+"""The decoders of one kind: start, keep and end them. Each decoder serves one organization."""
 
 import asyncio
 import signal
@@ -54,7 +54,8 @@ def _cause(status: int, dead: Decoder) -> KillCause:
         return "cpu_time"
     if dead.ran_out_of_memory():
         return "memory"
-    # SIGALRM comes from the decoder's own timer (`child.run_job`), if this worker was stopped.
+    # SIGALRM comes from the decoder's own timer (`child.run_job`). It ends a decoder whose worker
+    # was stopped (SIGSTOP) for so long.
     return "wall_clock" if status == -signal.SIGALRM else "died"
 
 
@@ -143,7 +144,7 @@ class DecoderPool:
             await self._give_back(decoder)
 
     async def _take(self, owner: int) -> Decoder:
-        """Take the owner's idle decoder, else a spare or a fresh one. Raises DecoderFault."""
+        """Take the owner's idle decoder, or else a spare or new one. Raises DecoderFault."""
         self._wanted = True
         for decoder in [each for each in reversed(self._idle) if each.owner == owner]:
             self._idle.remove(decoder)
@@ -186,7 +187,7 @@ class DecoderPool:
                 self._idle.append(decoder)
 
     def _is_fit(self, decoder: Decoder) -> bool:
-        """Return True if an idle decoder may get a job; kill it if it was active without one."""
+        """Return True if an idle decoder may get a job. If it was active without a job, kill it."""
         fault = decoder.idle_fault()
         if fault is not None:
             log.warning("idle decoder killed", pid=decoder.pid, error=fault)

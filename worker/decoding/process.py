@@ -165,7 +165,7 @@ class Decoder:
         return "the decoder wrote without a job" if unasked else "the decoder has ended"
 
     def resident_bytes(self) -> tuple[int, int]:
-        """Return the child's resident memory, now and at most so far; zeros outside of Linux."""
+        """Return the child's resident memory in bytes, now and at its peak; zeros outside Linux."""
         found = {"VmRSS": 0, "VmHWM": 0}
         with suppress(OSError), open(f"/proc/{self.pid}/status", "rb") as status:
             for name, kibibytes in _MEMORY.findall(status.read()):
@@ -281,7 +281,7 @@ def _checked_undecodable(answer: dict[str, Any]) -> Undecodable:
 
 
 def _checked_facts(answer: dict[str, Any]) -> Facts:
-    """Return the facts in an answer. They are of an image, of a document, or of neither."""
+    """Return the facts in an answer, about an image, a document, or neither."""
     reported: dict[str, Any] = {name: answer.get(name) for name in SEEN}
     facts = Facts(**reported)
     size = (facts.width, facts.height)

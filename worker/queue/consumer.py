@@ -89,7 +89,10 @@ class Consumer:
         return None if self._answered else "the queue did not answer the last request"
 
     async def poll(self) -> None:
-        """Process batch after batch until the stop, and then still the batch in hand."""
+        """Process batches until the stop.
+
+        A batch that was received before the stop is processed too.
+        """
         failures = 0
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -264,7 +267,7 @@ class Consumer:
             self._report("messages not deleted: the queue delivers them again", error)
 
     def _report(self, event: str, error: QueueAway) -> None:
-        """Log `event` if the queue refused the call or some messages; else note that it is away."""
+        """Log `event` if the queue refused the call or some messages; otherwise count an outage."""
         if error.refused or error.of_messages:
             self._throttle(event, cause=str(error))
         else:

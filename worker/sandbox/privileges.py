@@ -118,5 +118,5 @@ def _become_box_user() -> None:
         os.setgroups([])
         os.setresgid(BOX_USER, BOX_USER, BOX_USER)
         os.setresuid(BOX_USER, BOX_USER, BOX_USER)
-    except OSError:  # for example in a user namespace that does not map this id
+    except OSError:  # fails for example in a user namespace that does not map this id
         return

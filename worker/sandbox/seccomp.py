@@ -12,11 +12,11 @@ from functools import cache
 from typing import Final
 
 ALLOWED: Final = (
-    # memory
+    # calls for memory
     "brk",
     "mremap",
     "munmap",
-    # descriptors that the decoder has or receives; fstat takes no path, unlike newfstatat and statx
+    # calls on descriptors that the decoder has or receives; fstat takes no path, unlike newfstatat
     "close",
     "fstat",
     "fstat64",
@@ -29,7 +29,7 @@ ALLOWED: Final = (
     "recvmsg",
     "write",
     "writev",
-    # time, signals, and calls that the C library makes by itself
+    # calls for time and signals, and calls that the C library makes by itself
     "futex",
     "futex_time64",
     "getcwd",
@@ -136,8 +136,8 @@ def _library() -> ctypes.CDLL | None:
 
 
 _LIBRARY: Final = _library()
-"""libseccomp, loaded at import. Later it may not be possible: a decoder's user may not be able to
-read the library."""
+"""libseccomp. It is loaded at import, because a decoder's user may not be able to read the file
+later."""
 
 
 class _Program(ctypes.Structure):

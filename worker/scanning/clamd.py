@@ -1,7 +1,8 @@
 """The client of ClamAV's daemon clamd: its commands INSTREAM and PING (manual page clamd(8)).
 
-It uses plain sockets instead of asyncio's streams. If a stream is too long, clamd answers and
-closes the connection. Then a write fails, and an asyncio transport would drop the answer.
+It uses plain sockets instead of asyncio's streams, for one reason: if a stream is too long, clamd
+answers and closes the connection. The next write then fails, and an asyncio transport would drop
+the answer.
 """
 
 import asyncio
@@ -77,7 +78,7 @@ class Clamd:
                         await self._send(connection, _SIZE.pack(len(chunk)) + chunk)
                 await self._send(connection, _SIZE.pack(0))
             except _ClosedEarly:
-                pass  # the answer contains the reason
+                pass  # clamd's answer, read below, gives the reason
             return read_answer(await self._receive(connection))
 
     @asynccontextmanager

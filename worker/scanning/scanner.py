@@ -56,8 +56,8 @@ class Scanned:
 class Scanner:
     """The scanner of a worker. It makes up to `scan_concurrency` scans at one time.
 
-    Organizations take turns. One organization never holds the last place, so its slow scans do not
-    delay the first scan of another. If there is only one place, all take turns in it.
+    Organizations take turns. One organization never uses all scans at one time, so its slow scans
+    do not delay the first scan of another. If only one scan is allowed, all take turns in it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -75,7 +75,7 @@ class Scanner:
     async def reading(
         self, storage: Storage, row: Attachment
     ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
-        """Wait for a place at the scanner, then read as much of an original as may be scanned."""
+        """Wait until a scan may begin, then read as much of an original as may be scanned."""
         async with self._gate.turn(row.organization_id):
             with measured("scan"):
                 async with storage.read(row.key, end=self._settings.scan_max_size) as opened:

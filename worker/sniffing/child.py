@@ -158,9 +158,9 @@ def _fork(control: socket.socket, descriptor: int) -> int:
         control.close()
         _serve_files(socket.socket(fileno=descriptor))
     except (EOFError, ConnectionError):
-        status = 0  # the worker has closed its end
+        status = 0  # EOFError and the like mean that the worker has closed its end
     finally:
-        os._exit(status)  # skips Python's exit handlers, which belong to the server
+        os._exit(status)  # not sys.exit, which would run exit handlers that belong to the server
 
 
 def _end(child: int) -> int:

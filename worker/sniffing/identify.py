@@ -99,7 +99,7 @@ def identify(head: bytes, size: int) -> Reading[str]:
 
 
 def _by_its_beginning(name: str, file: PartialFile) -> Reading[str]:
-    """Return the type of a file that libmagic calls `name`, by the structure at its start."""
+    """Return the type of a file by the structure at its start. libmagic calls it `name`."""
     head = file.head
     if (runnable := identify_runnable(head)) is not None:
         return runnable
@@ -133,7 +133,8 @@ def _by_its_end(name: str, file: PartialFile) -> Reading[str]:
     reserved types are never accepted.
     """
     tail = yield from file.look(max(0, file.size - TAIL_BYTES), TAIL_BYTES)
-    if len(tail) >= 512 and tail[-512:-500] == b"koly\0\0\0\4\0\0\2\0":  # version 4, 512 bytes
+    # "koly", version 4, header of 512 bytes
+    if len(tail) >= 512 and tail[-512:-500] == b"koly\0\0\0\4\0\0\2\0":
         return _DISK_IMAGE
     archive = yield from identify_archive(file)
     if archive is None:
@@ -146,7 +147,10 @@ def _by_its_end(name: str, file: PartialFile) -> Reading[str]:
 
 
 def _is_pdf(head: bytes) -> bool:
-    """Return True if a PDF begins within the first KiB. A text that mentions PDF does not count."""
+    """Return True if a PDF begins within the first KiB.
+
+    A text that only mentions `%PDF` is no PDF.
+    """
     found = _PDF_START.search(head, 0, _PDF_JUNK_BYTES + 8)
     if found is None:
         return False

@@ -126,7 +126,7 @@ def _find(
             return end, end
         header = file.seen(at, at + 16)
         if len(header) < min(16, end - at):
-            # Leave two ranges for the end of the file (`identify._by_its_end`).
+            # Keep two of the allowed ranges for the end of the file (`identify._by_its_end`).
             header = (yield from file.look(at, spare=2))[:16]
         if len(header) < 8 or at + 8 > end:
             break

@@ -65,7 +65,7 @@ def identify_compound(file: PartialFile) -> Reading[str]:
 
 
 def _class(directory: bytes) -> str | None:
-    """Return the type that the class id of the root gives, or None."""
+    """Return the type by the class id of the root entry; None if it is unknown."""
     first, *rest = struct.unpack_from("<IHH8s", directory, 80)
     if [*rest] == [0, 0, UUID("00000000-0000-0000-c000-000000000046").bytes[8:]]:
         return _CLASSES.get(first)
@@ -75,7 +75,8 @@ def _class(directory: bytes) -> str | None:
 def _entry_name(entry: bytes) -> str:
     length, kind = struct.unpack_from("<HB", entry, 64)
     if kind not in (1, 2, 5) or not 2 < length <= 64:
-        return ""  # unused, or not an entry: only the first sector is certainly in the directory
+        # an unused entry, or none: only the first sector is certainly part of the directory
+        return ""
     return entry[: length - 2].decode("utf-16-le", "replace").lower()
 
 

@@ -182,7 +182,8 @@ class Server:
                             [] if given is None else [given.fileno()],
                         )
                         return int(ANSWER.unpack(await _receive(self._control, ANSWER.size))[0])
-                except BaseException:  # the next answer could belong to this command
+                # after a failure, the next answer could belong to this command
+                except BaseException:
                     self._in_order = False
                     raise
 
@@ -203,7 +204,7 @@ def _wait(process: "subprocess.Popen[bytes]") -> None:
 
 def _wait_for_unwanted(spawning: "asyncio.Future[subprocess.Popen[bytes]]") -> None:
     if not spawning.cancelled() and spawning.exception() is None:
-        with suppress(RuntimeError):  # the loop is closed; the process ends by itself
+        with suppress(RuntimeError):  # fails if the loop is closed; the process then ends by itself
             asyncio.get_running_loop().run_in_executor(None, _wait, spawning.result())
 
 

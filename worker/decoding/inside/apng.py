@@ -60,7 +60,7 @@ def first_frame(file: BinaryIO) -> Frame | None:
         elif name == b"acTL":
             is_animated = True
         elif name == b"fcTL":
-            # An fcTL before the pixels means that the default image is the first frame.
+            # If an fcTL comes before the pixels, the default image is the first frame.
             return _frame(file, start, kept, canvas) if is_after_pixels else None
         elif name in _KEPT and not is_after_pixels and len(kept) + length <= _MAX_KEPT_BYTES:
             file.seek(-8, io.SEEK_CUR)
@@ -85,7 +85,7 @@ def _frame(file: BinaryIO, start: bytes, kept: bytes, canvas: tuple[int, int]) -
         body = file.read(length)
         if len(body) < max(length, 4):
             return None
-        pixels += body[4:]  # after a sequence number of four bytes
+        pixels += body[4:]  # a sequence number of four bytes comes first
         file.seek(-length, io.SEEK_CUR)
     if not pixels:
         return None

@@ -35,8 +35,8 @@ ALWAYS: Final[tuple[Reader, ...]] = (
 may load every installed reader. The JPEG reader sees only the first picture of an MPO."""
 
 _UNKNOWN: Final = ("unknown pixel mode", "unknown data organization", "unsupported", "no codec")
-"""Texts in exceptions of decoders that do not support a variant of their format. Nothing else shows
-it."""
+"""Texts by which an exception shows that the decoder does not support this variant of its format.
+There is no other way to find out."""
 
 MAX_TOP_LEVEL_PARTS: Final = 100
 """Maximum number of top-level boxes (ISO/IEC 14496-12) of an AVIF or HEIC that are read. Most files
@@ -126,7 +126,8 @@ def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.Im
             file.seek(0)
             try:
                 image = tiff.open_image(file) if reader.format == "TIFF" else reader(file)
-            except SyntaxError as error:  # not this reader's format; AVIF and HEIC begin alike
+            # not the format of this reader; AVIF and HEIC have the same beginning
+            except SyntaxError as error:
                 refused = error
                 continue
             findings.has_size(*image.size)

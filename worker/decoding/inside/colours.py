@@ -21,7 +21,7 @@ printers have about 3 MB."""
 _SRGB: Final = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 _GREY_STEPS: Final = {"1": 255, "L;2": 85, "L;4": 17}
-"""Factors that scale grey values of 1, 2 and 4 bits in a PNG to 0–255."""
+"""Factors that scale a PNG's grey values of 1, 2 and 4 bits to the range 0 to 255."""
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF 6.0, section 8
 
@@ -49,12 +49,13 @@ def plain(image: Image.Image) -> Image.Image:
     mode = image.mode
     transparent = "transparency" in image.info
     if mode == "CMYK":
-        # Adobe stores inverted ink and adds its own segment to the file. Pillow inverts every CMYK
-        # JPEG, so undo that for files without the segment.
+        # Adobe stores inverted ink and marks the file with a segment of its own. Pillow inverts
+        # every CMYK JPEG. If the segment is missing, undo that.
         inverted = image.format == "JPEG" and "adobe" not in image.info
         return ImageChops.invert(image) if inverted else image
     if mode == "RGBA" and image.format == "BMP" and not image.getchannel("A").getbbox():
-        return image.convert("RGB")  # as browsers do, because the image would be invisible
+        # alpha is 0 everywhere; browsers ignore it then, because the image would be invisible
+        return image.convert("RGB")
     if mode in ("LA", "RGBA") or (mode in ("L", "RGB") and not transparent):
         return image  # `convert` would copy the image
     if mode.startswith("I;16"):
@@ -66,7 +67,7 @@ def plain(image: Image.Image) -> Image.Image:
         return image.convert("RGBA" if transparent or mode == "PA" else "RGB")
     if mode in ("La", "RGBa"):
         return image.convert({"La": "LA", "RGBa": "RGBA"}[mode])
-    if mode in ("F", "I"):  # the values are measurements of any range
+    if mode in ("F", "I"):  # modes of measurements: their values may have any range
         raise Undecodable("unsupported")
     return image.convert("RGB")
 
@@ -75,12 +76,12 @@ def _eight_bits(image: Image.Image, *, transparent: bool) -> Image.Image:
     """Convert grey of 12 or 16 bits to L or LA."""
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
-    # for 16 bits: 65,535 ÷ 257 is 255 (PNG specification, section 13.12)
+    # For 16 bits, this divides by 257: 65,535 ÷ 257 = 255 (PNG specification, section 13.12).
     factor = 255 / (2**bits - 1)
     # Pillow cannot calculate with big-endian values, and does not swap their bytes for I;16.
     wide = image if image.mode == "I;16" else image.convert("I")
     grey = wide.point(lambda value: value * factor + 0.5).convert("L")
-    if tags.get(_PHOTOMETRIC) == 0:  # 0 is white; Pillow handles that only for 8 bits
+    if tags.get(_PHOTOMETRIC) == 0:  # 0 means white; Pillow handles that only for 8 bits
         grey = ImageChops.invert(grey)
     if transparent:
         key = image.info["transparency"]

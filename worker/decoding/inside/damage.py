@@ -111,10 +111,11 @@ def _views(file: BinaryIO, findings: Findings) -> Iterator[tuple[BinaryIO, Binar
 
 
 def _decode(file: BinaryIO, fill: int, open_: Open) -> ImageFile.ImageFile:
-    """Decode onto an image of one colour; ignore the decoder's exceptions."""
+    """Decode onto an image of one colour. Exceptions of the decoder are ignored."""
     image = open_(file)
     if image.format == "GIF":
-        arguments = image.tile[0].args  # bits, whether it is interlaced, transparent colour
+        # the elements: bits, whether it is interlaced, transparent colour
+        arguments = image.tile[0].args
         image.info["interlace"] = isinstance(arguments, tuple) and bool(arguments[1])
     if image.format not in ("WEBP", "AVIF", "HEIF"):
         # `_tile_size` is private in Pillow. The tiles of a TIFF may be larger than the image.

@@ -94,7 +94,7 @@ def _hlg(value: float) -> float:
 
 
 def _mapped(light: float) -> float:
-    """Convert light relative to paper white to the light to show, 0 to 1."""
+    """Convert light, relative to paper white, to the light of the thumbnail, 0 to 1."""
     if light <= 1:
         return light / 2
     above = min(math.log2(light) / _HEADROOM, 1.0)

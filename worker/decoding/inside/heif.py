@@ -39,7 +39,7 @@ def read_meta(file: BinaryIO) -> bytes:
         elif length == 0:
             length = size - at
         if head[4:8] == b"meta":
-            file.seek(at + body + 4)  # first come a version and flags
+            file.seek(at + body + 4)  # a version number and flags come first
             return file.read(min(max(length - body - 4, 0), MAX_META_BYTES))
         if length < body:
             break
@@ -107,17 +107,17 @@ def _types(body: bytes) -> dict[int, bytes]:
     start = 8 if body[0] else 6
     found = {}
     for name, entry in _boxes(body[start:]):
-        if name != b"infe" or entry[0] < 2:  # older versions have no type
+        if name != b"infe" or entry[0] < 2:  # entries of older versions have no type
             continue
         wide = entry[0] >= 3
         item = int.from_bytes(entry[4:8] if wide else entry[4:6], "big")
-        at = 10 if wide else 8  # after a protection index of two bytes
+        at = 10 if wide else 8  # before the type, there is a protection index of two bytes
         found[item] = entry[at : at + 4]
     return found
 
 
 def _sources(body: bytes) -> dict[int, int]:
-    """Map the id of each derived item to the first item in it, as the box `iref` says."""
+    """Map the id of each derived item to the id of its first source item (box `iref`)."""
     form, width = (">I", 4) if body[0] else (">H", 2)
     found = {}
     for name, entry in _boxes(body[4:]):

@@ -33,7 +33,7 @@ _HEADERS: Final = frozenset({40, 52, 56, 64, 108, 124})
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture of an icon: a PNG, or a BMP and its alpha, which is not in the BMP itself."""
+    """A picture of an icon: a PNG, or a BMP with its alpha. The BMP itself has no alpha."""
 
     file: BinaryIO
     alpha: Image.Image | None = None

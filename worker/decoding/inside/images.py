@@ -45,7 +45,7 @@ class _Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Decoded:
-    """A decoded image. `missing` is 255 at pixels that could not be decoded, or None.
+    """A decoded image. `missing` is a mask: 255 at pixels that could not be decoded; None without.
 
     `area` is the part of the pixels that belongs to the image; None means all. A JPEG's decoder
     rounds up if the size is not a multiple of the factor by which it shrinks. `covered` is the part
@@ -173,7 +173,7 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
         findings.damaged = True
         rest = damage.decode_rest(file, findings, open_)
         image, missing = rest.image, rest.missing
-        findings.opened = image  # so that the memory of the first attempt is freed
+        findings.opened = image  # drops the image of the first attempt, so that its memory is freed
     if image.format == "JPEG" and findings.jpeg_header is not None and _ends_grey(image):
         findings.damaged |= jpeg.ends_early(file, findings.jpeg_header)
     # Decoding may succeed although the file is cut off: in later frames, or in a PNG's last chunks.
@@ -193,9 +193,12 @@ def _header(image: ImageFile.ImageFile, file: BinaryIO) -> _Header:
 
 
 def _ends_unwritten(image: Image.Image) -> bool:
-    """Return True if the last row is still zeros, as before decoding, and zeros are visible."""
+    """Return True if the last row has only zeros, so was probably not written by the decoder.
+
+    Returns False if the image has alpha.
+    """
     if image.mode in ("LA", "RGBA"):
-        return False  # pixels that were not written are transparent
+        return False  # unwritten pixels are transparent there, so they do no harm
     return image.crop((0, image.height - 1, image.width, image.height)).getbbox() is None
 
 

@@ -41,8 +41,8 @@ _TAIL_BYTES: Final = 4096
 it."""
 
 _MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
-"""A marker with a meaning. The search skips stuffed bytes, restart markers, reserved codes, fill
-bytes (FF) and all other bytes, as libjpeg does."""
+"""A marker with a meaning. The search skips everything else, as libjpeg does: stuffed bytes,
+restart markers, reserved codes, fill bytes (FF) and other data."""
 
 _CHUNK_BYTES: Final = 64 * 1024
 """Number of bytes per read. It is small, because a chunk may be read again after each segment."""
@@ -119,12 +119,11 @@ def _walk(file: BinaryIO, header: Header) -> FileCode | None:
 
 
 def ends_early(file: BinaryIO, header: Header) -> bool:
-    """Return True if the data of a single scan end too early.
+    """Return True if the data of an image with a single scan end too early.
 
-    That is so if they end at a marker that does not mean the end of the image or the number of
-    lines. It is also so if something other than blanks or a preview follows the end of the image.
-    libjpeg paints the missing rows grey, and gives no warning that Pillow would report. Returns
-    False if the image has several scans.
+    The data must end at a marker for the end of the image or the number of lines. After the end of
+    the image, only blanks or a preview may follow. libjpeg paints the missing rows grey, and gives
+    no warning that Pillow would report. Returns False if the image has several scans.
     """
     if not header.single_scan:
         return False

@@ -43,7 +43,7 @@ def left_to_turn(image: TiffImagePlugin.TiffImageFile) -> int:
 
 
 def swaps_edges(orientation: int) -> bool:
-    """Return True if the upright image has width and height exchanged."""
+    """Return True if turning the image upright exchanges its width and height."""
     return orientation >= 5
 
 

@@ -83,7 +83,7 @@ def _open(file: BinaryIO) -> Iterator[pypdfium2.PdfDocument]:
         raise Undecodable("encrypted" if pdfium.FPDF_GetLastError() in _ENCRYPTED else "damaged")
     with pypdfium2.PdfDocument(document) as opened:
         yield opened
-    del held  # until here, this kept the reader alive, which PDFium uses
+    del held  # PDFium uses the reader up to here, and this variable has kept it alive
 
 
 def _first_page(document: pypdfium2.PdfDocument) -> pypdfium2.PdfPage:

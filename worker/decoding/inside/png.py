@@ -202,7 +202,7 @@ def _forgiving(handler: object) -> object:
 def _code_points(stream: PngImagePlugin.PngStream, _: int, length: int) -> bytes:
     """Store the four numbers of a cICP chunk."""
     assert stream.fp is not None
-    # private in Pillow, see `_colour_profile`
+    # `_safe_read` is private in Pillow: see `_colour_profile`
     body: bytes = ImageFile._safe_read(stream.fp, length)
     if len(body) == 4:
         stream.im_info["cicp"] = body

@@ -36,17 +36,17 @@ def carries_more(file: BinaryIO) -> bool:
 
 
 def is_cut_off(file: BinaryIO) -> bool:
-    """Return True if a PNG, GIF or WebP is cut off: it ends after the end of the file."""
+    """Return True if a PNG, GIF or WebP is cut off: its stated end is after the last byte."""
     end = find_end(file)
     return end is not None and end > file.seek(0, os.SEEK_END)
 
 
 def find_end(file: BinaryIO) -> int | None:
-    """Return the offset after the end of a PNG, GIF or WebP. If it is cut off, that is outside the
-    file.
+    """Return the offset after the end of a PNG, GIF or WebP, as the file states it.
 
-    Returns None if the end cannot be found. A GIF without a trailer is not cut off: some programs
-    do not write one, and no reader needs it.
+    If the file is cut off, the offset is larger than its size. Returns None if the end cannot be
+    found. A GIF without a trailer is not cut off: some programs do not write one, and no reader
+    needs it.
     """
     head = _signature(file)
     if head.startswith(_PNG):

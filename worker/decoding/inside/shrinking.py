@@ -7,7 +7,7 @@ from PIL import Image
 MAX_EDGE: Final = 320
 
 SHRINK_GAP: Final = 1.5
-"""A decoder that shrinks while decoding stops at this many times the thumbnail's size or more.
+"""A decoder that shrinks while decoding must leave at least this many times the thumbnail's size.
 Lanczos does the rest. Compared with Lanczos from every pixel, the result has at least 37 dB. The
 difference is not visible, and the loss of JPEG itself is larger. Pillow's default of 2 takes a
 fifth more CPU time for 13 megapixels."""

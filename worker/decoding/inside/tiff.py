@@ -29,14 +29,14 @@ COMPRESSIONS: Final = frozenset(
 write. libtiff may support others, but they are rare and few people have reviewed their code."""
 
 _BIG_ENDIAN_BIGTIFF: Final = b"MM\0+"
-_PHOTOMETRIC, _SAMPLES, _PLANAR = 262, 277, 284  # section 8
+_PHOTOMETRIC, _SAMPLES, _PLANAR = 262, 277, 284  # tags of TIFF 6.0, section 8
 _YCBCR: Final = 6
 
 _PIECES: Final = ((273, 279), (324, 325))
-"""The tags of the offsets and byte counts: of strips, and of tiles (section 8)."""
+"""The tags of the offsets and byte counts: of strips, and of tiles (TIFF 6.0, section 8)."""
 
 _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-"""Length of a value in bytes, by its type (section 2)."""
+"""Length of a value in bytes, by its type (TIFF 6.0, section 2)."""
 
 
 def open_image(file: BinaryIO) -> TiffImagePlugin.TiffImageFile:
@@ -89,7 +89,7 @@ def lacks_pixels(image: TiffImagePlugin.TiffImageFile, size: int) -> bool:
 
 
 def is_cut_off(file: BinaryIO) -> bool:
-    """Return True if a TIFF's first directory, or a value in it, is cut off by the file's end."""
+    """Return True if the file ends inside a TIFF's first directory or inside one of its values."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(8)
