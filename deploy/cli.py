@@ -251,12 +251,12 @@ app.add_typer(webhooks_app, name="webhooks")
 
 @cache
 def _command() -> Any:
-    """Build the commands from their functions, once a process."""
+    """Build the commands from their functions, once per process."""
     return typer.main.get_command(app)
 
 
 def run(arguments: list[str]) -> int:
-    """Print the traceback of a bug, escaped, because its message may contain text of any client."""
+    """Run one command; return its exit status: 0, 1 for a failure, 2 for wrong usage."""
     try:
         return _command()(arguments, prog_name="attachments", standalone_mode=False) or 0
     except typer.TyperException as error:
@@ -276,7 +276,7 @@ def run(arguments: list[str]) -> int:
 
 
 def show_bug(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Print the traceback of a bug, escaped, because its message may hold text of any client."""
+    """Print the traceback of a bug, escaped, because its message may contain text of any client."""
     text = "".join(traceback.format_exception(kind, error, trace))
     if wants_json():
         text = line("unexpected error", level="critical", logger="attachments", exception=text)
@@ -288,9 +288,9 @@ def _process_of(arguments: list[str]) -> str:
 
 
 def main() -> None:
-    """Before a command imports modules that read these variables."""
+    """Run the command line of this process."""
     name_process(_process_of(sys.argv[1:]))
-    # This call comes before a command imports modules that read the variables.
+    # Before a command imports modules that read the variables which this removes.
     forget_foreign_variables()
     sys.excepthook = show_bug
     sys.exit(run(sys.argv[1:]))
