@@ -121,7 +121,7 @@ async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
             raise ended
     tasks = [asyncio.create_task(parts.bucket.watch(), name="check of the bucket")]
     if not ids:
-        log.info(  # the part that is unavailable, or the undecided check, has its own warning
+        log.info(  # if a part is unavailable or the check is undecided, another line has the cause
             "ids are not checked yet: database or store is unavailable, or the check was undecided"
         )
         tasks.append(asyncio.create_task(parts.ids.go_on(), name="check of ids"))

@@ -199,7 +199,7 @@ async def health_ready(request: web.Request) -> web.Response:
 
 
 def routes() -> list[web.RouteDef]:
-    """Return the routes. Each one exists with and without a slash at its end."""
+    """Return the routes. Each has a second address with a slash at its end."""
     usual = [
         web.get("/api/v2/attachments", attachments.index),
         web.post("/api/v2/attachments", attachments.create),
@@ -222,7 +222,7 @@ def routes() -> list[web.RouteDef]:
         web.options("/health/ready", health_ready),
         *served.ROUTES,
     ]
-    # Last, because routes are searched in order and these are rare.
+    # These come last: routes are searched in order, and few requests have the slash.
     slashed = [
         web.RouteDef(each.method, f"{each.path}/", each.handler, each.kwargs) for each in usual
     ]

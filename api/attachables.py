@@ -14,7 +14,7 @@ from shared.attachments import Attachment
 from shared.documents import RELATIONSHIPS
 
 LINKS = {name: kind for name, kind in RELATIONSHIPS.items() if name != "creator"}
-"""The resource type of each relationship that `attachable_type` may name."""
+"""The resource type for each relationship that may be an `attachable_type`."""
 
 _IDS = frozenset(f"{name}_id" for name in LINKS)
 
@@ -44,7 +44,7 @@ def read_links(
     `pointer`, `row` the attachment before a change. Raises Problem 400 if `relationships` is not an
     object.
     """
-    if "relationships" not in data and _IDS.isdisjoint(attributes):  # as in most requests
+    if "relationships" not in data and _IDS.isdisjoint(attributes):  # most requests have neither
         return attributes, []
     relationships = data.get("relationships", {})
     if not isinstance(relationships, dict):
@@ -82,7 +82,7 @@ def _merged(
     pointer: str,
     errors: list[ErrorObject],
 ) -> dict[str, Any]:
-    """Return the attributes with the wanted link; add errors for attributes that contradict it."""
+    """Return the attributes with the wanted link; add errors for attributes against it."""
     link = {
         "attachable_type": None if wanted.id is None else wanted.type,
         "attachable_id": wanted.id,
@@ -94,7 +94,8 @@ def _merged(
         and (value := read_value(name, attributes[name])) != (getattr(row, name) if row else None)
     }
     if wanted.id is None and plain.get("attachable_type") is not None:
-        return attributes  # the attachment gets a link of another type instead
+        # the other members of the body move the attachment to an object of another type
+        return attributes
     for name, value in plain.items():
         if value != link[name]:
             errors.append(_contradiction(wanted, f"{pointer}/attributes/{name}"))
@@ -115,7 +116,7 @@ def _shown_id(row: Attachment | None, name: str) -> int | None:
 
 
 def _read_identifier(name: str, identifier: Any) -> tuple[bool, int | None]:
-    """Return True if a resource identifier is valid, and its id."""
+    """Return whether a resource identifier is valid, and its id."""
     if identifier is None:
         return True, None
     if not isinstance(identifier, dict) or identifier.get("type") != LINKS[name]:

@@ -144,11 +144,11 @@ async def create(
         max_bytes=MAX_BULK_BYTES if bulk else MAX_BODY_BYTES,
         check=check if key is None else key.noting(check),
     )
-    # Everything that may fail comes before the rows are written: after the commit, the answer must
-    # be 201.
+    # Everything that may fail comes before the rows are written, because after the commit the
+    # answer must be 201.
     credentials = await parts.storage.credentials()
     answer = partial(_answer_created, request, parts, view=view, bulk=bulk, credentials=credentials)
-    # Look up the key first: a check that the first request passed may fail now.
+    # Look up the key before other checks: one that the first request passed may fail now.
     known = None if key is None else await find_known(parts, caller, key)
     if known is not None:
         return await answer(issued=await issue_again(parts, caller, known))
@@ -193,7 +193,10 @@ async def _answer_created(
 
 
 async def update(request: web.Request) -> web.Response:
-    """Answer PATCH /api/v2/attachments/{id}. A `temp_url` says where the file is."""
+    """Answer PATCH /api/v2/attachments/{id}: change attributes.
+
+    A `temp_url` names the file's object.
+    """
     parts, caller = await admit(request)
     refuse_bulk(request, only_for="POST")
     check_accept(request)
@@ -241,7 +244,7 @@ async def update(request: web.Request) -> web.Response:
         )
         if conditions and meaning.kind is Kind.NOTHING:
             changed = await run(conditions.guard, attachment_id, organization_id, change)
-        else:  # `take_own` has already changed the row to what the store holds
+        else:  # `take_own` has already written to the row what the store has
             changed = await run(change)
     elif meaning.kind is Kind.OWN_FILE:  # `take_own` may have recorded the file in the row
         changed = await run(attachments.find, attachment_id, organization_id)

@@ -15,7 +15,8 @@ MAX_INTEGER = 2**63 - 1
 
 RESERVED = Reserved()
 
-# PostgreSQL cannot store NUL. CR and LF would break headers. A lone surrogate is not a character.
+# Characters that a text may not have. PostgreSQL cannot store NUL. CR and LF would break headers. A
+# lone surrogate is not a character.
 _NO_TEXT = re.compile("[\x00\r\n\ud800-\udfff]")
 
 _DECIMAL = re.compile(r"-?[0-9]{1,40}", re.ASCII)
@@ -110,7 +111,7 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[Any, int], Fault | None]:
         if value is None or (isinstance(value, str) and value in allowed):
             return None
         meta = {"allow_nil": True, **_shown(value)}
-        # The samples in the contract show blank values without `allowed`.
+        # For blank values `allowed` is left out, as in the contract's samples.
         if not (isinstance(value, str) and not value.strip()):
             meta["allowed"] = list(allowed)
         return "is not included in the list", meta
@@ -196,7 +197,7 @@ CHECKS: dict[str, Callable[[Any, int], Fault | None]] = {
     "temp_url": _check_url,
 }
 PUBLIC_CHECKS = {**CHECKS, "content_type": _check_public_content_type}
-"""The checks in public mode, where browsers get files from the store with their declared type."""
+"""The checks of public mode. There, browsers get files from the store with their declared type."""
 
 CREATABLE = tuple(CHECKS)
 CHANGEABLE = tuple(name for name in CHECKS if name not in ("size", "content_type"))
@@ -229,7 +230,7 @@ def check_changes(
     reserved: Reserved = RESERVED,
     row: Attachment | None = None,
 ) -> tuple[dict[str, Any], list[ErrorObject]]:
-    """Return the attributes that a client changes, and the error objects of all faults.
+    """Return the attributes that a client wants to change, and the error objects of all faults.
 
     An attribute that equals the value in `row` is no change and is not checked. `temp_url` is
     always returned, because one location has many spellings: see `api.temp_urls.locations`.
@@ -252,7 +253,8 @@ def _is_shown(row: Attachment, name: str, value: Any) -> bool:
 
 
 def _reserved_fault(name: str, value: Any, reserved: Reserved) -> Fault | None:
-    # Before the check of the form: a reserved type with wrong parameters is reserved too.
+    # This comes before the check of the form: a reserved type with wrong parameters is reserved
+    # too.
     if name not in ("name", "content_type") or not _is_text(value) or len(value) > MAX_TEXT:
         return None
     is_reserved = reserved.has_name(value) if name == "name" else reserved.has_type(value)

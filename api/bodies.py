@@ -195,8 +195,8 @@ def _check_structure(body: bytes) -> None:
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH and len(body) <= SHORT_BYTES:
         return
     # Without escapes, every second piece between quotes is outside of strings. If a backslash is
-    # outside of a string, the result may be wrong, but then the body is no JSON and the decoder
-    # raises an error.
+    # outside of a string, the pieces may be wrong. But then the body is no JSON, and the decoder
+    # rejects it.
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
     # Before the split, to save memory: so many strings need more than MAX_MARKS commas and colons.
     if plain.count(b'"') > 4 * MAX_MARKS:

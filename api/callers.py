@@ -1,7 +1,7 @@
 """A cache of the callers that this process has looked up by token. An entry lasts five seconds.
 
 After a change of a token, a notification of PostgreSQL (`api.database_listener`) clears the cache
-within milliseconds. A notification can be lost unnoticed. Then the limit of five seconds applies.
+within milliseconds. If the notification is lost, the limit of five seconds still holds.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ class TooManyLookUps(AttachmentsError):
 class Turns:
     """Limits concurrent look-ups of unknown tokens: `limit` in all, half as many per source.
 
-    Each look-up takes a connection of the pool. Without a limit, invented tokens would take all
-    connections.
+    Each look-up uses a connection of the database pool. Without a limit, invented tokens would use
+    up all connections.
     """
 
     def __init__(self, limit: int) -> None:
@@ -124,7 +124,7 @@ class Tokens:
             # An earlier look-up may have put the token into the cache.
             self._remembered.pop(token_digest, None)
             return None
-        # removed first, so that the new entry is the last in the dict
+        # first remove it, so that the new entry is the last in the dict
         self._known.pop(token_digest, None)
         if len(self._known) >= MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
@@ -139,7 +139,8 @@ class Tokens:
         good_s = REMEMBERED_S
         if found.seconds_left is not None:
             good_s = min(good_s, found.seconds_left)
-        self._remembered.pop(token_digest, None)  # removed first, so that the new entry is last
+        # first remove it, so that the new entry is the last
+        self._remembered.pop(token_digest, None)
         if len(self._remembered) >= MAX_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[token_digest] = (found.caller, began + good_s)

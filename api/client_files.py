@@ -1,4 +1,4 @@
-"""GET /client/{name}: the scripts for pages. They are files of this package.
+"""GET /client/{name}: the scripts for pages that upload. They are files of this package.
 
 A page may import them from the API or contain a copy: the folder `browser` is an npm package.
 """

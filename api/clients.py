@@ -1,6 +1,6 @@
-"""Determine the client's address of a request. No other module does this.
+"""Find out the client's address of a request. No other module does this.
 
-Usually it is the address of the other end of the connection. If that is a trusted proxy, it is the
+Usually it is the address of the other end of the connection. If a trusted proxy is there, it is the
 address that the proxy reports. `X-Forwarded-For` from others is ignored, because any client can
 send that header.
 """

@@ -1,10 +1,10 @@
 """Entity tags of attachments, and the conditions of requests: If-None-Match and If-Match.
 
-A tag has three parts: `"revision.row.form"`. `row` is a digest of the attachment's values in the
-answer. `form` is a digest of what changes the links and times in the answer although the attachment
-has not changed: the host, the settings of links, the end of signed links, the time zone and the
-release. A cached answer is current only if all parts are equal, because old links may have expired.
-A change is allowed if the first two parts are equal, because a client does not overwrite links.
+A tag has three parts: `"revision.row.form"`. `row` is a digest of the attachment's values. `form`
+is a digest of everything else that changes the links and times in the answer: the host, the
+settings of links, the end of signed links, the time zone and the release. A client's copy is
+current only if all parts are equal, because old links may have expired. A change is allowed if the
+first two parts are equal, because a client does not overwrite links.
 """
 
 from base64 import urlsafe_b64encode
@@ -79,7 +79,7 @@ def entity_tag(parts: Parts, row: Attachment, address: str) -> str:
     return f'"{row_tag(row)}.{_form_digest(form, str(parts.settings.zone))}"'
 
 
-@lru_cache(maxsize=256)  # attachments without a file have the same form
+@lru_cache(maxsize=256)  # all attachments without a file have the same `form`
 def _form_digest(form: str, zone: str) -> str:
     return _digest([form, zone, VERSION])
 

@@ -28,7 +28,7 @@ HTTP2 = b"PRI * HTTP/2.0\r\n"
 """The first bytes of HTTP/2 without TLS (RFC 9113, section 3.4)."""
 
 LOOK_AGAIN_S = 1.0
-"""Delay, in seconds, of a timeout if bytes have arrived that the process has not read yet."""
+"""Time, in seconds, by which a timeout is put off if bytes have arrived that are not read yet."""
 
 MAX_LINE = 8190
 """Maximum length, in bytes, of a request's target and of each header field; nginx allows about as
@@ -38,7 +38,7 @@ log = get_logger(__name__)
 
 
 def name_no_inside(response: web.StreamResponse) -> None:
-    """Set the headers of all answers. `Server` does not show the versions of aiohttp and Python."""
+    """Set the headers that all answers have. `Server` hides the versions of aiohttp and Python."""
     headers = response.headers
     headers["Server"] = SERVER
     if "Cache-Control" not in headers:
@@ -51,7 +51,7 @@ def note_refused(noise: Noise, address: str, kind: RefusalKind) -> None:
 
 
 def _by_hand(problem: Problem, own_id: str) -> bytes:
-    # Written as bytes, because aiohttp can answer only to a request object, and there is none.
+    # Written as bytes: aiohttp can answer only to a request object, and here there is none.
     response = problem.response()
     assert isinstance(response.body, bytes)
     head = (
@@ -94,7 +94,7 @@ class Connection(TidyConnection):
     def data_received(self, data: bytes) -> None:
         """Process received bytes.
 
-        A complete head stops the timeout of the head. An HTTP/2 request is answered with 505.
+        When the head is complete, its timeout stops. An HTTP/2 request is answered with 505.
         """
         before, is_idle = self._request_count, self._is_idle()
         if not before and not self._begun and data.startswith(HTTP2):
@@ -127,9 +127,9 @@ class Connection(TidyConnection):
         return self._waiter is not None and not self._waiter.done()
 
     def _process_keepalive(self) -> None:
-        # aiohttp calls this when a connection was idle too long. If the process was busy, a request
-        # may have arrived in time but is not read yet: the event loop runs timers before it reads
-        # sockets.
+        # aiohttp calls this when a connection was idle for too long. If the process was busy, a
+        # request may have arrived in time but is not read yet: the event loop runs timers before it
+        # reads sockets.
         if self._begun or unread_bytes(self.transport):
             self._keepalive_handle = self._loop.call_later(LOOK_AGAIN_S, self._process_keepalive)
         else:

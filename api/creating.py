@@ -1,4 +1,4 @@
-"""Check the documents of create requests. A whole document is checked before a row is created."""
+"""Check the documents of create requests. The whole document is checked before a row is created."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -99,7 +99,7 @@ class Listener:
             await connection.add_listener(CHANNEL, lambda *_: self._on_change())
             await connection.add_listener(echo, lambda *_: heard.set())
             for channel, heed in self._also.items():
-                # the arguments: connection, process id, channel, payload
+                # the arguments are: connection, process id, channel, payload
                 await connection.add_listener(channel, lambda *a, heed=heed: heed(str(a[3])))
             # There may have been changes before LISTEN took effect.
             self._on_change()
@@ -120,7 +120,7 @@ class Listener:
         except DatabaseAway:
             self._failures = 0
             return
-        # A database that has just come back may have rejected this connection a moment ago.
+        # A database that has just come back may have rejected this connection just before.
         self._failures += 1
         if isinstance(error, _NotNotified) or self._failures > 1:
             fault = str(error) if isinstance(error, _NotNotified) else type(error).__name__
@@ -132,7 +132,7 @@ class Listener:
         try:
             await self._database.run_within(ECHO_TIMEOUT_S, notify, echo)
         except DatabaseAway:
-            return  # no notification was sent, so a missing one proves nothing
+            return  # no test notification was sent, so a missing one proves nothing
         if not await is_set_within(heard, ECHO_TIMEOUT_S):
             raise _NotNotified("a notification did not arrive")
         self.hears = True

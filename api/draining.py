@@ -27,7 +27,7 @@ QUEUE_S = 1.0
 
 IDLE_S = 1.0
 """Time, in seconds, in which an idle connection may send one last request. A load balancer with
-traffic uses each connection of its pool within that time.
+traffic uses each connection of its pool within this time.
 """
 
 LOOK_EVERY_S = 0.02
@@ -41,7 +41,7 @@ queue of connections to accept."""
 _NO_SYN = b"".join(
     struct.pack("HBBI", *line)
     for line in (
-        (0x30, 0, 0, 13),  # ldb [13]: load the byte of the flags
+        (0x30, 0, 0, 13),  # ldb [13]: load the byte with the TCP flags
         (0x45, 0, 1, 0x02),  # jset SYN: skip the next line if the flag is not set
         (0x06, 0, 0, 0),  # ret 0: drop
         (0x06, 0, 0, 0xFFFFFFFF),  # ret all: pass
@@ -79,7 +79,7 @@ def unread_bytes(transport: asyncio.BaseTransport | None) -> int:
     connection = None if transport is None else transport.get_extra_info("socket")
     if connection is None:
         return 0
-    with suppress(OSError, ValueError):  # the connection may be closed by now
+    with suppress(OSError, ValueError):  # fails if the connection is already closed
         found = fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4))
         return int(struct.unpack("i", found)[0])
     return 0

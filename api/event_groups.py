@@ -20,9 +20,9 @@ from shared.settings import Settings
 
 MAX_MESSAGES: Final = 100
 MAX_EVENTS: Final = 10
-"""A group has up to MAX_MESSAGES messages of up to MAX_EVENTS events each. So it has as many events
-as a batch of a store. A message with more events is recorded alone, because its statement already
-costs little per event."""
+"""A group has up to MAX_MESSAGES messages of up to MAX_EVENTS events each. That is as many events
+as a store sends in one batch. A message with more events is recorded alone, because its statement
+already costs little per event."""
 
 ALONE_S: Final = 10.0
 """Time, in seconds, after a group has failed in which every message is recorded alone. So a message
@@ -77,7 +77,8 @@ class EventGroups:
     def _may_share(self, message: Message) -> bool:
         return (
             len(message.reading.events) <= MAX_EVENTS
-            and traces.recorder is None  # a row gets the trace of its own request
+            # a group has no trace, but a row must get the trace of its request
+            and traces.recorder is None
             and is_plain(message)
             and time.monotonic() >= self._alone_until
         )
@@ -123,7 +124,7 @@ class EventGroups:
             ends = min(each.ends for each in group)
             recorded = await self._record(messages, [False] * len(group), ends)
             parts = split(messages, recorded)
-        except Exception:  # then each message is recorded alone, which reports the cause
+        except Exception:  # then each message is recorded alone, and that reports the cause
             self._alone_until = time.monotonic() + ALONE_S
         finally:
             for each, part in zip(group, parts, strict=True):

@@ -72,9 +72,9 @@ LONG_BODY_BYTES = 16 * 1024
 thread: even 64 KiB may contain 20,000 records."""
 
 STRANGE_LONG_BYTES = 64 * 1024
-"""The same for a body of an unauthenticated sender; a longer one is parsed in a single thread.
-Parsing a shorter one takes 1 or 2 ms in the event loop, so the usual messages of SNS do not wait
-for that thread."""
+"""Maximum length, in bytes, of a body of an unauthenticated sender that is parsed in the event
+loop, which takes 1 or 2 ms. A longer one waits for a single thread. The usual messages of SNS are
+shorter, so they do not wait."""
 
 RECORD_WITHIN_S = 2.5
 """Time, in seconds, from the last byte of a message to the commit of its events. Some sources wait
@@ -252,9 +252,9 @@ async def _take_in(parts: Parts, message: Message, ends: float) -> web.Response:
 
 
 def _credentials(request: web.Request) -> list[str]:
-    # Accepted forms: Bearer; MinIO's form, in which the whole header is the token, which may have
-    # two words; Basic and X-Api-Key, which connections of EventBridge send. HTTP libraries may add
-    # an Authorization header on their own, such as Basic from a netrc file, so all forms are tried.
+    # Accepted forms: Bearer; the whole header as the token, as MinIO sends a token of two words;
+    # Basic and X-Api-Key, as connections of EventBridge send. HTTP libraries may add an
+    # Authorization header on their own, such as Basic from a netrc file, so all forms are tried.
     found = request.headers.getall("X-Api-Key", [])
     for header in request.headers.getall("Authorization", []):
         scheme, _, rest = header.partition(" ")

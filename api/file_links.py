@@ -16,16 +16,16 @@ from api.words import NUMBER
 from shared.tokens import Caller
 
 MAX_STAMPS = 4
-"""Maximum number of parameters that are tried as the signed time. Some libraries add another
-time."""
+"""Maximum number of parameters that are tried as the signed time. Some libraries add a time of
+their own."""
 
 TOKEN_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 """Headers of an answer to an address with a token. The answer must not be cached, and a browser
 must not send the address as Referer."""
 
-# Unix times, as `Links.url` writes them.
+# A Unix time, as `Links.url` writes it.
 _STAMP = re.compile(r"[0-9]{1,19}", re.ASCII)
-# A whole query as `Links.url` writes it, which most requests have.
+# A whole query as `Links.url` writes it. Most requests have this form.
 _USUAL = re.compile(r"([0-9]{1,19})(?:&e=([1-9][0-9]{0,18}))?&s=([A-Za-z0-9_-]*)", re.ASCII)
 
 
@@ -67,7 +67,7 @@ def read_query(raw: str) -> FileQuery:
 
 
 def is_signed(parts: Parts, key: str, query: FileQuery) -> bool:
-    """Return True if a query has a valid signature for a key that has not expired."""
+    """Return True if the query has a signature for `key` that is valid and has not expired."""
     links = parts.documents.links
     return any(
         links.admits(key, stamp, query.ends, query.signature, now()) for stamp in query.stamps

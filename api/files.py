@@ -17,8 +17,8 @@ from shared.store_limits import NO_ANSWER, store_limit
 from shared.turns import Turns
 
 FILES = "files"
-"""The key under which all signed addresses share their part of the database pool. It is one key for
-all organizations, because the organization is known only after the row is read."""
+"""All signed addresses use one share of the database pool, with this key. There is no share per
+organization, because the organization is known only after the row is read."""
 
 WAITING = 200
 """Maximum number of requests that wait for the files of one attachment. More are answered with
@@ -30,10 +30,10 @@ yet."""
 
 
 def open_links(settings: Settings) -> Turns:
-    """Return the turns in which rows are looked up, by attachment.
+    """Return the turns in which rows are looked up for links; the attachment's id is the key.
 
-    As many look-ups run concurrently as there are connections for FILES. Requests for one
-    attachment run one after the other, so many requests for one link do not delay other links.
+    As many look-ups run at one time as there are connections for FILES. Requests for one attachment
+    run one after the other, so many requests for one link do not delay other links.
     """
     return Turns(share_of(split_pool(settings.database_pool)[0]), each=1, waiting=WAITING)
 

@@ -115,7 +115,7 @@ class Filters:
         """Parse a time as a bound of CreatedIn.
 
         The API shows milliseconds, and the database has microseconds. Times are compared as they
-        are shown: with the shown time of an attachment, `gt` leaves it out, and `gt_eq` does not.
+        are shown: an attachment that is shown with exactly this time matches `gt_eq`, but not `gt`.
         """
         operator = _read_name(name)[1]
         try:

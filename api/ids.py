@@ -38,7 +38,7 @@ class IdCheck:
         self._warned = False
 
     def require_free(self) -> None:
-        """Raise Problem 503 if the ids that come next are taken."""
+        """Raise Problem 503 if the ids that the database assigns next are taken in the bucket."""
         if self.taken is not None:
             raise general(503, headers={"Retry-After": "30"})
 
@@ -48,7 +48,7 @@ class IdCheck:
             raise general(503, str(self.taken), headers={"Retry-After": "30"})
 
     async def at_start(self) -> bool:
-        """Check within START_S. Returns True if the check is complete. Raises IdsTaken."""
+        """Check within START_S. Returns True if the result is certain. Raises IdsTaken."""
         settled = False
         with suppress(TimeoutError):
             async with store_limit(START_S):
@@ -79,7 +79,7 @@ class IdCheck:
     async def _settle(self) -> bool:
         """Ask the database and the store once.
 
-        Returns True if the check is decided, or if it never can be because rights are missing.
+        Returns True if the result is certain, or if it never will be because rights are missing.
         Returns False if a retry is useful.
         """
         try:

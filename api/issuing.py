@@ -38,7 +38,7 @@ file and to see the result."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
-    """A row whose policy is part of an answer.
+    """A row whose upload policy is part of an answer.
 
     `signed_at` is the database's time at which the row got the policy. `content_type` is the type
     that the client declared.

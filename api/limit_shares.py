@@ -35,8 +35,8 @@ SEEN_S: Final = 2.0
 """A process gets a share of the limit if its last report is at most this many seconds old."""
 
 DEBT_S: Final = FORGET_S - 1
-"""If processes admitted too many requests, later ones are withheld: at most as many as the limit
-allows in this many seconds. After FORGET_S a count is full again, so the broker may forget it."""
+"""If processes have admitted too many requests, the surplus is withheld later: at most the requests
+of this many seconds. After FORGET_S a count is full again, so the broker may forget it."""
 
 SCRIPT: Final = f"""
 local time = redis.call('TIME')
@@ -87,7 +87,7 @@ class LimitShares:
         self._call: Any = None
 
     async def run(self) -> None:
-        """Report until cancelled."""
+        """Report to the broker until cancelled, as long as there are requests."""
         prefix = await self._learn_prefix()
         try:
             while True:
@@ -102,7 +102,7 @@ class LimitShares:
                 await self._client.aclose()
 
     async def _report(self, prefix: str) -> bool:
-        """Report once. Returns False if the broker did not accept the report.
+        """Send one report to the broker. Returns False if the broker did not accept it.
 
         An outage of the broker is not logged here. The publisher checks the broker every ten
         seconds, and may wait longer for it than this report does.
@@ -117,14 +117,17 @@ class LimitShares:
                 key: (float(left), max(1, int(processes)))
                 for key, (left, processes) in zip(spent, answers, strict=True)
             }
-        except Exception:  # the broker's client may raise any error
+        except Exception:  # any error of the broker's client has the same meaning
             self._limits.alone = True
             return False
         self._limits.learn(known)
         return True
 
     def _script(self) -> Any:
-        """Return the script of a client with one connection, which is opened at its first use."""
+        """Return the Lua script, ready to call.
+
+        Its client opens one connection at the first use.
+        """
         if self._client is None:
             self._client = redis.asyncio.from_url(
                 self._broker_url,

@@ -11,11 +11,11 @@ MAX_PATTERNS = 20
 MAX_DIGITS = 19
 MEMBERS = ("max_size", "content_types")
 MAX_UNKNOWN = 10
-"""Maximum number of unknown members that are reported. A body may have 20,000."""
+"""Maximum number of unknown members in `meta.limits` that are reported. A body may have 20,000."""
 
 
 _BEFORE_TYPES = ("name", "attachable_type", "size", "content_type")
-"""Attributes whose errors come before the error that the limits do not allow the content type."""
+"""Attributes whose errors are listed before the error about a content type that is not allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

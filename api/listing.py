@@ -44,7 +44,7 @@ async def read_page(parts: Parts, organization_id: int, asked: Listing, base: st
 async def _by_cursor(
     connection: Connection, organization_id: int, asked: Listing, base: str
 ) -> Page:
-    # One row more than the page has shows if there is another page.
+    # Read one row more than the page has. It shows if there is another page.
     rows = await lists.page(
         connection,
         organization_id,

@@ -23,7 +23,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 """The methods that metrics and the log name. All others are `other`, because a client may invent
 any number of them."""
 
-# The results of `labels` are cached: each call takes a lock and checks the labels.
+# Both results of `labels` are cached, because a call takes a lock and checks the labels.
 _seconds = cache(REQUEST_SECONDS.labels)
 _requests = cache(REQUESTS.labels)
 
@@ -36,8 +36,8 @@ UNTIMED = {
     "/docs/{file}": "/docs",
     "/client/{name}": "/client/{name}",
 }
-"""The labels of routes whose files are the same for all clients. Such requests are counted but not
-timed, because a process may have only a limited number of series."""
+"""The metric labels of routes whose files are the same for all clients. Such requests are counted
+but not timed, because a process may have only a limited number of series."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

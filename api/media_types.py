@@ -13,8 +13,8 @@ MediaType = tuple[str, dict[str, str]]
 """Type and subtype in lower case, and the values of the parameters by lower-case names."""
 
 KEPT_CHARACTERS = 200
-"""Maximum length of a text that is parsed with a cache. Clients choose the texts, and the cache has
-256 of them.
+"""Maximum length of a text whose result is cached. Clients choose the texts, and the cache has 256
+entries.
 """
 
 

@@ -71,7 +71,7 @@ class Noise:
         self.pace = Pace()
 
     def refused(self, event: str, address: str, *, metric: RefusalKind, reason: str) -> None:
-        """Count and log a request that no route has handled, or a connection that was closed."""
+        """Count and log a request that never reached a route, or a connection that was closed."""
         REFUSED.labels(metric).inc()
         self.info.log(event, (reason, source_of(address)), reason=reason, address=address)
 

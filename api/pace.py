@@ -1,23 +1,26 @@
-"""A delay for refusals of unauthenticated requests, so that a flood cannot occupy the event loop.
+"""A delay for error answers to unauthenticated requests, so that a flood cannot occupy the event
+loop.
 
-A refusal costs as much time as an answer to a known caller. A connection's next request is read
-only after the answer to the previous one. So a delayed answer slows a flood down, and the delay
-itself costs no CPU time.
+Such an answer costs as much time as an answer to a known caller. A connection's next request is
+read only after the answer to the previous one. So a delayed answer slows a flood down, and the
+delay itself costs no CPU time.
 """
 
 import asyncio
 
 REFUSALS_PER_S = 200.0
 BURST = 100
-"""Number of refusals that one process answers without delay; then REFUSALS_PER_S applies."""
+"""Number of error answers to unauthenticated requests that one process sends without delay. After
+that, REFUSALS_PER_S applies."""
 
 LONGEST_S = 1.0
-"""Maximum delay of a refusal in seconds."""
+"""Maximum delay of an error answer to an unauthenticated request, in seconds."""
 
 
 class Pace:
-    """Spreads refusals over time. It stores only the next free time, and no list of waiting
-    requests.
+    """Spreads error answers to unauthenticated requests over time.
+
+    It stores only the next free moment, and no list of waiting requests.
     """
 
     def __init__(
@@ -29,13 +32,16 @@ class Pace:
         self._next = 0.0
 
     def delay_s(self, now: float) -> float:
-        """Reserve the next moment and return the seconds to wait; `now` is monotonic seconds."""
+        """Reserve the next free moment; return the seconds until then.
+
+        `now` is monotonic seconds.
+        """
         moment = max(self._next, now - self._burst_s) + self._step_s
         self._next = min(moment, now + self._longest_s)
         return max(0.0, self._next - now)
 
     async def wait(self) -> None:
-        """Wait for the moment at which the answer to a refused request may be sent."""
+        """Wait for the moment at which the answer may be sent."""
         delay_s = self.delay_s(asyncio.get_running_loop().time())
         if delay_s:
             await asyncio.sleep(delay_s)

@@ -93,12 +93,12 @@ def with_key(
     *,
     reads_body: bool = True,
 ) -> Callable[[KeyedHandler], Handler]:
-    """Turn a function that gets the caller and the Idempotency-Key of a request into a handler.
+    """Make a request handler from a function that gets the caller and the Idempotency-Key.
 
-    The key is None if the request has none, and reserved while the function runs. `admit_caller`
-    is `admit` or `admit_admin`. A function that reads a body notes it in the key; for one that does
-    not (`reads_body` is False) the body has no meaning. The handler also raises Problem: 400, 409
-    or 422 because of the key.
+    The key is None if the request has none. It is reserved while the function runs. `admit_caller`
+    is `admit` or `admit_admin`. A function that reads a body must call `note` of the key; with
+    `reads_body=False` the body is ignored. Because of the key, the handler also raises Problem:
+    400, 409 or 422.
     """
 
     def decorate(handler: KeyedHandler) -> Handler:

@@ -18,7 +18,7 @@ from shared.filters import Filter
 from shared.keys import MAX_ID
 
 CURSORS = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
-"""Beginning of the URIs of error types in the JSON:API profile "Cursor Pagination"."""
+"""How the URIs of error types in the JSON:API profile "Cursor Pagination" begin."""
 
 CURSOR_TYPE = (
     f'{MEDIA_TYPE}; profile="http://jsonapi.org/profiles/ethanresnick/cursor-pagination/"'
@@ -32,8 +32,7 @@ MAX_PAGE_SIZE = 200
 MAX_REPEATED = 200
 MAX_PAGE_NUMBER = 10**9
 MAX_OFFSET = 100_000
-"""Maximum number of attachments before a page by number, because the database must read all of
-them."""
+"""Maximum number of attachments before a page by number. The database must read all of them."""
 
 # A parameter that lists names, then optionally an array index: include, include[],
 # fields[attachments][0].
@@ -153,11 +152,12 @@ def unknown_parameter(name: str) -> Problem:
 
 
 def given(request: web.Request) -> list[tuple[str, str]]:
-    """Return the parameters without repetitions: one value of each name, all of an array.
+    """Return the parameters of a request without repetitions.
 
-    If a name is repeated, its last value is used. Some clients add their parameters again to a link
-    that already has them. If links repeated all of them, they would grow from page to page. Raises
-    Problem 400 if a parameter is given more than MAX_REPEATED times.
+    If a name is repeated, its last value is used; of an array, all different values. Some clients
+    add their parameters again to a link that already has them. If links repeated all of them, they
+    would grow from page to page. Raises Problem 400 if a parameter is given more than MAX_REPEATED
+    times.
     """
     last: dict[Hashable, tuple[str, str]] = {}
     counts: dict[Hashable, int] = {}
@@ -242,7 +242,7 @@ def page_size(text: str, *, cursor: bool) -> int:
 
 
 def cursor_of(number: int) -> str:
-    """Return the opaque cursor of a position in the list: its id in URL-safe base64."""
+    """Return the opaque cursor of a position in the list: an id in URL-safe base64."""
     return urlsafe_b64encode(str(number).encode()).decode().rstrip("=")
 
 

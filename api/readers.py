@@ -12,8 +12,8 @@ A body counts from the moment when more than LONG_BYTES have arrived until it is
 to 1 MiB, and for a moment twice as much."""
 
 LONG_BYTES = 64 * 1024
-"""Bytes of any body that are received without waiting for a turn. Only a bulk request may be
-longer."""
+"""Number of bytes of any body that are received without waiting for a turn. Only a bulk request may
+be longer."""
 
 WAITING = 32
 """Maximum number of one organization's bodies that wait to be received, and of those that wait to
@@ -38,7 +38,7 @@ class Readers:
         return self.receiving.turn(key)
 
     def read(self, key: Hashable) -> AbstractAsyncContextManager[None]:
-        """Wait for the turn and hold it while a body is parsed. `key` is its organization.
+        """Wait for the only turn and hold it while a body is parsed. `key` is its organization.
 
         Raises Busy if too many bodies of the organization wait already.
         """

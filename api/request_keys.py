@@ -31,7 +31,7 @@ RULE = f"The header '{HEADER}' must be one string of 1 to {MAX_CHARACTERS} print
 
 
 class GivenKey:
-    """The key of one request, and a fingerprint of the request, which `note` computes."""
+    """The Idempotency-Key of one request, with a fingerprint of the request from `note`."""
 
     def __init__(self, request: web.Request, organization_id: int, digest: bytes) -> None:
         self._request = f"{request.method} {request.path.rstrip('/')}\n"
@@ -46,7 +46,7 @@ class GivenKey:
         self._fingerprint = sha256(f"{self._request}{text}".encode()).digest()
 
     def noting(self, check: Callable[[Any], T]) -> Callable[[Any], T]:
-        """Return a function that notes a document (see `note`), then calls `check` on it."""
+        """Return a function that computes the fingerprint (`note`), then calls `check`."""
 
         def noted(document: Any) -> T:
             self.note(document)
@@ -56,7 +56,7 @@ class GivenKey:
 
     @property
     def known(self) -> RequestKey:
-        """The key with its fingerprint. `note` must have been called before."""
+        """The Idempotency-Key with its fingerprint. `note` must have been called before."""
         assert self._fingerprint
         return RequestKey(
             organization_id=self._organization_id,
@@ -66,7 +66,7 @@ class GivenKey:
 
 
 class RequestKeys:
-    """The keys of the requests that this process is answering now."""
+    """The Idempotency-Keys of the requests that this process is answering now."""
 
     def __init__(self) -> None:
         self._held: set[tuple[int, bytes]] = set()

@@ -95,8 +95,9 @@ async def answer(
         response.force_close()
     if "Transfer-Encoding" in request.headers:
         # aiohttp's parser treats trailer fields of a body as header fields of the next request on
-        # the connection. If a proxy shares connections, a client could so add X-Auth-Token to
-        # another client's request. RFC 9112, section 7.1.2, forbids merging trailers into headers.
+        # the connection. If a proxy shares connections among clients, one client could add
+        # X-Auth-Token to another's request. RFC 9112, section 7.1.2, forbids merging trailers into
+        # headers.
         response.force_close()
     return response
 

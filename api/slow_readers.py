@@ -38,8 +38,8 @@ async def cut_off_slow_readers(server: web.Server, noise: Noise) -> None:
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
         now = asyncio.get_running_loop().time()
-        # `_connections` is private in aiohttp. Only this still has the transport of a connection
-        # that aiohttp has closed but that has not ended.
+        # `_connections` is private in aiohttp. Nothing else still has the transport of a connection
+        # that aiohttp has closed but that has not ended yet.
         connections: Mapping[Any, asyncio.Transport] = server._connections
         unread = {
             transport: waiting_since.get(transport, now)
@@ -67,7 +67,7 @@ def limit_kernel(transport: asyncio.BaseTransport) -> None:
     connection = transport.get_extra_info("socket")
     if connection is not None and sys.platform == "linux":
         milliseconds = int(READ_WITHIN_S * 1000)
-        with suppress(OSError):  # it may not be a TCP socket
+        with suppress(OSError):  # this fails if it is not a TCP socket
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 

@@ -99,11 +99,11 @@ class Sns:
         status, body = await self._get(url, FETCH_TIMEOUT_S)
         if status >= 500 or status in (408, 429):
             raise SnsUnreachable(f"the certificate was answered with {status}")
-        if status != 200:  # also for redirects
+        if status != 200:  # also for redirects, which are not followed
             raise SnsRefused("there is no such certificate")
         if len(body) > MAX_CERTIFICATE_BYTES:
             raise SnsRefused("the certificate is too large")
-        # Raises an error for an invalid certificate, so that it is not cached.
+        # An invalid certificate raises an error here, so it is not cached.
         certificate = sns.read_certificate(body, now=now)
         self._certificates.pop(url, None)
         if len(self._certificates) >= KEPT:

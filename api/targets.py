@@ -154,7 +154,7 @@ def _cut(name: str, room: int) -> str:
     if not dot or len(extension) > MAX_EXTENSION:
         stem, dot, extension = name, "", ""
         if _cost(name) > room:
-            extension = "_"  # otherwise the end of the cut name could look like another extension
+            extension = "_"  # otherwise the cut name could end like another file type
     left = room - _cost(dot + extension)
     kept = 0
     for letter in stem:

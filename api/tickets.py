@@ -61,7 +61,7 @@ def _admit(request: web.Request, parts: Parts) -> tuple[int, str]:
 
 
 def _read_wait(request: web.Request) -> tuple[int, bool]:
-    """Return the seconds to wait, and True if `Prefer` gave them. Raises Problem 400."""
+    """Return how many seconds to wait, and True if `Prefer` gave them. Raises Problem 400."""
     query = dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True))
     if "wait" in query:
         return parse_wait(query["wait"]), False

@@ -39,9 +39,10 @@ class TokenUse:
             await self.write_due()
 
     async def write_due(self) -> None:
-        """Write the uses of all tokens that were not written in the last minute, in one statement.
+        """Write in one statement which tokens were used.
 
-        If the database is unavailable, they are written a minute later.
+        A token whose use was written in the last minute is left for later. If the database is
+        unavailable, all are written a minute later.
         """
         now = self._clock()
         if now < self._not_before:

@@ -25,7 +25,7 @@ NO_QUOTAS = Quotas()
 
 
 def quotas_of(parts: Parts, caller: Caller) -> Quotas | None:
-    """Return the quotas of the settings; None if no quota applies to the caller's organization."""
+    """Return the default quotas; None if no quota applies to the caller's organization."""
     usual = parts.quotas
     return usual if caller.limited or usual != NO_QUOTAS else None
 
@@ -50,7 +50,7 @@ async def create_within(
     if usual is not None and _limits_bytes(usual, caller):
         new = [_promised(parts, *pair) for pair in zip(new, sources, strict=True)]
     create: Callable[..., Awaitable[list[Attachment]]] = new_attachments.create
-    if any(sources):  # record the copies in the same transaction as the rows
+    if any(sources):  # the copies are recorded in the same transaction as the rows
         wanted = [None if source is None else source.wanted for source in sources]
         grace_s = parts.settings.publish_grace
         create = partial(copies.create, wanted=wanted, grace_s=grace_s)

@@ -33,7 +33,7 @@ MAX_BY_TICKET = 2_500
 pages cannot use up the organization's maximum, which its own backend needs."""
 
 MAX_BY_TICKET_EACH = 20
-"""The same for one attachment: a ticket can be copied, and needs no token."""
+"""The same per attachment, because a ticket can be copied and needs no token."""
 
 LOOK_EVERY_S = 1.0
 
@@ -41,8 +41,9 @@ ANNOUNCED_S = 60.0
 RENEW_EVERY_S = 20.0
 
 UNSURE_S = 2.5
-"""Time, in seconds, in which rows are read although notifications arrive. It is needed after a gap
-in the notifications, and after the first announcement, which running transactions do not see.
+"""Time, in seconds, in which rows are read although notifications arrive. This is needed after a
+gap in the notifications, and after the first announcement, because running transactions do not see
+it.
 """
 
 ROWS_AT_ONCE = 100
@@ -124,7 +125,7 @@ class Waiters:
                 note_leave(None)
 
     def notice(self, payload: str) -> None:
-        """Wake the clients that wait for an attachment. `payload` of the notification is its id."""
+        """Wake the clients that wait for an attachment. `payload` is the attachment's id."""
         self._wake(int(payload))
 
     def doubt(self) -> None:
@@ -147,8 +148,8 @@ class Waiters:
             try:
                 await self._look()
             except (DatabaseAway, Busy):
-                pass  # the requests have logged the error; the next check is a second later
-            except Exception:  # The next check may succeed. Clients must not wait forever.
+                pass  # the failed call has logged the error; the next check is a second later
+            except Exception:  # the next check may succeed, and clients must not wait forever
                 log.exception("waiting clients could not be checked")
             await asyncio.sleep(LOOK_EVERY_S)
             if not self._waiting:

@@ -73,7 +73,7 @@ class Walks:
         self._large: dict[Hashable, tuple[int, float]] = {}
 
     def are_long(self, organization_id: int, asked: Listing) -> bool:
-        """Return True if many rows must be read for a list, as far as that is known in advance."""
+        """Return True if many rows must be read for a list, as far as that is known before."""
         return (
             read_many(asked.filters)
             or (asked.number - 1) * asked.size > LONG_OFFSET

@@ -27,7 +27,7 @@ else:
     for module in needed:
         try:
             __import__(module)
-        except Exception:  # A broken module may raise any exception.
+        except Exception:  # a broken module may raise any exception
             fault = fault or "lacks the module " + module
 
 if fault:

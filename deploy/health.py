@@ -30,7 +30,7 @@ def ask(
     A process that is stopped or hangs does not answer within TIMEOUT_S. If the settings contain no
     address, a process of `attachments up` in `data_dir` is asked.
     """
-    # The case of variables' names does not matter, as in the settings.
+    # Names of variables are compared without their case, as in the settings.
     given = {name.upper(): value for name, value in os.environ.items()}
     found = _address(given, process, data_dir)
     if isinstance(found, str):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SILENCE_S = 5.0
-"""Time, in seconds, without output from pip after which a line shows that it still runs."""
+"""Time, in seconds, without output from pip. After that, a line shows that pip still runs."""
 
 FETCHED = re.compile(
     r"Collecting (\S+?)==([^\s;]+)"
@@ -36,7 +36,7 @@ exec "$(dirname -- "$file")/python" -P -m deploy "$@"
 
 
 def print_line(line: str) -> None:
-    """Print a line without buffering."""
+    """Print a line at once, without buffering."""
     print(line, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The commands that run until they are stopped, and their signals before their imports are done."""
+"""The commands that run until a signal stops them, and their signal handling during imports."""
 
 import sys
 

@@ -219,7 +219,7 @@ OF_STATUS = {
     429: ("Retry-After",),
     503: ("Retry-After",),
 }
-"""The additional header fields of error answers, by status."""
+"""Header fields that error answers have in addition, by status."""
 
 LIMITS = ("RateLimit", "RateLimit-Policy")
 SHARED = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers")

@@ -1,4 +1,4 @@
-"""The examples in the OpenAPI document: a photo from create to ready, a webhook, a delivery."""
+"""The examples in the OpenAPI document: a photo when created and when ready, a webhook, …"""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""What a `temp_url` leads to: the object that it names, the check of that object, and its copy."""
+"""Everything about `temp_url`: which object it names, whether it may be copied, and the copy."""

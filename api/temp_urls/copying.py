@@ -108,7 +108,7 @@ async def take_over(
 async def copy_all(
     parts: Parts, rows: Sequence[Attachment], sources: Sequence[Source | None]
 ) -> list[Attachment]:
-    """Copy the small sources of rows, and leave the others to workers.
+    """Copy the small sources of rows now, and leave the large ones to workers.
 
     Returns the rows; a row whose copy was made is updated. Errors are not raised: the rows are
     committed, so a worker makes each copy that fails here.
@@ -197,7 +197,10 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
 
 
 async def _leave(parts: Parts, row: Attachment) -> None:
-    """Release the claim, so that a worker makes the copy. If that fails, the lease just ends."""
+    """Release the claim, so that a worker makes the copy.
+
+    If that fails, the lease ends by itself.
+    """
     run, grace_s = parts.clients.of(row.organization_id).run, parts.settings.publish_grace
     if await run(copy_claims.release, row, delay_s=grace_s):
         parts.publisher.publish(copies.wake_up(row))

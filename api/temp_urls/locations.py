@@ -109,7 +109,7 @@ def same_address(one: str, other: str) -> bool:
 
 
 def names_file(url: str, key: str) -> str | None:
-    """Return the host of an address whose path is `key`, in lower case.
+    """Return the host in an address whose path is `key`. The host is in lower case.
 
     Returns "" if the address is relative, and None for any other address. A query and a fragment
     are ignored.

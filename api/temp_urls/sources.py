@@ -1,7 +1,4 @@
-"""The objects from which attachments are copied.
-
-The store is asked about them before any change.
-"""
+"""The objects from which attachments are copied: ask the store about them before any change."""
 
 from dataclasses import dataclass
 

@@ -72,8 +72,8 @@ class Uploaded:
 
     @property
     def succeeded(self) -> bool:
-        """Return True if the file is ready or, without waiting, uploaded and not failed."""
-        # If it has a reason, that only explains why there is no thumbnail.
+        """Return True if the file is ready. If the caller does not wait: if it was uploaded."""
+        # the reason of a ready file only explains why it has no thumbnail
         if self.state == "ready":
             return True
         return self.reason is None and self.state not in (None, "rejected", "failed", "expired")
@@ -200,7 +200,7 @@ class _Client:
                 self.api.get(f"{self.base}/0", allow_redirects=False) as answer,
             ):
                 body = await answer.read()
-        except (aiohttp.ClientError, OSError) as error:  # includes TimeoutError
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is a subclass of OSError
             where = origin(self.base)
             raise ApiUnusable(f"the API cannot be reached at {where}: {fault_of(error)}") from error
         if answer.status == 401:

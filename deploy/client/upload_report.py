@@ -65,7 +65,7 @@ def line(item: Uploaded) -> str:
 
 
 def table(items: Sequence[Uploaded], width: int) -> list[str]:
-    """Return a table as lines, one per file and at most `width` cells wide.
+    """Return the results as a table: one line per file, each at most `width` cells wide.
 
     Long names are shortened.
     """

@@ -113,7 +113,7 @@ async def post_file(
 
     async def attempt() -> None:
         loop = asyncio.get_running_loop()
-        # aiohttp turns an exception of the body into a connection error, so the original is kept.
+        # aiohttp turns an exception in the body into a connection error, so keep the original here.
         faults: list[UploadFault] = []
 
         async def body(file: BinaryIO, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
@@ -232,7 +232,7 @@ def read_document(body: bytes) -> dict[str, Any]:
 
 
 def error_detail(status: int, body: bytes) -> str:
-    """Return an error document as one sentence, with the names of the faulty attributes."""
+    """Return the errors in an error document as one sentence that names the faulty attributes."""
     try:
         errors = read_document(body)["errors"]
         words = [

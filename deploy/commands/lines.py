@@ -17,10 +17,10 @@ they are aligned right."""
 
 
 def fit(columns: Sequence[Column], width: int, *, spare: Sequence[str] = ()) -> list[str]:
-    """Return a line of titles and a line for each row, at most `width` cells wide if possible.
+    """Return a line with the titles, then a line for each row, at most `width` cells if possible.
 
-    Only the last column is shortened. `spare` has titles of columns that may be left out, the first
-    one first. Values must be escaped already (`output.plain`).
+    Only the last column is shortened. `spare` has titles of columns that may be left out; the first
+    title is left out first. Values must be escaped already (`output.plain`).
     """
     *kept, (last, names) = columns
     for title in spare:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shared.states import State
 
 COUNTED = 10_000
-"""Maximum number up to which the list counts the attachments of one organization and state."""
+"""The list counts attachments of one organization and state up to this number."""
 
 organizations_app = typer.Typer(help="Create and list organizations, and set their quotas.")
 
@@ -59,7 +59,7 @@ def list_organizations(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """List organizations with their numbers of attachments in each state, counted up to 10,000."""
+    """List organizations with their numbers of attachments by state, counted up to 10,000."""
     from deploy.commands import output
     from shared import organizations
     from shared.overview import count_states

@@ -174,7 +174,7 @@ class _JsonLines:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show the number of objects and rows that were examined so far, if on a terminal."""
+    """On a terminal, show how many objects and rows have been examined so far."""
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)

@@ -21,7 +21,7 @@ tokens_app = typer.Typer(help="Create, list and revoke the tokens of an organiza
 
 
 def parse_scopes(given: list[str]) -> "Scope":
-    """Return the widest scope in the options. Each option may name several, with commas.
+    """Return the widest scope in the options. An option may contain several, with commas.
 
     Without an option, the scope is `admin`, the widest. Raises Misused for an unknown or blank
     scope.
@@ -98,7 +98,7 @@ def create_token(
             )
         except asyncpg.ForeignKeyViolationError:
             raise Unusable(f"--organization: there is no organization {organization}") from None
-        if settings.log_format == "json":  # for other formats, the note below is enough
+        if settings.log_format == "json":  # in other formats, the note below is enough
             audit.log_change(
                 "token created",
                 settings,

@@ -28,7 +28,7 @@ def usage(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Show the usage and quotas of organizations. Usage without a count is counted first."""
+    """Show the usage and quotas of organizations. Usage that has no count yet is counted first."""
     from deploy.commands import output
     from shared import quotas
     from shared.part_settings import UsageSettings
@@ -104,7 +104,7 @@ def limit(
 ) -> None:
     """Set the quotas of an organization.
 
-    N is a number, none means no limit, default means the number in the settings.
+    Each is a number, `none` for no limit, or `default` for the number in the settings.
     """
     from shared import quotas
     from shared.part_settings import UsageSettings

@@ -71,7 +71,7 @@ CHECKS = (
     Check("links", check_links, needs=("upload", "api")),
 )
 REMOVAL = Check("removal", remove_probes)
-"""The last check: it removes what the others have created, and always runs."""
+"""The last check. It removes what the other checks have created, and always runs."""
 
 OnCheck = Callable[[str], None]
 

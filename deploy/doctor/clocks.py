@@ -14,8 +14,8 @@ from shared.web_proxies import proxy_for
 IN_STEP_S = 1.5  # the HTTP header Date has whole seconds
 WARNING_S = 60.0
 FAILED_S = 300.0
-"""Differences between the clocks, in seconds, that give a warning and a failure. S3 rejects
-signatures whose time differs by 15 minutes, and checks a policy's end by its own clock."""
+"""Clock differences, in seconds, from which the doctor warns, and from which the check fails. S3
+rejects signatures whose time differs by 15 minutes, and checks a policy's end by its own clock."""
 
 
 async def check_clocks(examination: Examination) -> Verdict:

@@ -11,7 +11,7 @@ from typing import Final
 EICAR: Final = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-" + b"STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 
 MAX_DEPTH: Final = 120
-"""Number of nested archives that exceeds every limit of clamd (clamd.conf(5), MaxRecursion)."""
+"""Number of nested archives: more than clamd can be set to open (clamd.conf(5), MaxRecursion)."""
 
 MIN_SIZE: Final = 4096
 """Minimum size, in bytes, of an archive that `large` makes."""

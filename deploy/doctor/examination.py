@@ -68,7 +68,7 @@ class Probe:
 
 @dataclass(kw_only=True)
 class Examination:
-    """The state that all checks share. What a check creates is missing before that check.
+    """The state that all checks share. A value that a check creates is missing before that check.
 
     `origin` is the origin of the pages that upload, or None if the operator gave none. `wait_s` is
     the time, in seconds, to wait for the event, and then again for the thumbnail.

@@ -46,7 +46,7 @@ GRANT = "let it own the tables, or grant it SELECT, INSERT, UPDATE and DELETE on
 
 
 def draw() -> bytes:
-    """Return the bytes of the probe: a small PNG."""
+    """Return a small PNG: the file that the doctor uploads as its probe."""
     file = io.BytesIO()
     Image.linear_gradient("L").resize(SIZE).convert("RGB").save(file, "PNG")
     return file.getvalue()

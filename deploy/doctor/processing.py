@@ -25,7 +25,7 @@ LINGER_S = 1.0
 """Time, in seconds, to wait for repetitions of the event after the first one has arrived."""
 
 MAX_BYTES = 1024 * 1024
-REDIRECTS = 10  # the default of aiohttp
+REDIRECTS = 10  # as in aiohttp's default
 
 
 async def check_event(examination: Examination) -> Verdict:
@@ -85,7 +85,8 @@ async def _explain_silence(examination: Examination) -> tuple[str, str]:
 
 async def _read(examination: Examination) -> Attachment:
     row = await examination.database.run(attachments.find_any, examination.probe.row.id)
-    assert row is not None  # only another doctor removes this row, and only after an hour
+    # only another doctor could have removed this row, and only after an hour
+    assert row is not None
     return row
 
 

@@ -1,4 +1,4 @@
-"""Remove this doctor's probe, and probes that earlier doctors could not remove."""
+"""Remove the attachment that this doctor has uploaded, and those that earlier ones have left."""
 
 import asyncio
 import time
@@ -71,7 +71,7 @@ async def _remove(examination: Examination, row: Attachment) -> bool:
     age_s = await run(lifecycle.row_age_s, row.id) or 0.0
     original, thumbnails = listings_of(found)
     await Eraser(examination.storage).erase(
-        # All possible thumbnail keys, because a worker may have written one after the row was read.
+        # Include all possible thumbnail keys: a worker may have written one after the row was read.
         (original, replace(thumbnails, current=thumbnails.keys)),
         row_age_s=lambda: age_s + time.monotonic() - began,
     )

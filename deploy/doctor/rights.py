@@ -1,4 +1,4 @@
-"""Check that the broker's user may run every command of workers and publishers on their keys."""
+"""Check that the broker's user may run all commands that workers and publishers need."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final

@@ -27,6 +27,6 @@ def at_plain_path(binaries: Path) -> Iterator[Path]:
         os.chmod(folder, 0o755)  # noqa: S103 - PostgreSQL runs as another user than root
         package = binaries.parents[1]
         for each in (package, package.with_name(f"{package.name}.libs")):
-            if each.is_dir():  # on macOS, the wheel has the libraries inside the package
+            if each.is_dir():  # the wheel for macOS has the libraries inside the package
                 shutil.copytree(each, Path(folder) / each.name, symlinks=True)
         yield Path(folder) / binaries.relative_to(package.parent)

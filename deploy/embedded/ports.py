@@ -1,4 +1,4 @@
-"""Choice of free ports on the loopback interface."""
+"""Choose free ports on the loopback interface."""
 
 import random
 import socket
@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 
 HOST = "127.0.0.1"
 PORTS: range = range(12_000, 22_000)
-"""The range of chosen ports. It is below the ports that systems use for outgoing connections.
-Otherwise such a connection could take a server's port before its restart.
+"""The range of chosen ports. It is below the ports that systems use for outgoing connections. So no
+such connection takes the port of a server that is being restarted.
 """
 PARTNER = 10_000
 """The distance between two ports of SeaweedFS. It derives one port from the other, so both must be

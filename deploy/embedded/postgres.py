@@ -57,7 +57,7 @@ class RunAs:
 
 
 def find_users(binaries: Path, directory: Path) -> tuple[RunAs, RunAs]:
-    """Choose the users of `initdb` and of the server. For other users than root, nothing changes.
+    """Choose the users that run `initdb` and the server. Only root needs other users than itself.
 
     For root, the server runs with an unused uid, because every process with the same uid could read
     the data. `initdb` needs a user with a name, so it runs as the user `nobody`, in a group that is

@@ -38,14 +38,14 @@ SWITCHED_OFF = (
     "-s3.port.iceberg=0",
     "-s3.port.lance=0",
     "-s3.iam=false",
-    "-disableHttp",  # no HTTP for master and filer; the S3 gateway uses gRPC
+    "-disableHttp",  # no HTTP for master and filer, because the S3 gateway uses gRPC
 )
 OWN_SOCKETS = ("-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock")
 """The paths are relative to the working directory, because a Unix socket's path has at most 107
 bytes.
 """
 DATA, IDENTITIES = "data", "s3.json"
-"""Relative to the working directory too: SeaweedFS splits paths at commas, and ends if a path is
+"""Also relative to the working directory: SeaweedFS splits paths at commas, and ends if a path is
 not UTF-8.
 """
 READINESS_KEY = ".readiness"
@@ -175,8 +175,8 @@ class EmbeddedSeaweedFS(Server):
                 path.unlink()
 
     def _check_sockets(self) -> None:
-        # The servers inside SeaweedFS connect to each other by these sockets. A socket that another
-        # user made would connect them to that user.
+        # The servers inside SeaweedFS connect to each other by these sockets. If another user made
+        # one, they would connect to that user.
         for path in self._sockets():
             raise StartFailed(f"{path} belongs to another user: remove it")
 

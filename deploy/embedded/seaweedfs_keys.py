@@ -45,10 +45,10 @@ def write_security(directory: Path, host: str) -> None:
 
 
 def write_container_security(directory: Path, host: str) -> None:
-    """Write the same files for a container, whose user id is not known here.
+    """Write the same files as `write_security`, readable by every user, for a container.
 
-    Every user may read the files, so their volume must not be mounted elsewhere. May be repeated; a
-    running SeaweedFS reads the files only at its next start.
+    There, SeaweedFS runs with a user id that is not known here. The files' volume must not be
+    mounted elsewhere. May be repeated; a running SeaweedFS reads the files only at its next start.
     """
     write_security(directory, host)
     for name in (CERTIFICATES, CONFIGURATION):

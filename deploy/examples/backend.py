@@ -23,7 +23,7 @@ PAGE = f"""<!doctype html><meta charset="utf-8"><title>Upload</title><script typ
     return answer.json();
   }};
 </script><attachment-upload></attachment-upload>"""
-states: dict[str, str] = {}  # by the attachment's id; use a table in your backend
+states: dict[str, str] = {}  # the state of each attachment by its id; in a real backend, a table
 
 
 async def page(_request: web.Request) -> web.Response:
@@ -31,7 +31,7 @@ async def page(_request: web.Request) -> web.Response:
 
 
 async def ticket(request: web.Request) -> web.Response:
-    attributes = {"name": (await request.json())["name"]}  # here you decide who may upload what
+    attributes = {"name": (await request.json())["name"]}  # here, decide who may upload which file
     body = {"data": {"type": "attachments", "attributes": attributes}}
     async with aiohttp.request("POST", API + PATH, json=body, headers=HEADERS) as answer:
         answer.raise_for_status()

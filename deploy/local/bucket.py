@@ -1,7 +1,7 @@
 """Check, before a local stack is ready, that the bucket belongs to it and that ids are free.
 
-The remedy of `attachments up` is its option `--mend`. `attachments reconcile` could not help,
-because it needs the servers, which run only while `up` runs.
+If not, the operator can use the option `--mend` of `attachments up`. `attachments reconcile` cannot
+help, because it needs the servers, which run only while `up` runs.
 """
 
 from typing import TYPE_CHECKING
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
 
 async def check_bucket(settings: Settings, *, mend: bool) -> None:
-    """Check that the bucket belongs to this stack and that ids are free in it. `mend` repairs both.
+    """Check that the bucket belongs to this stack and that its next ids are free in it.
 
-    Raises StartFailed if one of the two is not so. If the database or the store does not answer,
-    the API makes the check later. If they answer but the result is undecided, a note is printed.
+    With `mend`, repairs both. Raises StartFailed if one of them is not so. If the database or the
+    store does not answer, the API makes the check later. If they answer but the result is
+    undecided, a note is printed.
     """
     from shared.database import open_database
     from shared.store_client import open_storage
 
     async with open_database(settings) as database, open_storage(settings) as storage:
         try:
-            # The ids come before the bucket's owner is set, so that no id is assigned twice.
+            # The ids come first: once the bucket belongs to this stack, ids are assigned.
             if mend:
                 await _check_ids(database, storage, mend=True)
             await _check_owner(database, storage, mend=mend)

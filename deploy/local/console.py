@@ -41,7 +41,7 @@ class Console:
             self._put(name, text.expandtabs())
 
     def print_lines(self, text: str) -> None:
-        """Write lines of `attachments up` itself, in either format."""
+        """Write lines of `attachments up` itself, as text or as JSON."""
         for line in text.splitlines():
             if self._as_json:
                 self.tell_event(line)

@@ -85,5 +85,5 @@ async def is_reachable(broker_url: str) -> bool:
 
 
 async def always() -> bool:
-    """Return True: the check of a process that only has to run."""
+    """Return True. This is the check of a process that only has to run."""
     return True

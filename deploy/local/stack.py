@@ -79,7 +79,7 @@ class Stack:
         Raises StartFailed; some parts may be running then, so call `stop`.
         """
         servers = together(self._start_worker(), self._start_store())
-        # If the bucket is another's or ids are taken, the API does not start, so mend first.
+        # With `mend`, mend before the API starts: it does not start if ids are taken.
         if self.mend:
             await servers
             await check_bucket(self.settings, mend=True)
@@ -105,7 +105,8 @@ class Stack:
         loading = asyncio.create_task(asyncio.to_thread(import_module, "shared.schema"))
         if self.servers.postgres is not None:
             await self.servers.postgres.start()
-        # Only errors: the API logs the warning about parameters of the address that are ignored.
+        # Log only errors here: the API logs the warning about parameters of the address that it
+        # ignores.
         configure_logging("error", self.settings.log_format)
         connector = Connector(self.settings.database_url.get_secret_value())
         await _until_connected(connector)
@@ -210,7 +211,8 @@ def build_stack(
     servers = plan_servers(directory, kept, operator, webhook)
     listen = {"ATTACHMENTS_API_HOST": host, "ATTACHMENTS_API_PORT": str(port)}
     if not operator.get("ATTACHMENTS_HOSTS"):
-        # So links work at the address that `up` prints, even if the API listens on all interfaces.
+        # With these hosts, links work at the address that `up` prints, even if the API listens on
+        # all interfaces.
         local = (f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
         listen["ATTACHMENTS_HOSTS"] = ",".join(local)
     if origins := operator.get("ATTACHMENTS_CORS_ORIGINS"):

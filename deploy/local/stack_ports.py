@@ -1,4 +1,4 @@
-"""The ports of `attachments up`: those of the last run if they are free, else others and a note."""
+"""Choose the ports of `attachments up`: those of the last run, or others if one is taken."""
 
 import os
 import socket
@@ -79,7 +79,7 @@ def _given(name: str) -> int | None:
 
 
 def api_fault_of(port: int) -> str | None:
-    """Return why the API cannot listen at a port of its address; None if it can."""
+    """Return why the API cannot listen on its address at this port; None if it can."""
     return _fault_at(os.environ.get("ATTACHMENTS_API_HOST") or HOST, port)
 
 

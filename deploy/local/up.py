@@ -95,7 +95,7 @@ async def up(
                     supervisor.watch(part)
                 seconds = time.monotonic() - began
                 _print_ready(console, stack, seconds)
-                # Again, because the first ones have scrolled out of the terminal.
+                # printed again, because the first ones have scrolled out of the terminal
                 console.print_lines("\n".join(notes))
                 await stopping.wait()
             return 0
@@ -180,7 +180,7 @@ def _check_settings(own: dict[str, str]) -> None:
 
 
 def _keep(data_dir: Path, port: int | None) -> tuple[Kept, list[str]]:
-    """Read the kept secrets and choose this run's ports; return both with notes about ports."""
+    """Read the kept secrets and choose the ports; return both with notes about the ports."""
     kept = read_kept(data_dir)
     chosen = choose(port, kept.ports)
     kept.ports = chosen.ports
@@ -208,7 +208,8 @@ def _write_environment(data_dir: Path, stack: "Stack") -> None:
         name: value
         for name, value in stack.api.env.items()
         if name.startswith(("ATTACHMENTS_", "AWS_"))
-        # The stack's processes each have their own metrics port; other commands must not use one.
+        # Each process of the stack has its own metrics port, so other commands must not use one of
+        # them.
         and name != "ATTACHMENTS_METRICS_PORT"
     }
     client = {

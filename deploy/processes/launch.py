@@ -15,13 +15,12 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Change to UID and GID unless they are -1, then execute PROGRAM.
+    """Change to UID and GID, unless they are -1, then execute PROGRAM.
 
-    The kernel sends SIGNAL to it when PARENT ends.
+    When PARENT ends, the kernel sends SIGNAL to PROGRAM.
     """
     parent, number, uid, gid = map(int, arguments[:4])
-    # Files and Unix sockets are for the owner only: connecting to a socket needs the right to
-    # write.
+    # Only the owner may use the files and Unix sockets of the program.
     os.umask(0o077)
     if uid != -1:
         os.setgroups([])

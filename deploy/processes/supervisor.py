@@ -21,7 +21,8 @@ WATCH_S = 0.1
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 SETTLED_S = 30.0
-"""Run time, in seconds, after which the next pause before a restart is FIRST_PAUSE_S again."""
+"""If a process ran for this time, in seconds, the next pause before a restart is FIRST_PAUSE_S
+again."""
 
 MAX_LINE_BYTES = 64 * 1024
 
@@ -81,7 +82,7 @@ class Child:
 
     @property
     def status(self) -> int | None:
-        """The exit status, or minus the number of the signal that ended it; None while it runs."""
+        """The exit status; minus a signal's number if a signal ended it; None while it runs."""
         return self._process.poll()
 
     def _read(self) -> None:
