@@ -12,11 +12,12 @@ from aiohttp import web
 
 async def main(delay_s: float) -> None:
     """Answer every delivery after a delay. A GET returns the recorded arrivals and deletes them."""
-    arrivals: list[tuple[str, str, float]] = []
+    arrivals: list[tuple[str, str, str, float]] = []
 
     async def receive(request: web.Request) -> web.Response:
         document = json.loads(await request.read())
-        arrivals.append((document["type"], document["timestamp"], time.time()))
+        message_id = request.headers["webhook-id"]
+        arrivals.append((message_id, document["type"], document["timestamp"], time.time()))
         await asyncio.sleep(delay_s)
         return web.Response(status=204)
 
