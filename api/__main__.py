@@ -2,8 +2,8 @@
 
 import sys
 
-# This comes before the other imports: a signal may come during them (half a second), and some of
-# them read environment variables.
+# Signals are handled before the other imports, which take half a second. Foreign variables are
+# removed first too, because some of these imports read environment variables.
 if __name__ == "__main__":
     from shared.beginning import end_on_signal
     from shared.foreign import forget_foreign_variables

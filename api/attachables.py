@@ -1,4 +1,4 @@
-"""Read the link of an attachment from other members: `task_id` and the like, and `relationships`.
+"""Read to which object an attachment belongs, if the body says it by `task_id` or `relationships`.
 
 The vendor's clients send these instead of `attachable_type` and `attachable_id`. A member that
 equals the attachment's present value is ignored, so a client may send a whole resource back.

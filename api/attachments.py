@@ -195,7 +195,7 @@ async def _answer_created(
 async def update(request: web.Request) -> web.Response:
     """Answer PATCH /api/v2/attachments/{id}: change attributes.
 
-    A `temp_url` names the file's object.
+    A `temp_url` says which object is the attachment's file.
     """
     parts, caller = await admit(request)
     refuse_bulk(request, only_for="POST")

@@ -30,7 +30,7 @@ yet."""
 
 
 def open_links(settings: Settings) -> Turns:
-    """Return the turns in which rows are looked up for links; the attachment's id is the key.
+    """Return the queue for look-ups of rows by links, in turns by attachment.
 
     As many look-ups run at one time as there are connections for FILES. Requests for one attachment
     run one after the other, so many requests for one link do not delay other links.

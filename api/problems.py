@@ -248,7 +248,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             )
         return unavailable(error.refusal.detail if error.refusal else None).response()
     except StoreError as error:
-        if not isinstance(error, StoreUnavailable):  # `shared.outages` logs that
+        if not isinstance(error, StoreUnavailable):  # `shared.outages` logs this outage
             kind, route = type(error).__name__, route_of(request)
             request[NOISE].warning.log("store refuses", (kind, route), error=kind, route=route)
         return unavailable().response()

@@ -53,11 +53,11 @@ class Bucket:
         self.at = now
 
     def learn(self, left: float, processes: int, now: float) -> None:
-        """Take this process's share of `left`, which all `processes` together may still admit.
+        """Set the number of requests that this process may still admit.
 
-        If `left` is 1 or more, but less than the number of processes, each process may admit one.
-        The surplus is withheld later. Otherwise a limit below the number of processes would admit
-        nothing.
+        All `processes` together may still admit `left`; each gets an equal share. If `left` is 1 or
+        more, but less than `processes`, each may admit one, and the surplus is withheld later.
+        Otherwise a limit below the number of processes would admit nothing.
         """
         self.share = 1 / processes
         mine = left * self.share
@@ -120,7 +120,7 @@ class RateLimit:
         return key, bucket
 
     def take(self, at_most: int) -> dict[Key, tuple[int, int]]:
-        """Return the limit and the unreported requests of some keys, and mark them as reported.
+        """Return the limit and the unreported requests of some keys, and count them as reported.
 
         Keys that have waited longest come first. A key is returned also if all its requests were
         answered with 429. It then has 0 requests, but its share may have changed.
@@ -136,9 +136,9 @@ class RateLimit:
         return taken
 
     def learn(self, known: Mapping[Key, tuple[float, int]]) -> None:
-        """Take shares.
+        """Set what this process may still admit for each key in `known`.
 
-        `known` has for each key what all processes may still admit, and their number.
+        The values are what all processes together may still admit, and the number of processes.
         """
         self.alone, now = False, self.clock()
         for key, (left, processes) in known.items():

@@ -2,8 +2,8 @@
 
 import sys
 
-# these run before the imports below: a signal may come during the imports (half a second), and some
-# imports read environment variables
+# signals are handled before the imports below, which take half a second; foreign variables are
+# removed first too, because some of these imports read environment variables
 if __name__ == "__main__":
     from shared.beginning import end_on_signal
     from shared.foreign import forget_foreign_variables

@@ -112,7 +112,7 @@ class Copying:
         except Busy:
             if copy_attempt is not None:
                 await self._postpone(attachment_id, copy_attempt)
-        except DatabaseAway:  # `shared.outages` logs it; the row is due again after its lease
+        except DatabaseAway:  # `shared.outages` logs this; the row is due again after its lease
             pass
         except Exception:  # the row is due again after its lease
             log.exception("unexpected error")

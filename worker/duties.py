@@ -65,7 +65,7 @@ class Duties:
                     await self._settle(due)
                 case Duty.GIVEN_UP:
                     log.warning("attempts used up", attempt=row.attempt, reason=row.reason)
-        except DatabaseAway:  # `shared.outages` logs it
+        except DatabaseAway:  # `shared.outages` logs this outage
             pass
         except Exception:
             log.exception("unexpected error", attachment=row.id, duty=due.duty)

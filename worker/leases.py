@@ -56,7 +56,7 @@ class Leases:
                 kept = await self._database.run(
                     lifecycle.renew, [claim for claim, _ in held.values()], lease_s=self._lease_s
                 )
-            except DatabaseAway:  # `shared.outages` logs it
+            except DatabaseAway:  # `shared.outages` logs this outage
                 continue
             except Exception:  # the next renewal may succeed before the leases end
                 log.exception("leases not renewed")

@@ -133,7 +133,7 @@ class Slices(Generic[T]):
             del self._busy[given.organization]
         if given.ahead:
             if given.paused is not None:
-                # the time of a paused slice does not go on during this job
+                # this job's time does not count for the paused slice
                 given.paused.began += now - given.began
                 self._open.append(given.paused)
         elif self._is_over(given, now):

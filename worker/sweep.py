@@ -61,14 +61,14 @@ class Sweep:
                 if free and self._tools.bucket.foreign is None:
                     # Shielded, because cancelling the sweep must not cancel a claim in flight.
                     taken = await asyncio.shield(self._jobs.start(self._take(free)))
-            except DatabaseAway:  # `shared.outages` logs it
+            except DatabaseAway:  # `shared.outages` logs this outage
                 pause_s = min(interval, DATABASE_AWAY_PAUSE_S)
             except Exception:
                 log.exception("sweep failed")
             finally:
                 self._slots.give_back(free - taken)
             if taken and taken == free:
-                with self._beat.resting():  # all slots are busy, possibly for long
+                with self._beat.resting():  # all slots are busy, and nobody knows for how long
                     await self._slots.wait_for_sweep()
             else:
                 with suppress(TimeoutError):

@@ -180,7 +180,7 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
         await _leave(parts, row)
         return row
     except StoreError as error:
-        if not isinstance(error, StoreUnavailable):  # `shared.outages` logs that
+        if not isinstance(error, StoreUnavailable):  # `shared.outages` logs this outage
             kind = type(error).__name__
             parts.noise.warning.log("copy left to a worker", kind, error=kind)
         await _leave(parts, row)

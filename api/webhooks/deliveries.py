@@ -131,7 +131,7 @@ async def show(request: web.Request) -> web.Response:
 async def retry(
     request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
 ) -> web.Response:
-    """Answer POST /api/v2/webhooks/{id}/deliveries/{delivery_id}/retry: send it again now."""
+    """Answer POST /api/v2/webhooks/{id}/deliveries/{delivery_id}/retry: send one delivery again."""
     check_accept(request)
     refuse_parameters(request)
     webhook = await find_webhook(request, parts, caller)

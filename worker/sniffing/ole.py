@@ -16,7 +16,8 @@ _DOC, _XLS, _PPT = "application/msword", "application/vnd.ms-excel", "applicatio
 _MSI, _MSG = "application/x-msi", "application/vnd.ms-outlook"
 
 _CLASSES: Final = {
-    **dict.fromkeys((0x000C1082, 0x000C1084, 0x000C1086), _MSI),  # transform, package, patch
+    # kinds of installers: transform, package, patch
+    **dict.fromkeys((0x000C1082, 0x000C1084, 0x000C1086), _MSI),
     **dict.fromkeys((0x00020900, 0x00020906), _DOC),
     **dict.fromkeys((0x00020810, 0x00020820), _XLS),
     0x00020D0B: _MSG,

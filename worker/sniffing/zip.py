@@ -49,7 +49,8 @@ _OFFICE: Final = {
 """Types of Office documents (ECMA-376), without and with macros, by the folder of the main part."""
 
 _WALKED_BYTES: Final = 3 * RANGE_BYTES
-"""Number of bytes of a directory that are parsed entry by entry: at most 4,000 entries, in 2 ms."""
+"""Number of bytes of a ZIP directory that are parsed entry by entry: at most 4,000 entries, in 2
+ms."""
 
 _PROGRAM: Final = re.compile(
     rb"PK\x01\x02.{24}(?:%s)"
@@ -140,7 +141,7 @@ def _ends(tail: bytes, start: int, size: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _entries(file: PartialFile, start: int, end: int) -> Reading[dict[bytes, int]]:
-    """Return the names in a directory, in lower case, with the offsets of their local headers.
+    """Return the names in a ZIP directory, in lower case, with the offsets of their local headers.
 
     The first 192 KiB are parsed. The rest is only searched for names of programs and of macros. If
     the directory is larger than `LARGE_RANGE_BYTES`, only its start and its end are read.

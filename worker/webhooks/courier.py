@@ -82,7 +82,7 @@ class Courier:
             try:
                 if self._windows.free and not self._jobs.stopping:
                     more = await asyncio.shield(self._jobs.start(self._take()))
-            except DatabaseAway:  # `shared.outages` logs it
+            except DatabaseAway:  # `shared.outages` logs this outage
                 pause_s = AWAY_S
             except Exception:  # The next search may succeed; a bug must not end the courier.
                 log.exception("deliveries cannot be taken")
@@ -91,7 +91,8 @@ class Courier:
             with suppress(TimeoutError):
                 async with asyncio.timeout(spread(pause_s)):
                     await self._wake.wait()
-                await asyncio.sleep(0)  # let results that arrive now share one search
+                # results that arrive at this moment then need only one search
+                await asyncio.sleep(0)
 
     async def _take(self) -> bool:
         """Take a batch and start to send it; return True if more may be due and slots are free."""
@@ -170,7 +171,7 @@ class Courier:
                         organization=each.organization_id,
                         because=each.because,
                     )
-            except DatabaseAway:  # `shared.outages` logs it
+            except DatabaseAway:  # `shared.outages` logs this outage
                 self._ended = ended + self._ended
                 await asyncio.sleep(AWAY_S)
             except Exception:  # After their leases, these deliveries are sent again.

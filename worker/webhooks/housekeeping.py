@@ -28,7 +28,7 @@ async def keep_house(database: Database, settings: Settings) -> None:
         await asyncio.sleep(spread(EVERY_S))
         try:
             await tidy_once(database, settings.vault)
-        except DatabaseAway:  # `shared.outages` logs it
+        except DatabaseAway:  # `shared.outages` logs this outage
             pass
         except SecretUnreadable:
             log.error("secrets of webhooks are encrypted by a key that is not in the settings")

@@ -88,7 +88,7 @@ def colour_of(info: Mapping[str | tuple[int, int], object]) -> bytes | ColourSpa
 
 
 def _space(points: bytes) -> ColourSpace | None:
-    """Return the space of cICP's four numbers; None unless it is RGB in full range."""
+    """Return the colour space of a cICP chunk; None unless it is RGB in full range."""
     primaries, transfer, matrix, is_full = points
     return by_code_points(primaries, transfer) if matrix == 0 and is_full == 1 else None
 
