@@ -44,7 +44,8 @@ def read_links(
     `pointer`, `row` the attachment before a change. Raises Problem 400 if `relationships` is not an
     object.
     """
-    if "relationships" not in data and _IDS.isdisjoint(attributes):  # most requests have neither
+    # most requests have neither `relationships` nor `task_id` and the like
+    if "relationships" not in data and _IDS.isdisjoint(attributes):
         return attributes, []
     relationships = data.get("relationships", {})
     if not isinstance(relationships, dict):

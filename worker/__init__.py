@@ -8,14 +8,14 @@ The path of one upload's id, from the message to the outcome in its row:
     process   worker.pipeline     examine until an outcome can be written; finish
     examine   worker.pipeline     read the first bytes, identify, decode, store
 
-Four calls lead from the task to the first byte: `receive` to `examine`. What only schedules them is
-not counted: `Runtime.call_soon` hands the id to the loop, `Jobs.start` makes the attempt's task.
-With a scanner, the first byte is read for the scan, before `examine`.
+Four calls lead from the task to the first byte: `receive` to `examine`. Calls that only schedule
+them are not counted: `Runtime.call_soon` passes the id to the loop, `Jobs.start` makes the
+attempt's task. If there is a scanner, the scan reads the first byte, before `examine`.
 
-The path enters each module once, and each of the folders `decoding` and `sniffing`. Not counted are
-records and pure functions: `shared.attachments`, `shared.facts`, `shared.keys`, `shared.reserved`.
-The calls between modules of `shared`, and those inside of the two folders, are not followed. These
-modules are entered more than once:
+The path enters most modules once, and each of the folders `decoding` and `sniffing`. Records and
+pure functions are not counted: `shared.attachments`, `shared.facts`, `shared.keys`,
+`shared.reserved`. Calls between modules of `shared`, and calls inside of the two folders, are not
+followed. These modules are entered more than once:
 
     shared.database       runs each statement
     shared.lifecycle      each guarded statement is one entry: claim, announce the thumbnail, finish
@@ -33,5 +33,5 @@ modules are entered more than once:
     shared.log_fields     the lines of an attempt name its message, later its claim
 
 The sweep (`worker.sweep`, `worker.duties`) claims a due upload in its own statement, or after a
-check, and enters the path at `attempt`. `worker.leases` renews the lease beside the path.
+check, and enters the path at `attempt`. Meanwhile, `worker.leases` renews the lease.
 """

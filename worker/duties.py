@@ -28,7 +28,10 @@ log = get_logger(__name__)
 
 
 class Duties:
-    """Does the work of due rows. If the store refuses or is unavailable, the row is postponed."""
+    """Does the work of due rows.
+
+    If the store denies a call or is unavailable, postpones the row.
+    """
 
     def __init__(
         self, tools: Tools, attempts: Attempts, copying: Copying, throttle: Throttle
@@ -85,9 +88,9 @@ class Duties:
     async def _settle(self, due: Due) -> WakeUp | None:
         """Check or purge a row; return the wake-up of an upload that a check has found.
 
-        May be repeated. If the store refuses or is unavailable, the row is postponed, each time for
-        longer. The checks and the purges each have a gate. While that gate is closed, the row is
-        postponed without a call to the store. Raises DatabaseAway.
+        May be repeated. If the store denies a call or is unavailable, the row is postponed, each
+        time for longer. The checks and the purges each have a gate. While that gate is closed, the
+        row is postponed without a call to the store. Raises DatabaseAway.
         """
         gate = self._gates[due.duty]
         if (failure := gate.closed()) is not None:

@@ -1,4 +1,7 @@
-"""When to retry what failed. A gate stops all calls to a store that refuses or is unavailable."""
+"""When to retry what failed.
+
+A gate stops all calls to a store that denies them or is unavailable.
+"""
 
 import time
 from collections.abc import Iterator
@@ -61,7 +64,7 @@ def report(
     """Log that work was postponed because the store or the scanner failed.
 
     If `shared.outages` logs the failure, this line has only level debug. Any other line is
-    throttled by its cause, because a store that refuses one call may refuse all.
+    throttled by its cause, because a store that denies one call may deny all.
     """
     cause = f"{type(error).__name__}: {error}"
     if isinstance(error, StoreUnavailable | TimeoutError):

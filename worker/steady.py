@@ -1,7 +1,7 @@
 """Celery's consumer with reconnects at a steady pace.
 
-If the broker is unavailable or refuses the worker, one line is logged. Celery itself would retry in
-a tight loop.
+If the broker is unavailable or denies a command, one line is logged. Celery itself would retry in a
+tight loop.
 """
 
 import time
@@ -29,7 +29,7 @@ _LOOK_S: Final = 0.1
 class SteadyConsumer(Consumer):
     """A consumer that reconnects at a steady pace. `shared.outages` logs the loss of the broker.
 
-    If the broker refuses a command, Celery's own consumer retries at once: hundreds of times a
+    If the broker denies a command, Celery's own consumer retries at once: hundreds of times a
     second, with a traceback at every fifth retry.
     """
 
@@ -49,7 +49,7 @@ class SteadyConsumer(Consumer):
         self._rest()
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Log why the connection was lost. If the broker refused a command, wait as well."""
+        """Log why the connection was lost. If the broker denied a command, wait as well."""
         self._log_loss(exc)
         with warnings.catch_warnings(), suppress(ReferenceError):
             warnings.simplefilter("ignore")  # Celery warns about the default of a setting

@@ -69,7 +69,7 @@ class Consumer:
         self._throttle = Throttle(log.warning)
 
     async def check(self) -> list[Received]:
-        """Receive the first batch without waiting. Raises SettingsError if the queue refuses us.
+        """Receive the first batch without waiting. Raises SettingsError if SQS denies access.
 
         Returns an empty list if the queue is unavailable.
         """

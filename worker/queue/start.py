@@ -35,7 +35,7 @@ log = get_logger(__name__)
 def run(settings: Settings) -> int:
     """Consume the queue until SIGINT or SIGTERM; return the exit status.
 
-    Raises SettingsError if no queue is configured, or if the queue refuses the first request.
+    Raises SettingsError if no queue is configured, or if SQS denies the first request.
     """
     if settings.sqs_queue_url is None:
         raise SettingsError("ATTACHMENTS_SQS_QUEUE_URL: is not set")
