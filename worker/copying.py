@@ -35,8 +35,8 @@ number is how many of the eight are reserved for organizations that have no copy
 their copies begin at once even if all other copies hang in the store."""
 
 WAITING, ALL_WAITING = 100, 10_000
-"""Maximum number of copies that wait in this process: of one organization; of all. The tasks of
-10,000 copies take about 30 MB of memory."""
+"""Two maximum numbers of copies that wait in this process: of one organization, and of all. The
+tasks of 10,000 copies take about 30 MB of memory."""
 
 POSTPONED_S = 300.0
 """Average delay, in seconds, of a copy that found no room in this process. After that, the sweep

@@ -151,7 +151,10 @@ def note_peak(kind: Box, peak_bytes: int) -> None:
 
 
 def count_due(due: Due) -> None:
-    """Count a due row that the sweep took, and the lost wake-up or dead worker that it replaces."""
+    """Count a due row that the sweep took. Also count what went wrong before.
+
+    That is a lost wake-up, a dead worker, or an upload whose attempts are used up.
+    """
     _taken(due.duty.value).inc()
     if due.duty is Duty.PROCESS and due.attachment.attempt == 1 and due.was == "uploaded":
         SWEEP_RECOVERED.labels("no_wake_up").inc()

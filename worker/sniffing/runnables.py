@@ -1,4 +1,4 @@
-"""Identify files that a desktop runs and that libmagic does not know, by their first bytes.
+"""Identify files that libmagic does not know but that a desktop runs if a user opens them.
 
 Texts are decoded by their byte order mark, because Windows writes most of these files in UTF-16.
 Only what the format requires at its start is considered: a note that mentions a shortcut is still a

@@ -50,8 +50,7 @@ class Windows:
         return min(WIDEST, self.free)
 
     def rooms(self) -> dict[int, Room]:
-        """Return the room of each webhook whose room may differ from the usual one, by the
-        webhook's id.
+        """Return how many deliveries each webhook may take, if not the usual number, by its id.
 
         Webhooks that only fail take at most half of the slots together.
         """
