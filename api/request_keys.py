@@ -102,7 +102,7 @@ async def run_once(
     database: Database,
     key: GivenKey | None,
     make: Callable[[Connection], Awaitable[T]],
-    ids_of: Callable[[T], list[int]],
+    ids_of: Callable[[T], list[int] | None],
 ) -> T | Repeated:
     """Run `make` on a connection. With a key, run it only once for that key.
 

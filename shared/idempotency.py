@@ -78,9 +78,11 @@ async def once(
     connection: Connection,
     key: RequestKey,
     make: Callable[[Connection], Awaitable[T]],
-    ids_of: Callable[[T], list[int]],
+    ids_of: Callable[[T], list[int] | None],
 ) -> T | Repeated:
     """Run `make` and store the ids of its result with the key, in one transaction.
+
+    If `ids_of` returns None, the request is not complete yet, and the key is not stored.
 
     Returns Repeated without running `make` if the key is stored already. Raises KeyInUse if another
     transaction has the key, KeyReused if a different request used the key, and the errors of
@@ -92,6 +94,8 @@ async def once(
         if (known := await find_made(connection, key)) is not None:
             return known
         result = await make(connection)
+        if (ids := ids_of(result)) is None:
+            return result
         await connection.execute(
             """
             INSERT INTO idempotency_keys AS k (organization_id, digest, fingerprint, made)
@@ -102,7 +106,7 @@ async def once(
             key.organization_id,
             key.digest,
             key.fingerprint,
-            ids_of(result),
+            ids,
         )
         return result
 

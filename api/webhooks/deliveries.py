@@ -38,8 +38,7 @@ from api.webhooks.routes import (
     refuse_parameters,
 )
 from api.words import path_id, shortened
-from shared import idempotency
-from shared.database import Connection, Database
+from shared.database import Connection
 from shared.idempotency import Repeated
 from shared.keys import MAX_ID
 from shared.tokens import Caller
@@ -165,44 +164,40 @@ async def retry_all(
     )
     _require_active(webhook.active)
 
-    database = parts.clients.of(caller.organization_id)
-    if key is not None:
-        known = await database.run(idempotency.find_made, key.known)
-        if known is not None:
-            return _retried(known.made[0])
-    count = await _retry_failed(parts, database, webhook, since)
-    if count:
+    count = await _retry_failed(parts, webhook, since, key)
+    if isinstance(count, Repeated):
+        (count,) = count.made
+    elif count:
         audit("failed deliveries retried", request, caller, webhook.id)
-
-    async def make(_: Connection) -> int:
-        return count
-
-    # The key is recorded after all batches. So a request that was cut short can be repeated: it
-    # then retries the deliveries that are left.
-    found = await run_once(database, key, make, lambda made: [made])
-    return _retried(found.made[0] if isinstance(found, Repeated) else count)
+    return document_response({"data": None, "meta": {"retried": count}})
 
 
-async def _retry_failed(parts: Parts, database: Database, webhook: Webhook, since: datetime) -> int:
+async def _retry_failed(
+    parts: Parts, webhook: Webhook, since: datetime, key: GivenKey | None
+) -> int | Repeated:
     """Make all failed deliveries of a webhook due; return their number.
 
     Each batch is its own transaction and waits for its own turn. So other requests of the
-    organization are served between two batches.
+    organization are served between two batches. The last batch stores the key. So a request that
+    was cut short can be repeated: it then retries the deliveries that are left.
     """
-    count = 0
+    database, count = parts.clients.of(webhook.organization_id), 0
+
+    async def make(connection: Connection) -> int:
+        return await deliveries.retry_since(connection, webhook.id, webhook.organization_id, since)
+
+    def made(more: int) -> list[int] | None:
+        return None if more == deliveries.RETRIED_AT_ONCE else [count + more]
+
     while True:
-        more = await database.run(
-            deliveries.retry_since, webhook.id, webhook.organization_id, since
-        )
+        more = await run_once(database, key, make, made)
+        if isinstance(more, Repeated):
+            return more
         count += more
         if more:
             parts.publisher.wake_couriers()
         if more < deliveries.RETRIED_AT_ONCE:
             return count
-
-
-def _retried(count: int) -> web.Response:
-    return document_response({"data": None, "meta": {"retried": count}})
 
 
 @with_key(admit_admin, reads_body=False)

@@ -1,6 +1,7 @@
 """Requests that retry deliveries of webhooks: once for an Idempotency-Key, many in batches."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from shared.shares import WAITING
 from shared.webhooks import deliveries
 from tests.support.receiver import PATH as WEBHOOKS
 from tests.support.receiver import SETTINGS
-from tests.support.service import Answer, Service, until
+from tests.support.service import Answer, Client, Service, until
 from tests.support.starting import StartService
 
 BATCH = 2
@@ -33,13 +34,11 @@ async def with_failed(service: Service, count: int) -> str:
     return f"{WEBHOOKS}/{made.data['id']}"
 
 
-async def retry_all(service: Service, place: str, **headers: str) -> Answer:
+async def retry_all(client: Client, place: str, **headers: str) -> Answer:
     """Retry all failed deliveries of a webhook."""
     since = {"since": "2020-01-01T00:00:00Z"}
     document = {"data": {"type": "webhook_deliveries", "attributes": since}}
-    return await service.client.request(
-        "POST", f"{place}/deliveries/retry", document, headers=headers
-    )
+    return await client.request("POST", f"{place}/deliveries/retry", document, headers=headers)
 
 
 async def test_a_repeated_retry_of_deliveries_sends_nothing_again(
@@ -83,13 +82,13 @@ async def test_each_batch_of_a_retry_is_a_transaction_of_its_own(
     service = await start_service(**SETTINGS)
     place = await with_failed(service, 2 * BATCH + 1)
 
-    answer = await retry_all(service, place, **{"Idempotency-Key": "a key"})
+    answer = await retry_all(service.client, place, **{"Idempotency-Key": "a key"})
 
     assert answer.document["meta"] == {"retried": 2 * BATCH + 1}
     rows = await service.database.fetch("SELECT state, xmin::text FROM webhook_deliveries")
     assert {row["state"] for row in rows} == {"pending"}
     assert len({row["xmin"] for row in rows}) == 3
-    again = await retry_all(service, place, **{"Idempotency-Key": "a key"})
+    again = await retry_all(service.client, place, **{"Idempotency-Key": "a key"})
     assert again.document == answer.document
 
 
@@ -109,8 +108,8 @@ async def test_a_retry_that_broke_off_is_completed_by_its_repetition(
         return await retry_some(*given)
 
     monkeypatch.setattr(deliveries, "retry_since", break_off)
-    assert (await retry_all(service, place, **{"Idempotency-Key": "a key"})).status == 500
-    answer = await retry_all(service, place, **{"Idempotency-Key": "a key"})
+    assert (await retry_all(service.client, place, **{"Idempotency-Key": "a key"})).status == 500
+    answer = await retry_all(service.client, place, **{"Idempotency-Key": "a key"})
 
     assert answer.document["meta"] == {"retried": BATCH}
     states = await service.database.fetch("SELECT DISTINCT state FROM webhook_deliveries")
@@ -138,8 +137,28 @@ async def test_other_requests_are_served_between_two_batches_of_a_retry(
         return await retry_some(connection, *given)
 
     monkeypatch.setattr(deliveries, "retry_since", watched)
-    answer = await retry_all(service, place)
+    answer = await retry_all(service.client, place)
 
     assert answer.document["meta"] == {"retried": 2 * BATCH}
     assert (await others[0]).status == 200
     assert served[-1]
+
+
+async def test_a_retry_at_the_same_time_by_another_process_is_refused(
+    start_service: StartService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await start_service(**SETTINGS), await start_service(**SETTINGS)
+    place = await with_failed(first, 1)
+    other = replace(first.client, base_url=second.base_url)
+    retry_some = deliveries.retry_since
+    answers: list[Answer] = []
+
+    async def watched(*given: Any) -> int:
+        answers.append(await retry_all(other, place, **{"Idempotency-Key": "a key"}))
+        return await retry_some(*given)
+
+    monkeypatch.setattr(deliveries, "retry_since", watched)
+    answer = await retry_all(first.client, place, **{"Idempotency-Key": "a key"})
+
+    assert [each.status for each in answers] == [409]
+    assert answer.document["meta"] == {"retried": 1}
