@@ -21,13 +21,11 @@ from api.connection import MAX_LINE
 from api.cors import share_with_pages
 from api.draining import Drain
 from api.event_groups import EventGroups
-from api.finishing import finish
 from api.ids import IdCheck
-from api.measuring import measure
 from api.noise import open_noise
 from api.openapi import served
 from api.parts import PARTS, Parts
-from api.problems import general, unavailable
+from api.problems import answer_errors, general, unavailable
 from api.readers import Readers
 from api.request_keys import RequestKeys
 from api.server import Runner
@@ -70,11 +68,9 @@ def create_app(
     """
     seen = Health() if health is None else health
     app = web.Application(
-        middlewares=[
-            measure,
-            *([share_with_pages] if settings.origins else []),
-            finish,
-        ],
+        # The server does what concerns every request. Only CORS needs the route, and error
+        # documents need its headers too.
+        middlewares=[share_with_pages, answer_errors] if settings.origins else [],
         client_max_size=attachments.MAX_BULK_BYTES,
         handler_args={
             "keepalive_timeout": settings.keep_alive,

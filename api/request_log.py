@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from api.measuring import METHODS, route_of
+from api.measuring import METHODS, REQUESTS, find_route, route_of
 from shared import traces
 from shared.log import get_logger
 from shared.log_fields import Fields, field
@@ -50,22 +50,27 @@ class Answering:
         self._fields.__exit__(kind, error, trace)
 
     def end(self, request: Any, response: web.StreamResponse, *, logged: bool) -> None:
-        """Add the id to the answer, and log the answer if `logged` is true.
+        """Add the id to the answer, count the answer, and log it if `logged` is true.
 
-        Health checks are not logged, because load balancers send them every few seconds. The line
-        has no text of the client except the id. It has the route's pattern and not the address,
-        which may contain a token.
+        A request that is refused before its route is searched is not counted here. Health checks
+        are not logged, because load balancers send them every few seconds. The line has no text of
+        the client except the id. It has the route's pattern and not the address, which may contain
+        a token.
         """
         response.headers[HEADER] = self._id
+        method, status, route = request.method, response.status, find_route(request)
         if self._span is not None:
-            _describe(self._span, request, response.status)
-        if logged and not (route := route_of(request)).startswith("/health/"):
+            _describe(self._span, request, status)
+        seconds = time.perf_counter() - self._started
+        if route is not None:
+            REQUESTS.note(route, method, status, seconds)
+        if logged and not (route and route.startswith("/health/")):
             log.info(
                 "request",
-                method=request.method if request.method in METHODS else "other",
-                route=route,
-                status=response.status,
-                milliseconds=round((time.perf_counter() - self._started) * 1000, 2),
+                method=method if method in METHODS else "other",
+                route=route or "none",
+                status=status,
+                milliseconds=round(seconds * 1000, 2),
             )
 
 

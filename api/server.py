@@ -9,7 +9,6 @@ import asyncio
 import functools
 import re
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 from aiohttp import HttpVersion11, web
@@ -18,6 +17,7 @@ from api.bodies import EXPECTS
 from api.clients import PROXIES, client_address
 from api.connection import Connection, name_no_inside, note_refused
 from api.draining import Drain, let_go, refuse_new
+from api.finishing import finish
 from api.noise import CALLER, NOISE, Noise
 from api.parts import PARTS
 from api.problems import answer_errors, bad_request, general, not_found
@@ -42,72 +42,85 @@ def _is_host(text: str) -> bool:
     return _HOST.fullmatch(text) is not None
 
 
-async def answer(
-    request: Any,
-    *,
-    application: Callable[[Any], Awaitable[web.StreamResponse]],
-    noise: Noise,
-    proxies: Proxies,
-    drain: Drain,
-    logged: bool = True,
-) -> web.StreamResponse:
-    """Check Host, Expect and the path of a request, then let the application answer it.
+class Answers:
+    """Answers every request of a process, also those that never reach the application.
 
-    An invalid Host must be answered with 400 (RFC 9112, section 3.2). HTTP/1.0 needs no Host;
-    without one, `request.host` of aiohttp would ask the resolver, which blocks the event loop.
-    Expect is checked here because aiohttp handles it before any middleware, and would repeat its
-    value in the answer. If `logged` is true, a line is logged for the answer.
+    If `logged` is true, a line is logged for each answer.
     """
 
-    request[NOISE] = noise
-    if proxies:
-        request[PROXIES] = proxies
-    expects = "Expect" in request.headers
-    known = request
+    def __init__(
+        self,
+        application: Callable[[Any], Awaitable[web.StreamResponse]],
+        *,
+        noise: Noise,
+        proxies: Proxies,
+        drain: Drain,
+        logged: bool = True,
+    ) -> None:
+        self._application = application
+        self._noise = noise
+        self._proxies = proxies
+        self._drain = drain
+        self._logged = logged
 
-    async def checked(request: web.Request) -> web.StreamResponse:
-        nonlocal known
+    async def answer(self, request: Any) -> web.StreamResponse:
+        """Check Host, Expect and the path of a request, then let the application answer it."""
+        request[NOISE] = self._noise
+        if self._proxies:
+            request[PROXIES] = self._proxies
+        expects = "Expect" in request.headers
+        if expects:
+            request = _without_expect(request)
+        with Answering(request) as answering:
+            response = await answer_errors(request, self._check_and_answer)
+            await finish(request, response)
+            answering.end(request, response, logged=self._logged)
+        if 400 <= response.status < 500 and CALLER not in request:
+            await self._noise.pace.wait()
+        name_no_inside(response)
+        if self._drain.begun:
+            # `Connection: close` makes the client open its next connection to another process.
+            response.force_close()
+        if expects and not request.content.is_eof():
+            # The client may send the body or not, so it is unclear what the next bytes mean.
+            response.force_close()
+        if "Transfer-Encoding" in request.headers:
+            # aiohttp's parser treats trailer fields of a body as header fields of the next request
+            # on the connection. If a proxy shares connections among clients, one client could add
+            # X-Auth-Token to another's request. RFC 9112, section 7.1.2, forbids merging trailers
+            # into headers.
+            response.force_close()
+        return response
+
+    async def _check_and_answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request whose Host, Expect and path are valid. Raises Problem for others.
+
+        An invalid Host must be answered with 400 (RFC 9112, section 3.2). HTTP/1.0 needs no Host;
+        without one, `request.host` of aiohttp would ask the resolver, which blocks the event loop.
+        Expect is checked here because aiohttp handles it before any middleware, and would repeat
+        its value in the answer.
+        """
         host = request.headers.get("Host")
         if host is not None and not _is_host(host):
-            note_refused(noise, client_address(request), "host")
+            note_refused(self._noise, client_address(request), "host")
             raise bad_request("The header 'Host' is not valid")
-        expect = request.headers.get("Expect")
-        if expect is not None:
-            if expect.lower() != "100-continue":
-                note_refused(noise, client_address(request), "expect")
-                raise general(417)
-            request = known = _without_expect(request)
+        if "Expect" in request.headers:  # `_without_expect` has removed the one that is known
+            note_refused(self._noise, client_address(request), "expect")
+            raise general(417)
         if request.raw_path.partition("?")[0].count("/") > MAX_SLASHES:
             raise not_found()
-        return await application(request)
-
-    with Answering(request) as answering:
-        response = await answer_errors(request, checked)
-        answering.end(known, response, logged=logged)
-    if 400 <= response.status < 500 and CALLER not in known:
-        await noise.pace.wait()
-    name_no_inside(response)
-    if drain.begun:
-        # `Connection: close` makes the client open its next connection to another process.
-        response.force_close()
-    if expects and not request.content.is_eof():
-        # The client may send the body or not, so it is unclear what the next bytes mean.
-        response.force_close()
-    if "Transfer-Encoding" in request.headers:
-        # aiohttp's parser treats trailer fields of a body as header fields of the next request on
-        # the connection. If a proxy shares connections among clients, one client could add
-        # X-Auth-Token to another's request. RFC 9112, section 7.1.2, forbids merging trailers into
-        # headers.
-        response.force_close()
-    return response
+        return await self._application(request)
 
 
 def _without_expect(request: web.Request) -> web.Request:
-    """Remove Expect, so that aiohttp does not send `100 Continue` before the handler runs.
+    """Remove `Expect: 100-continue`, so that aiohttp does not answer it before the handler runs.
 
-    With HTTP/1.1 the request is marked, and `read_raw` sends `100 Continue`.
+    With HTTP/1.1 the request is marked, and `read_raw` sends `100 Continue`. A request with another
+    expectation is returned as it is.
     """
     headers = request.headers.copy()
+    if headers.get("Expect", "").lower() != "100-continue":
+        return request
     headers.popall("Expect")
     made = request.clone(headers=headers)
     if request.version >= HttpVersion11:
@@ -174,15 +187,15 @@ class Runner(web.AppRunner):
         made = await super()._make_server()
         parts = self._app[PARTS]  # the application has started, so its parts exist
         noise = parts.noise
+        answers = Answers(
+            made.request_handler,
+            noise=noise,
+            proxies=parts.settings.proxies,
+            drain=parts.drain,
+            logged=parts.settings.log_requests,
+        )
         server = Server(
-            partial(
-                answer,
-                application=made.request_handler,
-                noise=noise,
-                proxies=parts.settings.proxies,
-                drain=parts.drain,
-                logged=parts.settings.log_requests,
-            ),
+            answers.answer,
             noise=noise,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,

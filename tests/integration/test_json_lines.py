@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from tests.support.faults import PHOTO, closed_port
 from tests.support.log_lines import Line, named, objects
+from tests.support.noise import exchange
 from tests.support.service import Service, until
 from tests.support.service_processes import (
     ApiProcess,
@@ -116,6 +117,15 @@ async def test_no_line_holds_a_secret_or_a_query(
     assert len(named(api.log(), "request")) >= 6
     for secret in [*filter(None, secrets_of(service)), "secret-name-of-a-file"]:
         assert secret not in text
+
+
+async def test_a_request_refused_before_its_route_is_logged_without_one(api: ApiProcess) -> None:
+    head = b"GET /api/v2/attachments HTTP/1.1\r\nHost: no host\r\nConnection: close\r\n\r\n"
+    assert (await exchange(api, head)).startswith(b"HTTP/1.1 400 ")
+    assert await api.stop() == 0
+    assert [(line["route"], line["status"]) for line in named(api.log(), "request")] == [
+        ("none", 400)
+    ]
 
 
 async def test_request_lines_can_be_switched_off(service: Service) -> None:

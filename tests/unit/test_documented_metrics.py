@@ -3,6 +3,7 @@
 import pkgutil
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from math import prod
 
@@ -14,7 +15,7 @@ import api
 import shared
 import worker
 from api.app import routes
-from api.measuring import UNTIMED
+from api.measuring import UNTIMED, RequestCounts
 from tests.support.metric_labels import (
     PAGE,
     ROUTES,
@@ -46,7 +47,18 @@ SERIES = {
 """The number of series of metrics whose labels do not occur in all combinations."""
 
 
-def metrics() -> Iterator[MetricWrapperBase]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A metric of the code; `buckets` is 0 unless it is a histogram."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    documentation: str
+    buckets: int
+
+
+def metrics() -> Iterator[Made]:
     """Yield the metrics that the service's modules create."""
     seen = set()
     for package in (api, shared, worker):
@@ -54,36 +66,54 @@ def metrics() -> Iterator[MetricWrapperBase]:
             if each.name.endswith("__main__") or ".migrations." in each.name:
                 continue
             for value in vars(import_module(each.name)).values():
-                if isinstance(value, MetricWrapperBase) and id(value) not in seen:
+                if isinstance(value, MetricWrapperBase | RequestCounts) and id(value) not in seen:
                     seen.add(id(value))
-                    yield value
+                    yield from shapes_of(value)
 
 
-def shape_of(metric: MetricWrapperBase) -> tuple[str, str, tuple[str, ...]]:
-    """Return the name, the type and the labels of a metric."""
-    kind = TYPES[type(metric)]
-    # `_name` and `_labelnames`, as `_documentation` and `_upper_bounds` below, are private in
+def shapes_of(made: MetricWrapperBase | RequestCounts) -> Iterator[Made]:
+    """Describe a metric of prometheus-client, or those of requests, which we collect ourselves."""
+    if isinstance(made, RequestCounts):
+        made = RequestCounts()
+        made.note("/", "GET", 200, 0.1)
+        for family in made.collect():
+            labels = {name: None for each in family.samples for name in each.labels}
+            yield Made(
+                name=f"{family.name}_total" if family.type == "counter" else family.name,
+                kind=family.type,
+                labels=tuple(name for name in labels if name != "le"),
+                documentation=family.documentation,
+                buckets=sum("le" in each.labels for each in family.samples),
+            )
+        return
+    kind = TYPES[type(made)]
+    # `_name` and `_labelnames`, as `_documentation` and `_upper_bounds` here, are private in
     # prometheus-client, which has no public way to read them.
-    name, labels = metric._name, metric._labelnames
-    return f"{name}_total" if kind == "counter" else name, kind, tuple(labels)
+    yield Made(
+        name=f"{made._name}_total" if kind == "counter" else made._name,
+        kind=kind,
+        labels=tuple(made._labelnames),
+        documentation=made._documentation,
+        buckets=len(made._upper_bounds) if isinstance(made, Histogram) else 0,
+    )
 
 
-MADE = {shape_of(metric)[0]: (metric, *shape_of(metric)[1:]) for metric in metrics()}
+MADE = {each.name: each for each in metrics()}
 
 
 def test_every_metric_is_documented_and_no_other() -> None:
     sent = {name: (row.kind, row.labels) for name, row in documented().items()}
-    assert {name: (kind, labels) for name, (_, kind, labels) in MADE.items()} == sent
+    assert {name: (each.kind, each.labels) for name, each in MADE.items()} == sent
 
 
 def test_names_follow_the_conventions() -> None:
-    for name, (metric, kind, _) in MADE.items():
+    for name, metric in MADE.items():
         assert re.fullmatch(r"attachments_[a-z]+(_[a-z]+)*", name)
-        assert name.endswith("_total") == (kind == "counter"), name
-        if kind == "histogram":
+        assert name.endswith("_total") == (metric.kind == "counter"), name
+        if metric.kind == "histogram":
             assert name.endswith(("_seconds", "_bytes")), name
         assert not name.endswith(("_ms", "_milliseconds", "_mb", "_kilobytes")), name
-        assert metric._documentation
+        assert metric.documentation
 
 
 def test_expressions_name_metrics_that_exist() -> None:
@@ -99,15 +129,15 @@ def test_a_process_has_a_bounded_number_of_series(process: str) -> None:
         if process not in row.processes:
             continue
         series = SERIES.get(name) or prod(len(VALUES[name, label]) for label in row.labels)
-        metric = MADE[name][0]
+        buckets = MADE[name].buckets
         # A histogram has one series for each bucket, one for the sum and one for the count.
-        each = len(metric._upper_bounds) + 2 if isinstance(metric, Histogram) else 1
+        each = buckets + 2 if buckets else 1
         total += series * each
     assert total <= MOST_SERIES
 
 
 def test_every_label_has_a_list_of_values_and_no_other() -> None:
-    made = {(name, label) for name, (_, _, labels) in MADE.items() for label in labels}
+    made = {(name, label) for name, each in MADE.items() for label in each.labels}
     assert set(VALUES) == made
     assert set(documented_values()) == made
 
