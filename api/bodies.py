@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any, NoReturn, TypeVar
 
+import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import TransferEncodingError
 
@@ -41,6 +42,14 @@ _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-documents")
 _NO_MARKS = bytes(set(range(256)) - set(b"[]{},:"))
 CUT_SHORT = "The body is cut short or wrongly encoded"
 
+BROKEN = (
+    web.PayloadAccessError,
+    web.RequestPayloadError,
+    TransferEncodingError,
+    ConnectionResetError,
+)
+"""The exceptions of aiohttp for a body that ended early or cannot be decoded."""
+
 
 async def read_raw(
     request: web.Request,
@@ -57,16 +66,16 @@ async def read_raw(
     """
     if request.content_length is not None and request.content_length > max_bytes:
         raise general(413, headers={"Connection": "close"})
-    if EXPECTS in request and not request.content.is_eof():
+    if not request.content.is_eof() and EXPECTS in request:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # aiohttp does the same: an interim response is not the start of the answer.
         request.writer.output_size = 0
         await request.writer.drain()
+    # Most bodies arrive together with the head of their request, and need no timeout.
+    if request.content.is_eof() and request.content.total_bytes <= max_bytes:
+        return _take_arrived(request)
     received = bytearray()
     try:
-        # Most bodies arrive together with the head of their request, and need no timeout.
-        if request.content.is_eof() and request.content.total_bytes <= max_bytes:
-            return request.content.read_nowait()
         # A body that has already arrived completely needs no timeout.
         async with asyncio.timeout(None if request.content.is_eof() else READ_TIMEOUT_S):
             async for chunk in request.content.iter_any():
@@ -78,14 +87,17 @@ async def read_raw(
                     receive_long = None
     except TimeoutError:
         raise general(408, headers={"Connection": "close"}) from None
-    except (
-        web.PayloadAccessError,
-        web.RequestPayloadError,
-        TransferEncodingError,
-        ConnectionResetError,
-    ):
+    except BROKEN:
         raise bad_request(CUT_SHORT) from None
     return bytes(received)
+
+
+def _take_arrived(request: web.Request) -> bytes:
+    """Return a body that has arrived completely. Raises Problem 400 if it is cut short."""
+    try:
+        return request.content.read_nowait()
+    except BROKEN:
+        raise bad_request(CUT_SHORT) from None
 
 
 def inflate(request: web.Request, body: bytes, *, max_bytes: int) -> bytes:
@@ -148,7 +160,7 @@ async def read_json(
         check_encoding(request)
     elif request.content.is_eof() and request.content.total_bytes <= min(SHORT_BYTES, max_bytes):
         # The usual case: the body is short and has arrived together with the head.
-        return check(parse_json(await read_raw(request, max_bytes=max_bytes)))
+        return check(parse_json(_take_arrived(request)))
     async with AsyncExitStack() as held:
 
         async def receive() -> None:
@@ -175,6 +187,14 @@ def parse_json(body: bytes) -> Any:
     Parsing takes up to 3 ms for 16 KiB and 70 ms for 1 MiB of any content. So a body longer than
     SHORT_BYTES must be parsed in a thread, see `read_json`.
     """
+    if len(body) <= SHORT_BYTES and _count_brackets(body) <= MAX_DEPTH:
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            pass  # the strict decoder finds the reason, and accepts a few rare bodies
+        else:
+            if _is_strict(document, colons=body.count(b":")):
+                return document
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
@@ -192,7 +212,7 @@ def _check_structure(body: bytes) -> None:
     Only methods of `bytes` read the whole body, because a Python loop would be slow. The loop here
     reads at most MAX_MARKS bytes.
     """
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH and len(body) <= SHORT_BYTES:
+    if _count_brackets(body) <= MAX_DEPTH and len(body) <= SHORT_BYTES:
         return
     # Without escapes, every second piece between quotes is outside of strings. If a backslash is
     # outside of a string, the pieces may be wrong. But then the body is no JSON, and the decoder
@@ -209,6 +229,32 @@ def _check_structure(body: bytes) -> None:
         depth += 1 if mark in b"[{" else -1
         if depth > MAX_DEPTH:
             raise bad_request(f"The body is nested deeper than {MAX_DEPTH} levels")
+
+
+def _count_brackets(body: bytes) -> int:
+    return body.count(b"[") + body.count(b"{")
+
+
+def _is_strict(document: Any, *, colons: int) -> bool:
+    """Return True if `parse_json` must return the document that orjson read from a body.
+
+    orjson takes a tenth of the strict decoder's time, but reads more: a name that occurs twice, and
+    integers of any length, which it returns as floats. The body has one colon for each name, and
+    `colons` in all. If the document has as many names, no name occurred twice. A colon in a string
+    makes the numbers differ too; the strict decoder then reads the body again.
+    """
+    names = 0
+    values = [document]
+    for value in values:  # grows meanwhile
+        kind = type(value)  # orjson makes no subclasses, and each `isinstance` would be a call
+        if kind is dict:
+            names += len(value)
+            values += value.values()
+        elif kind is list:
+            values += value
+        elif kind is float:
+            return False
+    return names == colons
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

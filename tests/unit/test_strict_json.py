@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.bodies import MAX_MARKS, parse_json
+from api.bodies import MAX_MARKS, SHORT_BYTES, parse_json
 from api.problems import Problem
 from tests.support.bodies import status_of
 
@@ -46,6 +46,56 @@ def test_no_bytes_make_reading_json_fail_otherwise(body: bytes) -> None:
     else:
         return
     assert status == 400
+
+
+@settings(max_examples=500, deadline=None, derandomize=True, database=None)
+@given(st.text(st.sampled_from('[]{}":,\\u0061a1-+.eE \n'), max_size=40))
+def test_a_body_that_orjson_reads_too_is_read_as_the_strict_decoder_reads_it(text: str) -> None:
+    body = text.encode()
+    # A long body is read by the strict decoder alone.
+    padded = body + b" " * SHORT_BYTES
+    assert read(body) == read(padded)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":1,"a":1}',
+        '{"a":1,"\\u0061":1}',
+        '[{"a":":","a":1}]',
+        '{"a":{"b":1,"b":2}}',
+        "1" * 41,
+        "1e400",
+        "[1," + "2" * 41 + "]",
+    ],
+)
+def test_a_body_that_orjson_alone_would_accept_is_refused(text: str) -> None:
+    with pytest.raises(Problem) as problem:
+        parse_json(text.encode())
+    assert status_of(problem) == 400
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1" * 40, int("1" * 40)),
+        ('"\\ud800"', "\ud800"),
+        ("-0", 0),
+        ('{"a":"b:c","d":":"}', {"a": "b:c", "d": ":"}),
+        ('{"\\u003a":[1.5,{"":null}]}', {":": [1.5, {"": None}]}),
+    ],
+)
+def test_a_body_that_orjson_alone_would_not_read_is_read(text: str, value: Any) -> None:
+    read_value = parse_json(text.encode())
+    assert (read_value, type(read_value)) == (value, type(value))
+
+
+def read(body: bytes) -> tuple[str, Any]:
+    """Return the kind and the text of the result of a body, or its error."""
+    try:
+        return "read", repr(parse_json(body))
+    except Problem as problem:
+        return "refused", problem.errors
 
 
 @pytest.mark.parametrize("depth", [1, 63, 64])
