@@ -58,7 +58,10 @@ class LineWriter:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._note: Note = _plain_note
-        self._changed = threading.Condition()
+        # `write` takes the lock itself: a condition would take it by a call of Python. It may be
+        # taken twice, because a destructor or a signal handler may log while `write` runs.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._lines: deque[bytes] = deque()
         self._bytes = 0
         self._writing = False
@@ -74,7 +77,7 @@ class LineWriter:
 
     def write(self, line: bytes) -> None:
         """Queue a line with its line end. If there is no room, drop and count it."""
-        with self._changed:
+        with self._lock:
             if self._bytes + len(line) > MAX_WAITING_BYTES:
                 self._drop()
                 return
