@@ -25,6 +25,9 @@ FREE_STRINGS = frozenset({"message_id", "external_id"})
 NEVER_NULL = frozenset({"name", "attachable_type"})
 """Attributes that may not be a blank string. For all others, a blank string means null."""
 
+RESERVABLE = frozenset({"name", "content_type"})
+"""The attributes for which the deployment may reserve values."""
+
 Fault = tuple[str, dict[str, Any]]
 """The detail and the meta of an error object."""
 
@@ -120,6 +123,8 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[Any, int], Fault | None]:
 
 
 def _integer_fault(value: Any, low: int, high: int) -> Fault | None:
+    if type(value) is int and low <= value <= high:  # not isinstance: True is an int in Python
+        return None
     meta = {"allow_nil": True, **_shown(value)}
     if isinstance(value, float):
         return "must be an integer", meta
@@ -253,9 +258,7 @@ def _is_shown(row: Attachment, name: str, value: Any) -> bool:
 
 
 def _reserved_fault(name: str, value: Any, reserved: Reserved) -> Fault | None:
-    # This comes before the check of the form: a reserved type with wrong parameters is reserved
-    # too.
-    if name not in ("name", "content_type") or not _is_text(value) or len(value) > MAX_TEXT:
+    if not _is_text(value) or len(value) > MAX_TEXT:
         return None
     is_reserved = reserved.has_name(value) if name == "name" else reserved.has_type(value)
     return ("is reserved", _shown(value)) if is_reserved else None
@@ -277,7 +280,12 @@ def _check(
         if name not in attributes and name not in required:
             continue
         value = read_value(name, attributes.get(name))
-        fault = _reserved_fault(name, value, reserved) or checks[name](value, max_size)
+        fault = None
+        if name in RESERVABLE:
+            # This comes before the check of the form: a reserved type with wrong parameters is
+            # reserved too.
+            fault = _reserved_fault(name, value, reserved)
+        fault = fault or checks[name](value, max_size)
         if fault is not None:
             errors.append(invalid(f"{pointer}/attributes/{name}", *fault))
         else:

@@ -73,8 +73,12 @@ async def write_policies(
     `address` is the beginning of the document's links, see `api.parts.origin`.
     """
     settings, moment = parts.settings, now()
+    expiries = [
+        policy_end(credentials=credentials, now=each.signed_at, lifetime_s=settings.policy_ttl)
+        for each in issued
+    ]
     resources = []
-    for each in issued:
+    for each, ends in zip(issued, expiries, strict=True):
         row = each.row
         policy = post_policy(
             bucket=row.bucket,
@@ -95,9 +99,6 @@ async def write_policies(
             fieldset=view.fieldset,
             policy=policy,
         )
-        ends = policy_end(
-            credentials=credentials, now=each.signed_at, lifetime_s=settings.policy_ttl
-        )
         status_url = parts.documents.links.status_url(
             row.id, row.created_at, ends + TICKET_OUTLIVES_POLICY, address
         )
@@ -105,12 +106,9 @@ async def write_policies(
             resource["meta"]["status_url"] = status_url
         resources.append(resource)
         await pause_after(len(resources))
-    expires_at = policy_end(
-        credentials=credentials, now=issued[0].signed_at, lifetime_s=settings.policy_ttl
-    )
     meta = {
         "upload_url": settings.upload_url,
-        "expires_at": parts.documents.time(expires_at),
+        "expires_at": parts.documents.time(expiries[0]),
     }
     if bulk:
         return included({"data": resources, "meta": meta}, view.include)

@@ -24,6 +24,7 @@ from shared.bucket_guard import BucketGuard
 from shared.database import Database
 from shared.documents import Documents
 from shared.hosts import names_loopback
+from shared.proxies import Forwarded
 from shared.publisher import Publisher
 from shared.quotas import Quotas
 from shared.settings import Settings
@@ -115,6 +116,10 @@ def with_key(
     return decorate
 
 
+NOT_FORWARDED = Forwarded(address="")
+"""A request reports no scheme and no host if no proxy is trusted."""
+
+
 def origin(request: web.Request, settings: Settings) -> str:
     """Return the beginning of links: the API's public address, or "" for relative links.
 
@@ -124,7 +129,7 @@ def origin(request: web.Request, settings: Settings) -> str:
     """
     if settings.api_url is not None:
         return settings.api_url
-    reported = forwarded(request)
+    reported = forwarded(request) if settings.proxies else NOT_FORWARDED
     # request.host is not used. For a target in absolute form, it is the target's host even if Host
     # differs (RFC 9112, section 3.2.2). Without Host, it asks the resolver for the machine's name.
     host = reported.host or request.headers.get("Host", "").lower()

@@ -96,7 +96,9 @@ class RateLimit:
             buckets.append(self._bucket(("t", caller.token_id), caller.rate_limit, now))
         if not buckets:
             return
-        full = any(bucket.left < 1 for _, bucket in buckets)
+        full = False
+        for _, bucket in buckets:
+            full = full or bucket.left < 1
         for key, bucket in buckets:
             self._unreported[key] = None
             if not full:

@@ -152,8 +152,11 @@ class Database:
         and DatabaseRefusesContent are two such reasons. `function` must be safe to repeat.
         """
         try:
-            with traces.NOTHING if traces.recorder is None else traces.statement(function):
+            if traces.recorder is None:
                 answer = await self._run_twice(function, *args, **kwargs)
+            else:
+                with traces.statement(function):
+                    answer = await self._run_twice(function, *args, **kwargs)
         except DatabaseAway as error:
             error.report()
             raise

@@ -86,8 +86,9 @@ async def create(
     values: list[Any] = [organization_id, creator_id, bucket, float(policy_ttl_s), first_check_s]
     values.append(trace)
     file_names = [keys.safe_file_name(item.name) for item in new]
-    for item, file_name in zip(new, file_names, strict=True):
-        values += [file_name, *_given_of(item)]
+    given = [_given_of(item) for item in new]
+    for file_name, attributes in zip(file_names, given, strict=True):
+        values += (file_name, *attributes)
     if quotas is not None:
         asked = sum(item.promised_bytes or 0 for item in new)
         values += [asked, quotas.attachments, quotas.bytes, quotas.uploads_per_day]
@@ -104,8 +105,8 @@ async def create(
             bucket=bucket,
             file_name=file_name,
             traceparent=trace,
-            **dict(zip(GIVEN, _given_of(item), strict=True)),
-            **dict(row.items()),
+            **dict(zip(GIVEN, attributes, strict=True)),
+            **dict(row),
         )
-        for row, item, file_name in zip(rows, new, file_names, strict=True)
+        for row, attributes, file_name in zip(rows, given, file_names, strict=True)
     ]

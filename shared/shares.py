@@ -17,6 +17,10 @@ WAITING = 200
 """The most statements of one organization that wait. Further ones raise Busy at once."""
 
 
+MAX_MADE = 1000
+"""Maximum number of shares that are kept for later requests, one for each key."""
+
+
 class Share(Database):
     """The pool as one key may use it: each statement first waits for its turn."""
 
@@ -77,10 +81,16 @@ class Shares:
         self.turns = Turns(size, each=each, waiting=waiting)
         self.blamed = blamed
         self.answered_at = time.monotonic()
+        self._made: dict[Hashable, Share] = {}
 
     def of(self, key: Hashable) -> Share:
         """Return the share of a key. Callers may keep it, or call this for each request."""
-        return Share(self, key)
+        share = self._made.get(key)
+        if share is None:
+            if len(self._made) >= MAX_MADE:
+                self._made.clear()  # A share has no state of its own, so it may be made again.
+            share = self._made[key] = Share(self, key)
+        return share
 
 
 def split_pool(total: int) -> tuple[int, int]:
