@@ -28,7 +28,7 @@ up: $(RUNNING) $(EXTRA_STAMPS) ## run the whole service here: PostgreSQL, Valkey
 	@exec $(BIN)/python -P -m deploy up
 
 test: $(DEVELOPING) ## run all tests against real PostgreSQL, Valkey, SeaweedFS and workers
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 unit: $(DEVELOPING) ## run the unit tests that need no servers and start no processes, in seconds
 	$(BIN)/python -m pytest -n $(UNIT_WORKERS) -m "not slow and not soak" --hypothesis-profile quick tests/unit $(PYTEST_ARGS)

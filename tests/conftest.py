@@ -26,8 +26,10 @@ from tests.support.databases import (
 )
 from tests.support.forked import server
 from tests.support.memory_folder import memory_folder
+from tests.support.moto_server import Moto, running_moto
 from tests.support.objects import store_proxy
 from tests.support.proxy import Proxy
+from tests.support.scheduling import UnitScheduling, in_order
 from tests.support.service import Service, running_service
 from tests.support.service_processes import ServiceProcess, WorkerProcess
 from tests.support.stack import Stack, running_stack
@@ -90,6 +92,21 @@ def described_answers() -> Iterator[None]:
     assert [*take_undescribed(), *take_noted(server.faults)] == []
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests in the order in which parallel processes run them."""
+    if hasattr(config, "workerinput"):
+        items[:] = in_order(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> UnitScheduling | None:
+    """Let one process run all tests that share something; see `tests.support.scheduling`."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return UnitScheduling(config, log)
+
+
 @pytest.fixture(autouse=True)
 def unconfigured_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevent an API in this process from configuring the log: loggers keep their first
@@ -115,6 +132,13 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         started = await exits.enter_async_context(running_stack(folder, memory))
         await started.admin.execute(f"CREATE DATABASE {TEMPLATE}")
         await asyncio.to_thread(migrate, started.postgres.database_url(TEMPLATE))
+        yield started
+
+
+@pytest_asyncio.fixture(scope="session")
+async def moto() -> AsyncIterator[Moto]:
+    """Run moto's server, a stand-in for AWS. Each test makes its own buckets and queues there."""
+    async with running_moto() as started:
         yield started
 
 

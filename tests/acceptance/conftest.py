@@ -1,60 +1,8 @@
 """Fixtures that several acceptance tests use."""
 
-import json
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-
 import pytest
 
 from tests.support import faults
-from tests.support.local import LocalStack, bare_environment
-
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 20
-
-
-@pytest.fixture(scope="package")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """Run a local stack that test modules share; assert that it ends as cleanly as after Ctrl-C."""
-    folder = tmp_path_factory.mktemp("stack")
-    data_dir, ready_file, log = folder / "data", folder / "ready.json", folder / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "deploy.cli",
-                "up",
-                "--data-dir",
-                data_dir,
-                "--port",
-                "0",
-                "--ready-file",
-                ready_file,
-                "--decoders",
-                "1",
-            ],
-            env=bare_environment(),
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not ready_file.exists():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-        yield LocalStack(data_dir=data_dir, ready=json.loads(ready_file.read_bytes()))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        finally:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture

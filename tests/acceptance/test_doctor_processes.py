@@ -7,7 +7,7 @@ import pytest
 from tests.support.consumer import ConsumerProcess
 from tests.support.doctor import environment, examine
 from tests.support.doctor_runs import leftovers
-from tests.support.moto_server import CREDENTIALS, running_moto
+from tests.support.moto_server import CREDENTIALS, Moto
 from tests.support.service import Service
 from tests.support.starting import StartService, StartWorker
 
@@ -63,26 +63,25 @@ async def test_a_lost_event_fails_although_the_sweep_finds_the_upload(
 
 
 async def test_an_event_through_sqs_is_reported_so(
-    start_service: StartService, start_worker: StartWorker
+    start_service: StartService, start_worker: StartWorker, moto: Moto
 ) -> None:
-    async with running_moto() as moto:
-        bucket, inbox = await moto.make_bucket(), await moto.make_inbox()
-        await moto.wire_sqs(bucket, inbox)
-        service = await start_service(**moto.settings(inbox, bucket), events_tokens="")
-        variables = {**environment(service), **CREDENTIALS}
-        await start_worker(service)
+    bucket, inbox = await moto.make_bucket(), await moto.make_inbox()
+    await moto.wire_sqs(bucket, inbox)
+    service = await start_service(**moto.settings(inbox, bucket), events_tokens="")
+    variables = {**environment(service), **CREDENTIALS}
+    await start_worker(service)
 
-        lost = await examine(variables, wait=1)
-        assert "event" in lost.named("failed")
-        assert "`attachments consume` runs" in lost["event"]["mend"]
-        assert "ATTACHMENTS_EVENTS_TOKENS" not in lost["event"]["mend"]
+    lost = await examine(variables, wait=1)
+    assert "event" in lost.named("failed")
+    assert "`attachments consume` runs" in lost["event"]["mend"]
+    assert "ATTACHMENTS_EVENTS_TOKENS" not in lost["event"]["mend"]
 
-        consumer = ConsumerProcess({"PATH": os.environ["PATH"], **variables})
-        try:
-            await consumer.start()
-            examined = await examine(variables)
-        finally:
-            consumer.close()
+    consumer = ConsumerProcess({"PATH": os.environ["PATH"], **variables})
+    try:
+        await consumer.start()
+        examined = await examine(variables)
+    finally:
+        consumer.close()
     assert examined["event"]["status"] == "ok"
     assert "by sqs as aws" in examined["event"]["found"]
 

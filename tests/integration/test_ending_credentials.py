@@ -20,7 +20,7 @@ from shared.storage import Storage
 from shared.store_client import open_storage
 from tests.data import images
 from tests.support.credential_sources import CredentialSource, running_source
-from tests.support.moto_server import running_moto
+from tests.support.moto_server import Moto
 from tests.support.service import Client, Service, make_settings, until
 from tests.support.service_processes import ApiProcess
 from tests.support.stack import Stack
@@ -205,7 +205,9 @@ async def test_credentials_of_the_environment_may_have_an_end(
     assert policy_of(await site.client.create())[0] <= end
 
 
-async def test_assumed_roles_end_at_the_time_of_sts(tmp_path: Path, service: Service) -> None:
+async def test_assumed_roles_end_at_the_time_of_sts(
+    tmp_path: Path, service: Service, moto: Moto
+) -> None:
     token = tmp_path / "token"
     token.write_text("a-token-of-an-identity-provider")
     role = "arn:aws:iam::123456789012:role/uploads"
@@ -214,22 +216,21 @@ async def test_assumed_roles_end_at_the_time_of_sts(tmp_path: Path, service: Ser
         f"[profile assumed]\nrole_arn = {role}\nsource_profile = keys\nduration_seconds = 1800\n"
         "[profile keys]\naws_access_key_id = id\naws_secret_access_key = key\n"
     )
-    async with running_moto() as moto:
-        for variables in (
-            {"AWS_CONFIG_FILE": str(config), "AWS_PROFILE": "assumed"},
-            {"AWS_WEB_IDENTITY_TOKEN_FILE": str(token), "AWS_ROLE_ARN": role},
-        ):
-            environment = {
-                name: value
-                for name, value in service.environment.items()
-                if not name.startswith("AWS_")
-            }
-            environment |= {"AWS_ENDPOINT_URL_STS": moto.url, **variables}
-            async with storage_of(environment) as storage:
-                found = await storage.credentials()
-            assert found.token
-            assert found.ends_at is not None
-            assert timedelta(minutes=15) < found.ends_at - datetime.now(UTC) <= timedelta(hours=1)
+    for variables in (
+        {"AWS_CONFIG_FILE": str(config), "AWS_PROFILE": "assumed"},
+        {"AWS_WEB_IDENTITY_TOKEN_FILE": str(token), "AWS_ROLE_ARN": role},
+    ):
+        environment = {
+            name: value
+            for name, value in service.environment.items()
+            if not name.startswith("AWS_")
+        }
+        environment |= {"AWS_ENDPOINT_URL_STS": moto.url, **variables}
+        async with storage_of(environment) as storage:
+            found = await storage.credentials()
+        assert found.token
+        assert found.ends_at is not None
+        assert timedelta(minutes=15) < found.ends_at - datetime.now(UTC) <= timedelta(hours=1)
 
 
 async def test_calls_of_the_store_raise_unavailable_after_the_credentials_have_ended(

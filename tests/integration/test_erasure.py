@@ -10,7 +10,7 @@ import pytest_asyncio
 from shared.erasure import Eraser, Listing
 from shared.errors import StoreRefused
 from shared.storage import Storage
-from tests.support.moto_server import running_moto
+from tests.support.moto_server import Moto
 from tests.support.objects import exists
 from tests.support.refusing import REFUSAL, Refusing
 from tests.support.resources import open_bucket
@@ -45,14 +45,13 @@ class Store:
 
 
 @pytest_asyncio.fixture(params=["seaweedfs", "moto"])
-async def store(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterator[Store]:
+async def store(request: pytest.FixtureRequest, stack: Stack, moto: Moto) -> AsyncIterator[Store]:
     """Return one of two stores with versioning, which differ in details."""
     if request.param == "seaweedfs":
         async with open_bucket(stack) as client:
             yield Store(name="seaweedfs", url=stack.seaweedfs.url, client=client, stack=stack)
     else:
-        async with running_moto() as moto:
-            yield Store(name="moto", url=moto.url, client=moto.s3, stack=stack)
+        yield Store(name="moto", url=moto.url, client=moto.s3, stack=stack)
 
 
 async def erase(storage: Storage, *, row_age_s: float = YOUNG_S) -> bool:

@@ -12,7 +12,7 @@ from shared.store_client import open_storage
 from shared.web_proxies import is_own_network, proxy_for
 from tests.support.amazon import HOST, pem, running_amazon
 from tests.support.dialects import TOPIC
-from tests.support.moto_server import CREDENTIALS, REGION, running_moto
+from tests.support.moto_server import CREDENTIALS, REGION, Moto
 from tests.support.service import make_settings
 from tests.support.sns import notification
 from tests.support.stack import Stack
@@ -82,27 +82,26 @@ async def test_a_store_elsewhere_is_reached_through_the_proxy(
 
 
 async def test_a_queue_is_polled_through_the_proxy(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, moto: Moto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = f"sqs.{REGION}.example.com"
-    async with running_moto() as moto:
-        inbox = await moto.make_inbox()
-        await inbox.send("one")
-        port = urlsplit(moto.url).port
-        assert port is not None
-        environment = {
-            **stack.environment("postgresql://nowhere/none"),
-            **CREDENTIALS,
-            "ATTACHMENTS_SQS_QUEUE_URL": f"http://{queue}{urlsplit(inbox.url).path}",
-        }
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        async with running_web_proxy({f"{queue}:80": port}) as proxy:
-            monkeypatch.setenv("HTTP_PROXY", proxy.url)
-            async with open_queue(make_settings(environment), connections=1) as opened:
-                [message] = await opened.receive(wait_s=1, hide_s=5)
-            assert message.body == b"one"
-            assert set(proxy.seen) == {f"{queue}:80"}
+    inbox = await moto.make_inbox()
+    await inbox.send("one")
+    port = urlsplit(moto.url).port
+    assert port is not None
+    environment = {
+        **stack.environment("postgresql://nowhere/none"),
+        **CREDENTIALS,
+        "ATTACHMENTS_SQS_QUEUE_URL": f"http://{queue}{urlsplit(inbox.url).path}",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    async with running_web_proxy({f"{queue}:80": port}) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        async with open_queue(make_settings(environment), connections=1) as opened:
+            [message] = await opened.receive(wait_s=1, hide_s=5)
+        assert message.body == b"one"
+        assert set(proxy.seen) == {f"{queue}:80"}
 
 
 async def test_certificates_of_sns_come_through_the_proxy_and_by_our_authorities(

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import io
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from shared.erasure import listings_of
 from shared.reasons import ReasonCode
 from shared.states import State
 from tests.data import images
-from tests.support.moto_server import running_moto
+from tests.support.moto_server import Moto
 from tests.support.resources import open_bucket
 from tests.support.service import Service, until
 from tests.support.stack import Stack
@@ -204,15 +203,13 @@ async def test_a_purge_leaves_no_version_of_original_or_thumbnails(
 
 
 @pytest_asyncio.fixture
-async def in_moto(start_service: StartService) -> AsyncIterator[Place]:
+async def in_moto(start_service: StartService, moto: Moto) -> Place:
     """Start a service whose bucket in moto has versioning. moto sends no events."""
-    async with AsyncExitStack() as exits:
-        moto = await exits.enter_async_context(running_moto())
-        bucket = await make_bucket(moto.s3, "Enabled")
-        service = await start_service(
-            s3_bucket=bucket, s3_endpoint_url=moto.url, sweep_interval="0.2", pending_check="1"
-        )
-        yield Place(service=service, client=moto.s3, bucket=bucket)
+    bucket = await make_bucket(moto.s3, "Enabled")
+    service = await start_service(
+        s3_bucket=bucket, s3_endpoint_url=moto.url, sweep_interval="0.2", pending_check="1"
+    )
+    return Place(service=service, client=moto.s3, bucket=bucket)
 
 
 async def test_a_purge_leaves_neither_versions_nor_markers_in_another_store(

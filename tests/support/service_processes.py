@@ -57,7 +57,7 @@ class ServiceProcess:
             assert self.process.poll() is None, self.log()
             return self.sign in self.log()
 
-        await until(ready, within_s=30)
+        await until(ready, within_s=120)  # a busy machine is slow to start processes
         return self
 
     @property

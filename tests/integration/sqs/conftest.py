@@ -5,17 +5,10 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 
 from tests.support.consumer import ConsumerProcess
-from tests.support.moto_server import Inbox, Moto, running_moto
+from tests.support.moto_server import Inbox, Moto
 from tests.support.service import Service
 from tests.support.sqs import StartConsumer, consumer_of, logged_no_secret
 from tests.support.starting import StartService
-
-
-@pytest_asyncio.fixture(scope="module")
-async def moto() -> AsyncIterator[Moto]:
-    """Start moto's server, a stand-in for AWS."""
-    async with running_moto() as started:
-        yield started
 
 
 @pytest_asyncio.fixture
