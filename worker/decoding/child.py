@@ -99,6 +99,11 @@ def prepare(kind: Box, more: Collection[str]) -> Make:
 
         pdf.warm_up()
         return lambda file, _: pdf.make_thumbnail(file)
+    if kind is Box.DRAWINGS:
+        from worker.decoding.inside import svg
+
+        svg.warm_up()
+        return lambda file, _: svg.make_thumbnail(file)
     heap.keep_freed_memory()
     load_codecs(more)
     return make_image

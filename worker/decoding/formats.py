@@ -13,6 +13,7 @@ class Box(StrEnum):
 
     IMAGES = "images"
     DOCUMENTS = "documents"
+    DRAWINGS = "drawings"
 
 
 IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
@@ -34,12 +35,17 @@ operator decides whether the risk is worth it."""
 
 PDF: Final = "application/pdf"
 
-FORMATS: Final = frozenset({*IMAGES, *SIMPLE, PDF}.union(*MORE.values()))
+SVG: Final = "image/svg+xml"
+"""Drawings are always drawn: their reader is written in a memory-safe language, runs no scripts and
+opens no files. They are never shown inline."""
+
+FORMATS: Final = frozenset({*IMAGES, *SIMPLE, PDF, SVG}.union(*MORE.values()))
 """All types that are ever decoded."""
 
 _NAMES: Final = {
     Box.IMAGES: (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".ico", ".cur"),
     Box.DOCUMENTS: (".pdf",),
+    Box.DRAWINGS: (".svg",),
 }
 _MORE_NAMES: Final = {
     "avif": (".avif",),
@@ -61,6 +67,8 @@ def box_of(content_type: str, more: Collection[str]) -> Box | None:
     """Return the kind of sandbox that makes the thumbnail of a type; None if it gets none."""
     if content_type == PDF:
         return Box.DOCUMENTS
+    if content_type == SVG:
+        return Box.DRAWINGS
     if content_type in IMAGES | SIMPLE or any(content_type in MORE[name] for name in more):
         return Box.IMAGES
     return None

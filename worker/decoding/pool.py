@@ -48,11 +48,14 @@ def warn_unsealed() -> None:
     log.warning("decoders run without a filter of system calls: libseccomp is missing")
 
 
-def _cause(status: int, dead: Decoder) -> KillCause:
+def _cause(kind: Box, status: int, dead: Decoder) -> KillCause:
     """Return why a decoder ended without an answer."""
     if status == -signal.SIGXCPU:
         return "cpu_time"
     if dead.ran_out_of_memory():
+        return "memory"
+    # Code in Rust aborts if an allocation fails, however little it holds, or if its stack is full.
+    if kind is Box.DRAWINGS and dead.aborted:
         return "memory"
     # SIGALRM comes from the decoder's own timer (`child.run_job`). It ends a decoder whose worker
     # was stopped (SIGSTOP) for so long.
@@ -128,7 +131,7 @@ class DecoderPool:
             dead, decoder = decoder, None
             status = await dead.stop()
             log.warning("decoder died", pid=dead.pid, status=status, error=str(error))
-            kill = _cause(status, dead)
+            kill = _cause(self._kind, status, dead)
             count_kill(self._kind, kill, dead.peak_bytes)
             if kill in ("cpu_time", "memory"):
                 raise Undecodable("too_expensive", Facts(carries_more=True)) from None

@@ -216,13 +216,18 @@ class Decoder:
         self._status, self._peak = await self._child.end()
         return self._status
 
+    @property
+    def aborted(self) -> bool:
+        """True if the child ended itself by a fault; known after `stop`."""
+        return self._status in _OWN_ENDS
+
     def ran_out_of_memory(self) -> bool:
         """Return True if the child aborted for lack of memory, as C++ does.
 
         Call it after `stop`.
         """
         return (
-            self._status in _OWN_ENDS
+            self.aborted
             and self._peak > self._held
             and self._peak * _MAXRSS_UNIT > MAX_MEMORY_BYTES * MEMORY_SHARE
         )

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from worker.sniffing.svg_size import svg_size
 from worker.sniffing.tiff_tags import RAWS, Size, raw_size, tiff_size
 
 MAX_SIZES: Final = 512
@@ -111,6 +112,7 @@ READERS: Final[dict[str, Callable[[bytes], Size | None]]] = {
     "image/j2c": _codestream,
     "image/qoi": _qoi,
     "image/x-win-bitmap": _icon,
+    "image/svg+xml": svg_size,
     "image/tiff": tiff_size,
     **dict.fromkeys(RAWS, raw_size),
     "image/x-canon-cr3": _canon_cr3,
