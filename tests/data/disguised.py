@@ -100,6 +100,18 @@ def _kept(
     )
 
 
+def _drawn(row: int, title: str, draw: Callable[[], bytes], file_name: str = "a.svg") -> Sample:
+    """Describe an SVG that is drawn and only downloaded."""
+    return Sample(
+        row=row,
+        title=title,
+        draw=draw,
+        file_name=file_name,
+        content_types=frozenset({"image/svg+xml"}),
+        never_inline=True,
+    )
+
+
 PAGES = (
     _kept(67, "no-bytes", lambda: b"", "application/octet-stream", file_name="img.png"),
     _kept(67, "no-bytes-named-pdf", lambda: b"", "application/octet-stream", file_name="a.pdf"),
@@ -117,13 +129,12 @@ PAGES = (
         file_name="img.png",
     ),
     _kept(69, "html-named-html", lambda: HTML, "text/html", file_name="page.html"),
-    _kept(70, "svg", lambda: SVG, "image/svg+xml"),
-    _kept(70, "svg-named-svg", lambda: SVG, "image/svg+xml", file_name="img.svg"),
-    _kept(
+    _drawn(70, "svg", lambda: SVG, file_name="img.jpg"),
+    _drawn(70, "svg-named-svg", lambda: SVG),
+    _drawn(
         70,
         "svg-after-a-comment",
         lambda: SVG.replace(b"?><svg", b"?><!-- " + b"x" * 2000 + b" --><svg"),
-        "image/svg+xml",
     ),
     _kept(70, "xml", lambda: b'<?xml version="1.0"?><a/>', "text/xml", "application/xml"),
     _kept(89, "eicar", lambda: EICAR, "text/plain", file_name="eicar.txt"),
@@ -161,7 +172,7 @@ OTHER_FORMATS = (
     _kept(83, "psd", photoshop, "image/vnd.adobe.photoshop"),
     _kept(83, "eps", partial(_saved, "EPS"), "application/postscript"),
     _kept(83, "blp", partial(_saved, "BLP", "P")),
-    _kept(83, "svg", lambda: SVG, "image/svg+xml"),
+    _drawn(83, "svg", lambda: SVG, file_name="img.jpg"),
     Sample(
         row=83,
         title="bmp-2^31-1",

@@ -6,7 +6,7 @@ Each imported module has one kind of hostile file. The service must process each
 
 from typing import Final
 
-from tests.data import bombs, damaged, disguised, locked, metadata
+from tests.data import bombs, damaged, disguised, drawings, locked, metadata
 from tests.data.sample import Sample
 
 SAMPLES: Final[tuple[Sample, ...]] = (
@@ -14,5 +14,6 @@ SAMPLES: Final[tuple[Sample, ...]] = (
     *damaged.SAMPLES,
     *bombs.SAMPLES,
     *metadata.SAMPLES,
+    *drawings.SAMPLES,
     *locked.SAMPLES,
 )

@@ -8,7 +8,7 @@ from typing import Final
 
 from PIL import Image, TiffImagePlugin
 
-from tests.data import pdfs
+from tests.data import drawings, pdfs
 from tests.data.images import encode
 from tests.data.pieces import tiff
 
@@ -56,6 +56,9 @@ ALWAYS: Final[Mapping[str, Callable[[], bytes]]] = {
     "lossless.webp": lambda: encode(grain(48, 32), "WEBP", lossless=True),
     "animated.webp": lambda: _animation("WEBP"),
     "pdf": pdfs.plain,
+    "svg": drawings.with_picture,
+    "bmp": lambda: encode(grain(48, 32), "BMP"),
+    "ico": lambda: encode(grain(32, 32), "ICO"),
 }
 """Formats that every worker decodes, by file name extension."""
 

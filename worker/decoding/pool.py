@@ -14,7 +14,7 @@ from shared.facts import Facts, Thumbnail
 from shared.log import get_logger
 from worker.decoding.forks import Source
 from worker.decoding.formats import Box
-from worker.decoding.process import Decoder, TooExpensive
+from worker.decoding.process import OWN_ENDS, Decoder, TooExpensive
 from worker.measuring import DECODER_STARTS, DECODERS_BUSY, KillCause, count_kill, note_peak
 
 JOBS_PER_DECODER = 500
@@ -55,7 +55,7 @@ def _cause(kind: Box, status: int, dead: Decoder) -> KillCause:
     if dead.ran_out_of_memory():
         return "memory"
     # Code in Rust aborts if an allocation fails, however little it holds, or if its stack is full.
-    if kind is Box.DRAWINGS and dead.aborted:
+    if kind is Box.DRAWINGS and status in OWN_ENDS:
         return "memory"
     # SIGALRM comes from the decoder's own timer (`child.run_job`). It ends a decoder whose worker
     # was stopped (SIGSTOP) for so long.

@@ -43,7 +43,7 @@ _MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 _MEMORY: Final = re.compile(rb"^(VmRSS|VmHWM):\s+(\d+) kB$", re.MULTILINE)
 """The resident memory now, and its highest value, in /proc/PID/status (proc(5))."""
 
-_OWN_ENDS: Final = frozenset(
+OWN_ENDS: Final = frozenset(
     -number
     for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
 )
@@ -216,18 +216,13 @@ class Decoder:
         self._status, self._peak = await self._child.end()
         return self._status
 
-    @property
-    def aborted(self) -> bool:
-        """True if the child ended itself by a fault; known after `stop`."""
-        return self._status in _OWN_ENDS
-
     def ran_out_of_memory(self) -> bool:
         """Return True if the child aborted for lack of memory, as C++ does.
 
         Call it after `stop`.
         """
         return (
-            self.aborted
+            self._status in OWN_ENDS
             and self._peak > self._held
             and self._peak * _MAXRSS_UNIT > MAX_MEMORY_BYTES * MEMORY_SHARE
         )
