@@ -27,11 +27,21 @@ NAMING_ALLOWED = {
 service.
 """
 
-BOTH_SIDES = {"dimensions", "process", "protocol", "ranges", "signatures", "sniffer", "tiff_tags"}
+BOTH_SIDES = {
+    "dimensions",
+    "process",
+    "protocol",
+    "ranges",
+    "signatures",
+    "sniffer",
+    "svg_size",
+    "tiff_tags",
+}
 """The modules of `worker.sniffing` that the worker's own process loads, outside the sandbox.
 
 Their use of a file's bytes is simple: `signatures` compares the first 16 bytes; `dimensions` and
-`tiff_tags` read numbers at fixed offsets.
+`tiff_tags` read numbers at fixed offsets; `svg_size` searches the head for one tag, by patterns of
+bounded length.
 """
 
 
