@@ -229,7 +229,10 @@ class Publisher:
         """Return the Redis client that kombu would use. It connects again by itself."""
         app = make_celery(self._broker_url, self._prefix or "")
         transport: Any = app.connection_for_write().transport
-        with transport.create_channel(transport).conn_or_acquire() as client:
+        channel = transport.create_channel(transport)
+        # The channel has opened a connection of its own, to ask if the broker answers.
+        channel.client.connection_pool.disconnect()
+        with channel.conn_or_acquire() as client:
             return client
 
     def _look(self, queues: Iterable[str]) -> None:
