@@ -60,14 +60,14 @@ class Drain:
 
 
 class Connection(Protocol):
-    """What `let_go` needs of a client's connection."""
+    """The part of a client's connection that `let_go` uses."""
 
     def end_if_idle(self) -> None:
         """Close the connection, unless a request is being answered or has begun to arrive."""
 
 
 class Listening(Protocol):
-    """What `let_go` needs of a server."""
+    """The part of a server that `let_go` uses."""
 
     @property
     def connections(self) -> Iterable[Connection]:

@@ -36,7 +36,7 @@ async def make_due(connection: Connection, wake_ups: Sequence[WakeUp]) -> int:
 
 
 class Duty(StrEnum):
-    """What the sweep must do with a due row."""
+    """The work that the sweep must do for a due row."""
 
     PROCESS = "process"
     CHECK = "check"

@@ -29,7 +29,7 @@ ASK_WITHIN_S = 5.0
 
 
 class Kind(Enum):
-    """What a `temp_url` can mean."""
+    """The possible meanings of a `temp_url`."""
 
     NOTHING = "it is absent, blank or what the attachment shows"
     OWN_FILE = "a file is at the attachment's own key"

@@ -57,7 +57,7 @@ def multiplying(levels: int) -> str:
 
 
 def entities(levels: int) -> bytes:
-    """Write a text of entities, each of which is ten of the one before."""
+    """Write entities; each one contains the previous one ten times."""
     declared = '<!ENTITY e0 "lol">' + "".join(
         f'<!ENTITY e{level} "{f"&e{level - 1};" * 10}">' for level in range(1, levels + 1)
     )

@@ -1,4 +1,4 @@
-"""What the service requires of a store, tested with a real store."""
+"""Tests of the rules that a store must follow, with a real store."""
 
 import asyncio
 import hashlib

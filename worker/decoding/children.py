@@ -15,7 +15,7 @@ from worker.decoding.formats import Box
 
 
 class Child(Protocol):
-    """What the worker needs of a decoder process."""
+    """The part of a decoder process that the worker uses."""
 
     @property
     def pid(self) -> int:

@@ -1,4 +1,4 @@
-"""Who gets tickets from the page of `attachments up`, and which web pages may use them."""
+"""Tests of the tickets from the page of `attachments up`: which clients and web pages get them."""
 
 import json
 from collections.abc import AsyncIterator
