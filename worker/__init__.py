@@ -8,28 +8,29 @@ The path of one upload's id, from the message to the outcome in its row:
     process   worker.pipeline     examine until an outcome can be written; finish
     examine   worker.pipeline     read the first bytes, identify, decode, store
 
-Four calls lead from the task to the first byte: `receive` to `examine`. Calls that only schedule
-them are not counted: `Runtime.call_soon` passes the id to the loop, `Jobs.start` makes the
-attempt's task. If there is a scanner, the scan reads the first byte, before `examine`.
+Four calls lead from the task to the first byte: `receive`, `attempt`, `process` and `examine`. Two
+calls that only schedule others are not counted: `Runtime.call_soon` passes the id to the loop, and
+`Jobs.start` makes the attempt's task. If there is a scanner, the scan reads the first byte, before
+`examine`.
 
-The path enters most modules once, and each of the folders `decoding` and `sniffing`. Records and
-pure functions are not counted: `shared.attachments`, `shared.facts`, `shared.keys`,
-`shared.reserved`. Calls between modules of `shared`, and calls inside of the two folders, are not
-followed. These modules are entered more than once:
+The path enters most modules only once. Each of the folders `decoding` and `sniffing` counts as one
+module. Modules of records and pure functions are not counted: `shared.attachments`, `shared.facts`,
+`shared.keys`, `shared.reserved`. Calls between modules of `shared`, and calls inside of the two
+folders, are not followed. These modules are entered more than once:
 
     shared.database       runs each statement
     shared.lifecycle      each guarded statement is one entry: claim, announce the thumbnail, finish
     shared.storage        the original is read, the thumbnail is written
-    shared.bucket_guard   three questions: may this wake-up be claimed; may an object be used, which
-                          a claim of the sweep must ask too; is this object, now read, the row's own
+    shared.bucket_guard   it decides if the wake-up may be claimed, if the object may be used (also
+                          for a claim of the sweep), and if the object read belongs to the row
     worker.slots          a slot is taken, counts for the organization of the claim, and is freed
     worker.leases         a lease is held, and dropped after the attempt
     worker.buffering      the head is enough for most files; only a file to decode is read further
-    worker.decoding       the name decides how much is read first; the type, whether to decode
-    worker.sniffing       the type is named; the size is read if no decoder has measured it
-    worker.stages         each step is measured by itself
-    worker.measuring      the attempt is begun, and ends in a state
-    worker.attempt_spans  the span is begun, and gets the facts of the claim and of the outcome
+    worker.decoding       the file name decides how much to read first; the type, whether to decode
+    worker.sniffing       the type is identified; the size is read if no decoder has measured it
+    worker.stages         each step is measured separately
+    worker.measuring      the attempt begins, and ends in a state
+    worker.attempt_spans  the span begins, and gets the facts of the claim and of the outcome
     shared.log_fields     the lines of an attempt name its message, later its claim
 
 The sweep (`worker.sweep`, `worker.duties`) claims a due upload in its own statement, or after a

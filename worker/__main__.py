@@ -2,8 +2,8 @@
 
 import sys
 
-# signals are handled before the imports below, which take half a second; foreign variables are
-# removed first too, because some of these imports read environment variables
+# Handle signals before the imports below, because these imports take half a second. Remove foreign
+# environment variables before them too, because some imported modules read such variables.
 if __name__ == "__main__":
     from shared.beginning import end_on_signal
     from shared.foreign import forget_foreign_variables

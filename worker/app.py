@@ -58,8 +58,8 @@ class Messages:
             """
             done = partial(ack, celery_log, consumer.connection_errors)
             payload = body if body is not None else message.payload
-            # if a failed acknowledgement reported an outage, no reconnect follows; this ends that
-            # outage
+            # A failed acknowledgement is reported as an outage, but no reconnect may follow that
+            # would end the outage. A message shows that the broker is available, so end it here.
             BROKER.success()
             wake_up = read_wake_up(payload, message.headers)
             if wake_up is None:
@@ -169,7 +169,7 @@ def work(settings: Settings) -> int:
         in_order = runtime.join()
     if not in_order:
         return 1
-    # Celery shuts down after SIGINT as after SIGTERM, but its exit status then means failure.
+    # After SIGINT, Celery stops as it does after SIGTERM, but its exit status means failure.
     return 0 if signals_seen else int(worker.exitcode or 0)
 
 

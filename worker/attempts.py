@@ -129,10 +129,10 @@ class Attempts:
 
     @asynccontextmanager
     async def _holding(self, claim: Claim) -> AsyncIterator[None]:
-        """Keep the lease renewed during the block; release the claim if the block does not
-        complete.
+        """Renew the lease during the block; release the claim if the block is interrupted.
 
-        That is after DatabaseAway, which is caught here, or CancelledError, which is raised again.
+        DatabaseAway and CancelledError interrupt the block. DatabaseAway is caught here;
+        CancelledError is raised again.
         """
         self._leases.hold(claim)
         try:
@@ -194,7 +194,7 @@ class Attempts:
     async def _end(self, claim: Claim, attempt: Measured, state: State | None) -> None:
         """Count the attempt by the state that was written because no object was found.
 
-        `state` is None after a newer upload, which is then processed at once.
+        If `state` is None, a newer upload was recorded meanwhile. It is then processed at once.
         """
         if state == "failed":
             missing = Outcome(state=state, reason="missing")
@@ -219,7 +219,7 @@ class Attempts:
         # `report` may write the line later, outside of this attempt. So it needs all fields here.
         fields = {**fields_of(claim), "reason": reason, "final": last}
         if isinstance(error, StoreRefused | StoreUnavailable | ScannerUnavailable):
-            # such a fault affects all uploads, so `report` throttles the line
+            # a fault of the store or the scanner affects all uploads, so `report` throttles it
             report(self._throttle, "attempt failed", error, **fields)
         else:
             log.warning("attempt failed", **fields, error=f"{type(error).__name__}: {error}")

@@ -23,7 +23,7 @@ most this 1/8, so that the larger file gets its turn. One organization holds at 
 class Hold:
     """The bytes of the budget that one file holds or waits for.
 
-    `passed` is true if the file has overtaken a larger one.
+    `passed` is true if the file got its bytes before a larger file whose turn came first.
     """
 
     organization: int

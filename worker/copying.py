@@ -30,13 +30,13 @@ from worker.patience import backoff_s, report
 from worker.tools import Tools
 
 COPIES, COPIES_EACH, COPIES_OF_NEWCOMERS = 8, 2, 4
-"""Maximum number of copies at one time: in one worker; of one organization in one worker. The third
-number is how many of the eight are reserved for organizations that have no copy in progress. So
-their copies begin at once even if all other copies hang in the store."""
+"""Maximum number of copies that one worker makes at one time, and how many of them may belong to
+one organization. The third number is how many of the eight are reserved for organizations that have
+no copy in progress. So their copies begin at once even if all other copies hang in the store."""
 
 WAITING, ALL_WAITING = 100, 10_000
-"""Two maximum numbers of copies that wait in this process: of one organization, and of all. The
-tasks of 10,000 copies take about 30 MB of memory."""
+"""Maximum number of copies that wait in this process: of one organization, and of all organizations
+together. The tasks of 10,000 copies take about 30 MB of memory."""
 
 POSTPONED_S = 300.0
 """Average delay, in seconds, of a copy that found no room in this process. After that, the sweep
@@ -195,7 +195,7 @@ class Copying:
             raise StoreRefused("the row names another bucket")
         assert row.copy_bucket is not None
         assert row.copy_key is not None
-        # Check again: the fences may have changed since the copy was requested.
+        # Check again: the setting `temp_url_buckets` may have changed since the request.
         if not admit(
             settings.fences,
             (row.copy_bucket, row.copy_key),
@@ -207,8 +207,8 @@ class Copying:
         found = await self._tools.storage.head(row.copy_key, bucket=row.copy_bucket)
         if found.etag != row.copy_etag:
             raise ObjectChanged("the source changed after the copy was requested")
-        # By default, a copy gets the content type of its source, and the source's owner could
-        # choose any.
+        # By default, a copy gets the content type of its source. The source's owner can choose any
+        # type, so a public copy gets a type from this service.
         content_type = None
         if settings.files_public:
             content_type = content_types.public_type(row.content_type, row.file_name)

@@ -100,8 +100,8 @@ class Duties:
             if due.duty is Duty.CHECK:
                 return await check_object(self._tools, due.attachment, gate=gate)
             if due.attachment.bucket != self._tools.storage.bucket:
-                # Raised outside the gate: the store did not cause this, so other rows are still
-                # purged.
+                # The store did not cause this error. So it must not count for the gate, which
+                # would stop the purges of other rows.
                 raise StoreRefused(f"the row names bucket {due.attachment.bucket}")
             with gate.watch():
                 await purge(self._tools, self._eraser, due.attachment)

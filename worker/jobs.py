@@ -22,7 +22,7 @@ class Jobs:
         """Run `work` as a task that `end` waits for.
 
         The task gets an empty context. Otherwise it would inherit the log fields of another
-        attempt: the one that frees a slot also starts the next task.
+        attempt, because the attempt that frees a slot also starts the next task.
         """
         job = asyncio.create_task(work, context=Context())
         self._running.add(job)

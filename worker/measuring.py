@@ -151,9 +151,10 @@ def note_peak(kind: Box, peak_bytes: int) -> None:
 
 
 def count_due(due: Due) -> None:
-    """Count a due row that the sweep took. Also count what went wrong before.
+    """Count a due row that the sweep took, and the fault that made it due.
 
-    That is a lost wake-up, a dead worker, or an upload whose attempts are used up.
+    A fault is a lost wake-up, a dead worker, or an upload whose attempts are used up. A row may
+    also be due without a fault.
     """
     _taken(due.duty.value).inc()
     if due.duty is Duty.PROCESS and due.attachment.attempt == 1 and due.was == "uploaded":

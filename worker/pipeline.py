@@ -34,7 +34,8 @@ LONG_READ_BYTES = 16 * 1024 * 1024
 to be something else, the connection is closed after the head."""
 
 MAX_CHANGES = 3
-"""How often an object may be replaced during one attempt; after that, a later attempt reads it."""
+"""Maximum number of times that an object may be replaced during one attempt. After that, a later
+attempt reads it."""
 
 UNKNOWN = "application/octet-stream"
 """The content type of a file that could not be identified."""
@@ -93,8 +94,8 @@ async def _finish(tools: Tools, claim: Claim, outcome: Outcome, revision: int) -
             raise ClaimLost(str(attachment_id))
         if held[attachment_id] <= revision:
             return revision
-        # Events were recorded meanwhile, about objects that were stored before this question to the
-        # store. If the store still has the object that was read, the outcome is right.
+        # Events were recorded meanwhile. Their objects were stored before the request below. If
+        # the store still has the object that was read, the outcome is right.
         revision = held[attachment_id]
         current = await tools.storage.head(claim.attachment.key)
         if (current.etag, current.version_id) != (outcome.etag, outcome.version_id):
@@ -254,7 +255,7 @@ def _is_last_death(tools: Tools, row: Attachment, fault: DecoderFault) -> bool:
 
 
 def _check_age(tools: Tools, found: StoredObject, row: Attachment) -> None:
-    """Raise ObjectOlder if the object is older than the row, so belongs to another, lost row."""
+    """Raise ObjectOlder if the object is older than the row: it belongs to another, lost row."""
     if tools.bucket.is_anothers(found, row):
         older_objects.note_older(row, found, seen_by="worker")
         raise ObjectOlder(str(row.id))

@@ -40,10 +40,11 @@ from worker.webhooks.courier import Courier, open_courier
 from worker.webhooks.housekeeping import keep_house
 
 DRAIN_S = 6.0
-"""Seconds in which uploads may end after the request to stop. The others are released then."""
+"""Time, in seconds, that uploads have to end after the request to stop. After this time, the
+uploads that have not ended are released."""
 
 GIVE_BACK_S = 4.0
-"""Time, in seconds, after DRAIN_S in which uploads are released and parts are closed. If the
+"""Time, in seconds, after DRAIN_S, in which uploads are released and parts are closed. If the
 database does not answer in this time, other workers take the uploads after their leases."""
 
 SWEEP_SILENT_S = 20.0

@@ -29,8 +29,8 @@ class Slice:
     """Consecutive jobs of one organization in one place, for example in one decoder.
 
     `began` is the time of the first job, `jobs` the number of jobs so far. If `ahead` is true, this
-    is the single job of a newcomer, which goes ahead of the other slices. `paused` is the slice
-    that continues after that job.
+    slice is the single job of a newcomer, which is served before all other slices. `paused` is the
+    slice that continues after that job.
     """
 
     organization: int
@@ -46,12 +46,12 @@ class Slices(Generic[T]):
     While several organizations wait, they get slices in turn. A slice is `slice_jobs` jobs, or the
     jobs that begin within `slice_s` seconds. An organization that holds all places but one does not
     get the last one while another waits. An organization that waits alone may take every place. If
-    `keeps_one` is true, it may not: then no organization ever holds all of several places.
+    `keeps_one` is true, it does not get the last place either, unless there is only one place.
 
-    A newcomer is an organization that had no job here when its first waiter came. That one job goes
-    ahead of all slices, so its wait does not grow with the number of other organizations. Between
-    the beginnings of two slices, each newcomer may go ahead only once, so newcomers cannot prevent
-    the next slice.
+    A newcomer is an organization that had no job here when its first waiter came. The job of this
+    waiter is served before all slices, so its wait does not grow with the number of other
+    organizations. Between the beginnings of two slices, each newcomer is served in this way at most
+    once, so newcomers cannot prevent the next slice.
 
     `now` is in seconds, of any monotonic clock.
     """
@@ -71,12 +71,12 @@ class Slices(Generic[T]):
         # waiters by organization; the first organization has the next turn
         self._waiting: dict[int, deque[T]] = {}
         self._busy: Counter[int] = Counter()
-        # slices that have no job now but may continue, at most one for each free place, the oldest
-        # first
+        # Slices that have no job now but may continue. There is at most one for each free place,
+        # and the oldest comes first.
         self._open: list[Slice] = []
         # organizations that are newcomers, in the order in which they came
         self._newcomers: dict[int, None] = {}
-        # newcomers that have gone ahead since the last slice began
+        # newcomers that were served before the slices since the last slice began
         self._went_ahead: set[int] = set()
 
     def wait(self, organization: int, waiter: T) -> None:
@@ -116,7 +116,7 @@ class Slices(Generic[T]):
                 self._open.remove(given)
                 return self._take(given)
         organization = next((each for each in self._waiting if self._may_take(each)), None)
-        # no organization may take the last place; this happens only with `keeps_one`
+        # None if no organization may take the last place; this happens only with `keeps_one`.
         if organization is None:
             return None
         if self._is_full_of_open():

@@ -136,7 +136,7 @@ class Slots:
         self._notify()
 
     async def wait_for_sweep(self) -> None:
-        """Wait until enough slots are free for another sweep, so that its statement is worth it."""
+        """Wait until enough slots are free to make the statement of a sweep worth its cost."""
         while self._free() < self._batch:
             self._freed.clear()
             await self._freed.wait()

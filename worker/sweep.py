@@ -1,7 +1,8 @@
 """The sweep: decides when a worker takes due rows, and how many.
 
-It finds all work without a message: lost wake-ups, retries, uploads of dead workers, deletions. If
-the broker is down, all work comes from the sweep. `worker.duties` does what the rows need.
+It finds all work for which no message arrives: lost wake-ups, retries, uploads of dead workers,
+deletions. If the broker is down, all work comes from the sweep. `worker.duties` does the work that
+the rows need.
 """
 
 import asyncio

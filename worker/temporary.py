@@ -41,7 +41,8 @@ def check_folder() -> None:
 def anonymous_file(*, in_memory: bool) -> BinaryIO:
     """Open a file that has no name, so that the system frees it even if the process is killed.
 
-    It is in memory with `in_memory`, or if there is no folder for temporary files (Linux only).
+    On Linux, the file is in memory if `in_memory` is true or if there is no folder for temporary
+    files. Elsewhere, it is always on disk.
     """
     if sys.platform == "linux" and (in_memory or not has_folder()):
         return os.fdopen(os.memfd_create("upload", os.MFD_CLOEXEC), "w+b", buffering=0)
