@@ -21,12 +21,12 @@ def one_of_each_row(cases: Mapping[str, Case]) -> dict[str, Case]:
 
 
 def document(**attributes: Any) -> dict[str, Any]:
-    """Make the JSON:API document of a create request; `attributes` are added to the name."""
+    """Make the JSON:API document of a create request: a file name and these attributes."""
     return {"data": {"type": "attachments", "attributes": {"name": "img.png", **attributes}}}
 
 
 def body_of(**attributes: Any) -> bytes:
-    """Make the body of a create request; `attributes` are added to the name."""
+    """Make the body of a create request: a file name and these attributes."""
     return json.dumps(document(**attributes)).encode()
 
 
@@ -193,8 +193,8 @@ BODIES: dict[str, tuple[bytes, int]] = {
 PATCHABLE = {
     name: value
     for name, value in BODIES.items()
-    # A PATCH request has other rules: the name is optional, an id is allowed, and `size` and
-    # `content_type` are ignored.
+    # The other cases are left out, because a PATCH request has other rules: the name is optional,
+    # an id is allowed, and `size` and `content_type` are ignored.
     if not name.startswith(("row13", "row28", "row29"))
     and "size" not in name
     and "content-type" not in name

@@ -27,8 +27,8 @@ def bmp(
 ) -> bytes:
     """Return a BMP file.
 
-    `masks` follow the header of 40 bytes. A negative height means that the rows are stored from top
-    to bottom.
+    `masks` are the bytes after the first 40 bytes of the header. A negative height means that the
+    rows are stored from top to bottom.
     """
     colours = len(palette) // 4
     header = struct.pack(

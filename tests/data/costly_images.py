@@ -72,8 +72,8 @@ def _blocks(side: int) -> int:
 def progressive_scans(count: int, side: int = SIDE, *, components: int = 3) -> bytes:
     """Draw a progressive JPEG of one colour: one DC scan, then `count - 1` empty scans.
 
-    An empty scan has few bytes, but a decoder must visit all blocks of the image for each scan
-    (ITU-T T.81, G.1.2.2: runs of ends of bands).
+    An empty scan has few bytes, because one code can mean thousands of blocks without data
+    (ITU-T T.81, G.1.2.2). But a decoder must visit all blocks of the image for each scan.
     """
     runs = bytes(power << 4 for power in range(15))
     empty, left = [], _blocks(side)
@@ -90,7 +90,7 @@ def progressive_scans(count: int, side: int = SIDE, *, components: int = 3) -> b
 
 
 def many_scans_after(junk: bytes) -> bytes:
-    """Draw a JPEG of 510 scans. `junk` comes before the frame header, and decoders skip it."""
+    """Draw a JPEG of 510 scans. It has `junk` before its frame header; decoders skip the junk."""
     content = many_scans(510)
     at = content.index(b"\xff\xc2")
     return content[:at] + junk + content[at:]

@@ -27,7 +27,7 @@ from tests.data.seeds import seed
 
 PIECES: Final = 16
 FLIPPED: Final = 8
-"""The number of files with flipped bits for each format. Their seeds count from 0."""
+"""The number of files with flipped bits for each format. The first file has the seed 0."""
 
 STILL: Final = (
     "jpg",
@@ -133,7 +133,8 @@ BROKEN = (
         lambda: seed("jpg").replace(b"\x03\x01\x22\0", b"\x02\x01\x22\0", 1),
         DAMAGED | ready("unsupported"),
     ),
-    # The worker cannot decode the next images. It must not call a valid image damaged.
+    # The worker cannot decode the kinds of the next two JPEGs. It must not report a JPEG as
+    # `damaged` because of its kind.
     image(72, "jpeg-lossless", "jpg", _lossless_jpeg, ready("unsupported")),
     image(72, "jpeg-12-bits", "jpg", _twelve_bits, ready("unsupported")),
     image(

@@ -101,7 +101,7 @@ def _kept(
 
 
 def _drawn(row: int, title: str, draw: Callable[[], bytes], file_name: str = "a.svg") -> Sample:
-    """Describe an SVG that is drawn and only downloaded."""
+    """Describe an SVG that gets a thumbnail. The service offers the SVG only as a download."""
     return Sample(
         row=row,
         title=title,

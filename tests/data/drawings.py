@@ -1,4 +1,4 @@
-"""SVG drawings, made by code: good ones, and those that cost much or reach for other files."""
+"""SVG drawings that code makes: valid ones, costly ones, and ones that refer to other files."""
 
 import gzip
 from base64 import b64encode
@@ -17,23 +17,23 @@ QUADRANTS: Final = (
     '<rect y="40" width="60" height="40" fill="#00f"/>'
     '<rect x="60" y="40" width="60" height="40" fill="#fff"/>'
 )
-"""Red, green, blue and white, in an area of 120 × 80."""
+"""Rectangles of red, green, blue and white that fill an area of 120 × 80."""
 
 
 def svg(
     content: str = QUADRANTS, *, size: str = 'width="120" height="80"', before: str = ""
 ) -> bytes:
-    """Write a drawing; `size` is the text of attributes, `before` comes before the root."""
+    """Write a drawing; `size` is the text of the root's attributes, `before` precedes the root."""
     return f"{before}<svg {_NAMESPACES} {size}>{content}</svg>".encode()
 
 
 def picture(address: str) -> str:
-    """Write an image that fills the drawing and names this address."""
+    """Write an image element that fills the drawing and shows the file at this address."""
     return f'<image width="120" height="80" preserveAspectRatio="none" xlink:href="{address}"/>'
 
 
 def data_url(content: bytes, content_type: str = "image/png") -> str:
-    """Write an address that holds a file itself."""
+    """Write a data URL, which contains the bytes of the file."""
     return f"data:{content_type};base64,{b64encode(content).decode()}"
 
 
@@ -43,12 +43,15 @@ def with_picture() -> bytes:
 
 
 def filtered(primitive: str) -> str:
-    """Write a rectangle with a filter of this primitive."""
+    """Write a rectangle with a filter that consists of this filter primitive."""
     return f'<filter id="f">{primitive}</filter><rect width="99" height="80" filter="url(#f)"/>'
 
 
 def multiplying(levels: int) -> str:
-    """Write groups of ten that use each other: 10 ** levels rectangles in the end."""
+    """Write nested groups. Each group uses the previous group ten times.
+
+    So the last group draws 10 to the power of `levels` rectangles.
+    """
     groups = ['<g id="g0"><rect width="9" height="9"/></g>']
     for level in range(1, levels + 1):
         uses = f'<use xlink:href="#g{level - 1}"/>' * 10
@@ -57,7 +60,7 @@ def multiplying(levels: int) -> str:
 
 
 def entities(levels: int) -> bytes:
-    """Write entities; each one contains the previous one ten times."""
+    """Write XML entities. Each entity contains the previous entity ten times."""
     declared = '<!ENTITY e0 "lol">' + "".join(
         f'<!ENTITY e{level} "{f"&e{level - 1};" * 10}">' for level in range(1, levels + 1)
     )

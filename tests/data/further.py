@@ -57,7 +57,7 @@ PIXELS = (
         lambda: tiff(SIDE, SIDE, [b"\x80\x40"] * 300, rows=100, compression=5),
         EXPENSIVE,
     ),
-    # The AVIF decoder has its own limit of 2^28 pixels. It calls an image above this limit damaged.
+    # The AVIF decoder has its own limit of 2^28 pixels. It reports a larger image as damaged.
     image(73, "avif-30000", "avif", partial(declared_type, "avif", SIDE), EXPENSIVE | DAMAGED),
     image(73, "avif-16384", "avif", partial(declared_type, "avif", 16_384), EXPENSIVE),
     image(73, "heic-30000", "heic", partial(declared_type, "heic", SIDE), EXPENSIVE),

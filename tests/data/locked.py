@@ -35,7 +35,7 @@ def _with_object(content: bytes, resources: bytes, *added: bytes) -> bytes:
 
 
 def calling_itself() -> bytes:
-    """Write a page with a form XObject whose content draws the same XObject twice."""
+    """Write a page with a form XObject that draws itself twice."""
     form = b"/Type/XObject/Subtype/Form/BBox[0 0 200 200]/Resources<</XObject<</F 5 0 R>>>>"
     return _with_object(b"/F Do", b"/XObject<</F 5 0 R>>", pdfs.stream(b"/F Do /F Do", form))
 

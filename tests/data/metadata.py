@@ -190,8 +190,8 @@ def mpo(frames: int = 2) -> bytes:
 def mpo_with_offset(offset: int) -> bytes:
     """Return an MPO file whose index has another offset for the second image."""
     content = mpo()
-    # The index of an MPO is a TIFF structure. Each image has an entry of 16 bytes: attributes,
-    # size, offset, and the rest.
+    # The index of an MPO is a TIFF structure. It has an entry of 16 bytes for each image. The
+    # entry begins with the attributes, the size and the offset, each of 4 bytes.
     index = content.index(b"MPF\0") + 4
     (entries,) = struct.unpack_from("<I", content, content.index(b"\x02\xb0", index) + 8)
     at = index + entries + 16 + 8

@@ -60,9 +60,9 @@ def _splice(content: bytearray, random: Random) -> None:
 
 
 def _insert_chunk(content: bytearray, random: Random) -> None:
-    """Insert a valid chunk, segment, block or object of the file's own format.
+    """Insert a valid chunk, segment or block of the file's own format, where the format allows it.
 
-    The position is one at which the format allows such a part.
+    In files other than PNG, JPEG, WebP and GIF, insert an ISO box at a random position.
     """
     body = random.randbytes(random.randint(0, 100))
     name = "".join(random.choices(string.ascii_letters, k=4)).encode()

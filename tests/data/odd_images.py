@@ -118,9 +118,9 @@ def png(
 
 
 def png_with_chunk(name: bytes, body: bytes, whole: bytes = b"") -> bytes:
-    """Insert a chunk before the pixels of a PNG file.
+    """Insert a chunk before the pixels of the PNG file `whole`.
 
-    If `whole` is empty, the file shows `quadrants`.
+    If `whole` is empty, the PNG file is an image of `quadrants`.
     """
     whole = whole or encode(quadrants(), "PNG")
     return whole[:33] + _chunk(name, body) + whole[33:]

@@ -85,7 +85,10 @@ def dng(orientation: int = 1) -> bytes:
 
 
 def cr2() -> bytes:
-    """Return a CR2 file: the first directory describes a preview, the Exif data the true size."""
+    """Return a CR2 file.
+
+    Its first directory describes a preview; its Exif data has the true size of the picture.
+    """
     made = bytearray(tiff({_WIDTH: 1536, _HEIGHT: 1024}, exif={40962: SIZE[0], 40963: SIZE[1]}))
     made[8:12] = b"CR\2\0"
     return bytes(made)
