@@ -152,7 +152,7 @@ class Consumer:
         """Record the messages in `held`, and remove the recorded ones from `held`.
 
         Retries while the database is unavailable. After a stop, some messages may be left in
-        `held`. Every second retry records each message separately, because perhaps only one of them
+        `held`. Every second retry records each message separately, because perhaps only one message
         waits for a lock.
         """
         failures = 0

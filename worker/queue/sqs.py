@@ -36,7 +36,7 @@ BATCH = 10
 REQUEST_S = 5.0
 """Timeout of a request in seconds, not counting the time that it waits for messages."""
 
-# The region is part of the host names of SQS, also of the legacy names and the VPC endpoints.
+# Every host name of SQS contains the region, also the legacy names and the names of VPC endpoints.
 _NAME = "([a-z]{2,4}(?:-[a-z]+)+-[0-9]+)"
 _REGION = re.compile(rf"(?:^|\.)sqs(?:-fips)?\.{_NAME}\.|^{_NAME}\.queue\.amazonaws\.")
 _USUAL = re.compile(rf"https://sqs\.{_NAME}\.amazonaws\.com(?:\.cn)?")
@@ -196,7 +196,7 @@ async def open_queue(settings: Settings, *, connections: int) -> AsyncIterator[Q
                     config=config,
                 )
             )
-        # their texts contain only names
+        # the texts of these errors contain only names
         except (ProfileNotFound, PartialCredentialsError) as error:
             raise SettingsError(f"AWS credentials: {type(error).__name__}: {error}") from None
         except (BotoCoreError, ClientError, OSError, KeyError) as error:

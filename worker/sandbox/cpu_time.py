@@ -25,7 +25,7 @@ since the last check. So an idle child can compute unnoticed for at most this lo
 def cpu_s(pid: int) -> float:
     """Return the CPU time that a process has used, in seconds; 0 if it is gone, or not on Linux."""
     if sys.platform == "linux":
-        # if this fails, the process is gone, which its closed socket will show
+        # if this fails, the process is gone; its closed socket will show that
         with suppress(OSError):
             # the id of another process's CPU clock (clock_getcpuclockid(3))
             return time.clock_gettime((~pid << 3) | 2)

@@ -9,12 +9,12 @@ from typing import Any, Final, TypeVar
 from worker.sandbox.cpu_time import cpu_s
 
 LONGEST: Final = 30
-"""A job ends at the latest after this many times its timeout, even if its process hardly ran in
-that time."""
+"""Maximum duration of a job as a multiple of its timeout. It applies even if the process of the job
+hardly ran in that time."""
 
 LOOKS: Final = 4
-"""Number of checks of a job in the time of its timeout. This matters only on systems where the CPU
-clock alone shows whether the process waited."""
+"""Number of times that a job is checked during its timeout. This number matters only on systems
+where only the CPU clock shows whether the process waited."""
 
 T = TypeVar("T")
 
@@ -34,9 +34,10 @@ def waited_s(pid: int) -> float | None:
 class JobClock:
     """The timeout of one job. It starts when this object is created.
 
-    `now` is in seconds, of any monotonic clock. Time in which the process waits for a processor
-    does not count, because the machine causes it and not the file. Some kernels do not report that
-    time. Then an interval between two checks does not count if the process used any CPU time in it.
+    `now` is in seconds, of any monotonic clock. The time in which the process waits for a processor
+    does not count, because the machine causes the wait and not the file. Some kernels do not report
+    that time. In this case, an interval between two checks does not count if the process used any
+    CPU time in the interval.
     """
 
     def __init__(self, pid: int, timeout_s: float, now: float) -> None:

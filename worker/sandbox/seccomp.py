@@ -65,8 +65,8 @@ separately."""
 
 NO_LIBRARY: Final = 3
 NO_FILTER: Final = 4
-"""Exit statuses of `python -m worker.sandbox.seccomp`: the reason why the process could not be
-sealed."""
+"""Exit statuses of `python -m worker.sandbox.seccomp`. They give the reason why the process could
+not be sealed."""
 
 _ALLOW: Final = 0x7FFF0000  # SCMP_ACT_ALLOW
 _REFUSE: Final = 0x00050000 | errno.EPERM  # SCMP_ACT_ERRNO
@@ -99,23 +99,24 @@ def _masked(argument: int, mask: int, value: int) -> _Comparison:
 
 
 RESTRICTED: Final = (
-    # No new executable memory: all code is loaded before the filter.
+    # Allow no new executable memory: all code is loaded before the filter.
     ("mmap", _masked(2, _PROT_EXEC, 0)),
     ("mmap2", _masked(2, _PROT_EXEC, 0)),
     ("mprotect", _masked(2, _PROT_EXEC, 0)),
-    # Only MADV_DONTNEED and MADV_FREE, which allocators need. MADV_MERGEABLE would share pages with
-    # other processes; the duration of a write would then show that a page has the same bytes.
+    # Allow only MADV_DONTNEED and MADV_FREE, which allocators need. MADV_MERGEABLE would share
+    # pages with other processes. The duration of a write would then show that another process has
+    # a page with the same bytes.
     ("madvise", _masked(2, _INT, 4)),
     ("madvise", _masked(2, _INT, 8)),
-    # Only on a connected socket: no address and no flags are allowed.
+    # Allow no flags and no address, so that data go only to the other end of a connected socket.
     ("sendto", _masked(3, _INT, 0), _masked(4, _POINTER, 0)),
-    # Only the system's clocks: negative ids are the CPU clocks of other processes.
+    # Allow only the system's clocks: negative ids are the CPU clocks of other processes.
     ("clock_gettime", _masked(0, _INT & ~15, 0)),
     ("clock_gettime64", _masked(0, _INT & ~15, 0)),
-    # Only this process's own limit on CPU time (RLIMIT_CPU).
+    # Allow only this process's own limit on CPU time (RLIMIT_CPU).
     ("prlimit64", _masked(0, _INT, 0), _masked(1, _INT, 0)),
-    # Only this process's own processors: for another id, the result would show whether that process
-    # exists.
+    # Allow only the processors of this process itself: for another id, the result would show
+    # whether a process with that id exists.
     ("sched_getaffinity", _masked(0, _INT, 0)),
 )
 """System calls that a decoder may make only with certain arguments, as (name, comparison, …).
@@ -176,7 +177,7 @@ def compile_filter(*, threads: bool = False) -> bytes | None:
         def add(name: str, action: int, *comparisons: _Comparison) -> bool:
             number: int = library.seccomp_syscall_resolve_name(name.encode())
             given = (_Comparison * len(comparisons))(*comparisons)
-            # negative if this architecture has no such system call
+            # the number is negative if this architecture has no system call of this name
             if number < 0:
                 return True
             count = len(comparisons)
@@ -197,7 +198,7 @@ def compile_filter(*, threads: bool = False) -> bytes | None:
 
 def _export(library: ctypes.CDLL, rules: int) -> bytes | None:
     """Return the compiled filter, read through a pipe: a decoder may not write to files."""
-    # a pipe takes 64 KiB, so the write cannot block: a filter has < 2 KiB
+    # the write cannot block: a pipe takes 64 KiB, and a filter has less than 2 KiB
     reading, writing = os.pipe()
     with open(reading, "rb") as source:
         with open(writing, "wb"):

@@ -1,8 +1,8 @@
 """The client of ClamAV's daemon clamd: its commands INSTREAM and PING (manual page clamd(8)).
 
-It uses plain sockets instead of asyncio's streams, for one reason: if a stream is too long, clamd
-answers and closes the connection. The next write then fails, and an asyncio transport would drop
-the answer.
+This client uses plain sockets instead of asyncio's transports, for one reason: if a file is too
+long, clamd answers and closes the connection. The next write then fails, and an asyncio transport
+would drop the answer.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class Clamd:
 
         Returns the verdict `clean`, `infected` or `unscannable`. Unless AlertExceedsMax is on, the
         verdict is `clean` also if clamd did not scan everything because of its limits. Passes on
-        what `pieces` raises.
+        the exceptions of `pieces`.
         """
         async with self._connected() as connection:
             try:

@@ -57,7 +57,8 @@ class Scanner:
     """The scanner of a worker. It makes up to `scan_concurrency` scans at one time.
 
     Organizations take turns. One organization never uses all scans at one time, so its slow scans
-    do not delay the first scan of another. If only one scan is allowed, all take turns in it.
+    do not delay the first scan of another. If `scan_concurrency` is 1, no scan stays free, but the
+    organizations still take turns.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -16,7 +16,7 @@ MAX_SIZES: Final = 512
 
 
 def read_dimensions(content_type: str, head: bytes) -> Size | None:
-    """Read width and height, in upright pixels, from the first 64 KiB or less of an image.
+    """Read an image's width and height after rotation, in pixels, from its first 64 KiB or less.
 
     Returns None for other types, and if these bytes do not contain the size. Never raises for any
     bytes.
@@ -50,7 +50,7 @@ def _photoshop(head: bytes) -> Size:
 
 
 def _icon(head: bytes) -> Size | None:
-    """Return the size of the largest picture in an icon's directory. There, 0 means 256."""
+    """Return the size of the largest picture in an icon's directory, where 0 means 256."""
     (count,) = struct.unpack_from("<H", head, 4)
     sizes = [(head[at] or 256, head[at + 1] or 256) for at in range(6, 6 + 16 * min(count, 64), 16)]
     return max(sizes, key=lambda size: size[0] * size[1], default=None)

@@ -1,4 +1,4 @@
-"""Identify sound after an ID3 tag. Players accept such a tag also before FLAC, AAC and others.
+"""Identify sound after an ID3 tag. Players accept an ID3 tag also before FLAC, AAC and others.
 
 Source: ID3v2.4.0, section 3.1. No I/O: bytes after the head are requested by yielding a range
 (`worker.sniffing.ranges`).

@@ -99,7 +99,7 @@ def identify(head: bytes, size: int) -> Reading[str]:
 
 
 def _by_its_beginning(name: str, file: PartialFile) -> Reading[str]:
-    """Return the type of a file by the structure at its start. libmagic calls it `name`."""
+    """Return the type of a file by the structure at its start. `name` is libmagic's result."""
     head = file.head
     if (runnable := identify_runnable(head)) is not None:
         return runnable
@@ -129,11 +129,11 @@ def _by_its_beginning(name: str, file: PartialFile) -> Reading[str]:
 def _by_its_end(name: str, file: PartialFile) -> Reading[str]:
     """Return the type by the end of the file: an Apple disk image, or an archive.
 
-    If the type was certain from the start, only a reserved type replaces it, because files of
-    reserved types are never accepted.
+    `name` is the type by the start of the file. If the start makes the type certain, only a
+    reserved type replaces `name`, because files of reserved types are never accepted.
     """
     tail = yield from file.look(max(0, file.size - TAIL_BYTES), TAIL_BYTES)
-    # "koly", version 4, header of 512 bytes
+    # the header of a disk image: "koly", version 4, 512 bytes long
     if len(tail) >= 512 and tail[-512:-500] == b"koly\0\0\0\4\0\0\2\0":
         return _DISK_IMAGE
     archive = yield from identify_archive(file)

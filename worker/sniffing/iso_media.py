@@ -46,7 +46,7 @@ class _UnseenError(Exception):
 
 
 def identify_iso_media(file: PartialFile, *, named: bool = False) -> Reading[str | None]:
-    """Return the type of an ISO media file by its brands, and of a film also by its tracks.
+    """Return the type of an ISO media file by its brands; for a film, also by its tracks.
 
     A film whose tracks are all sound is audio. Returns None if the file has another format or its
     brands are unknown. `named` means that libmagic has returned another type than MP4: then the

@@ -16,13 +16,14 @@ _DOC, _XLS, _PPT = "application/msword", "application/vnd.ms-excel", "applicatio
 _MSI, _MSG = "application/x-msi", "application/vnd.ms-outlook"
 
 _CLASSES: Final = {
-    # kinds of installers: transform, package, patch
+    # the three kinds of installers: transform, package, patch
     **dict.fromkeys((0x000C1082, 0x000C1084, 0x000C1086), _MSI),
     **dict.fromkeys((0x00020900, 0x00020906), _DOC),
     **dict.fromkeys((0x00020810, 0x00020820), _XLS),
     0x00020D0B: _MSG,
 }
-"""Types by the first field of the root's class id. The other fields are always the same."""
+"""The types of OLE files by the class id of their root entry. Each key is the first field of a
+class id. The other fields are the same in all these class ids."""
 
 _PPT_CLASS: Final = UUID("64818d10-4f9b-11cf-86ea-00aa00b929e8").bytes_le
 
@@ -57,8 +58,9 @@ def identify_compound(file: PartialFile) -> Reading[str]:
     kind = _class(directory)
     if kind == _MSI or any(name.startswith(_MSI_TABLE) for name in names):
         return _MSI
-    # First the streams directly in the root, because programs choose the type by them and ignore
-    # the class id. Further down, a document may contain a document of another type.
+    # Check the streams directly in the root first, because programs choose the type by these
+    # streams and ignore the class id. Deeper streams may belong to an embedded document of another
+    # type.
     for name in [names[index] for index in _below_root(entries)]:
         if name in _STREAMS:
             return _STREAMS[name]
@@ -76,7 +78,8 @@ def _class(directory: bytes) -> str | None:
 def _entry_name(entry: bytes) -> str:
     length, kind = struct.unpack_from("<HB", entry, 64)
     if kind not in (1, 2, 5) or not 2 < length <= 64:
-        # an unused entry, or none: only the first sector is certainly part of the directory
+        # This is an unused entry, or no entry at all: only the first of the sectors that were read
+        # certainly belongs to the directory.
         return ""
     return entry[: length - 2].decode("utf-16-le", "replace").lower()
 

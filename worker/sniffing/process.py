@@ -37,7 +37,7 @@ class Child:
         time in which it waited for a processor. After any exception, and if this call is cancelled,
         end the child. Call this only if there is no `idle_fault`.
         """
-        # random, so that an answer sent before the job cannot contain it
+        # The name is random, so that an answer that was sent before the job cannot contain it.
         name = secrets.token_hex(8)
         job = json.dumps(
             {

@@ -6,8 +6,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 Reading = Generator[tuple[int, int], bytes, T]
-"""A generator that yields a range (start, end) of bytes that it needs and is sent those bytes. In
-the end it returns a T."""
+"""A generator that reads a file. It yields a range (start, end) of bytes that it needs, and the
+caller sends these bytes to it. At its end it returns a T."""
 
 RANGES = 3
 """Maximum number of ranges that may be requested. Each costs a request to the store."""
@@ -20,7 +20,7 @@ LARGE_RANGE_BYTES = 4 * 1024 * 1024
 
 
 class PartialFile:
-    """The known pieces of a file of `size` bytes. At most `ranges` more are requested."""
+    """The known pieces of a file of `size` bytes. At most `ranges` more pieces are requested."""
 
     def __init__(self, head: bytes, size: int, ranges: int = RANGES) -> None:
         self.head = head

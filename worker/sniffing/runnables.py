@@ -1,8 +1,8 @@
 """Identify files that libmagic does not know but that a desktop runs if a user opens them.
 
 Texts are decoded by their byte order mark, because Windows writes most of these files in UTF-16.
-Only what the format requires at its start is considered: a note that mentions a shortcut is still a
-note.
+Only the text that a format requires at its start is considered, so a note that mentions a shortcut
+is still a note.
 """
 
 import codecs
@@ -39,7 +39,8 @@ _GROUPS: Final = {
     "flatpak ref": "application/vnd.flatpak.ref",
     "flatpak repo": "application/vnd.flatpak.repo",
 }
-"""The types of INI files by their first group, in lower case. No further check is needed."""
+"""The types of INI files by the name of their first group, in lower case. No further check is
+needed."""
 
 _SHELL: Final = re.compile(r"^\s*command\s*=\s*\S", re.IGNORECASE | re.MULTILINE)
 _THEME: Final = re.compile(

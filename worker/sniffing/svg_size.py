@@ -1,7 +1,7 @@
 """Read the size of an SVG from the first tag of its root, without parsing the rest.
 
-A length that is missing is that of the `viewBox`, as resvg reads it. Nothing is decoded. The
-numbers may be wrong, so they are only shown, and never used.
+If the width or the height is missing, that of the `viewBox` is used, as resvg does. Nothing is
+decoded. The numbers may be wrong, so they are only shown, and never used.
 """
 
 import math
@@ -44,7 +44,7 @@ def svg_size(head: bytes) -> tuple[int, int] | None:
 
 
 def _length(text: bytes | None) -> float | None:
-    """Return a length in CSS pixels; None without one, and for units that depend on the page."""
+    """Return a length in CSS pixels; None if it is missing or its unit depends on the page."""
     match = _LENGTH.fullmatch(text or b"")
     if match is None or match[2] not in _UNITS:
         return None

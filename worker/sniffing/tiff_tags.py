@@ -21,7 +21,8 @@ _SUBFILES, _EXIF = 330, 34665
 _EXIF_WIDTH, _EXIF_HEIGHT = 40962, 40963
 _DNG_VERSION, _DNG_CROP = 50706, 50720
 _COLOUR_FILTER, _LINEAR = 32803, 34892
-"""The photometric interpretations that mean data of a sensor (DNG 1.7, chapter 4)."""
+"""The values of the tag PhotometricInterpretation that mark data of a camera's sensor (DNG 1.7,
+chapter 4)."""
 
 DNG: Final = "image/x-adobe-dng"
 OTHER_RAW: Final = "image/x-dcraw"
@@ -130,7 +131,10 @@ class _Tiff:
         return raw.partition(b"\0")[0].decode("latin-1").strip().lower()
 
     def directories(self) -> Iterator[_Directory]:
-        """Yield the first directory, the following ones, and their subfiles, as far as read."""
+        """Yield the first directory, the following ones, and their subfiles.
+
+        A directory that is not completely in the head is left out.
+        """
         ahead, seen = [self.first], set[int]()
         while ahead and len(seen) < _MAX_DIRECTORIES:
             at = ahead.pop(0)
@@ -182,7 +186,7 @@ def _is_sensor(tiff: _Tiff, directory: _Directory) -> bool:
 
 
 def tiff_size(head: bytes) -> Size:
-    """Return width and height, upright, of the first image in a TIFF or BigTIFF.
+    """Return the width and height of the first image in a TIFF or BigTIFF, after rotation.
 
     Raises struct.error if the head ends before the numbers.
     """
@@ -192,11 +196,11 @@ def tiff_size(head: bytes) -> Size:
 
 
 def raw_size(head: bytes) -> Size | None:
-    """Return width and height, upright, of the main picture in a camera raw.
+    """Return the width and height of the main picture in a camera raw, after rotation.
 
-    Uses the crop of DNG; without it, Exif's size; without both, the directory with the sensor's
-    data. Returns None if the head does not contain the size. Raises struct.error if the head ends
-    before the numbers.
+    Uses the crop of DNG. Without a crop, uses Exif's size. Without this size too, uses the
+    directory with the sensor's data. Returns None if the head does not contain the size. Raises
+    struct.error if the head ends before the numbers.
     """
     tiff = _Tiff(head)
     if head.startswith(b"IIU\0"):

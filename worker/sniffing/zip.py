@@ -27,8 +27,8 @@ _PROGRAMS: Final = {
     b"appxmetadata/appxbundlemanifest.xml": "application/vnd.ms-appx",
 }
 """Types of installers by a top-level entry, in lower case. A zipped Python module is not detected
-here. It is a program only by its file name, which is checked elsewhere; under another name, a
-desktop just opens it as a ZIP."""
+here. Only its file name makes it a program, and other code checks the file name. Under another
+name, a desktop just opens it as a ZIP."""
 
 _MACROS: Final = b"vbaproject.bin"
 
@@ -46,7 +46,8 @@ _OFFICE: Final = {
         "application/vnd.ms-powerpoint.presentation.macroEnabled.12",
     ),
 }
-"""Types of Office documents (ECMA-376), without and with macros, by the folder of the main part."""
+"""Types of Office documents (ECMA-376) by the folder of the main part: first the type without
+macros, then the type with macros."""
 
 _WALKED_BYTES: Final = 3 * RANGE_BYTES
 """Number of bytes of a ZIP directory that are parsed entry by entry: at most 4,000 entries, in 2
@@ -60,9 +61,9 @@ _PROGRAM: Final = re.compile(
     ),
     re.DOTALL,
 )
-"""An entry that makes an archive a program: its signature, the length of its name, its name.
+"""Matches a directory entry that makes an archive a program: signature, length of the name, name.
 
-Searching 4 MiB takes 2 ms, at most 20 ms.
+Searching 4 MiB usually takes 2 ms, at most 20 ms.
 """
 
 _STORED_TYPE = re.compile(rb"application/(?:epub\+zip|vnd\.oasis\.opendocument\.[a-z-]{1,40})")
@@ -123,8 +124,8 @@ def _ends(tail: bytes, start: int, size: int) -> Iterator[tuple[int, int, int]]:
         count, length, offset, comment = struct.unpack_from("<HIIH", tail, at + 10)
         found = [(start + at, length, offset, count)]
         if at >= 20 and tail.startswith(_ZIP64_LOCATOR, at - 20):
-            # The record is at the offset in the locator. If data precede the archive, it is
-            # directly before the locator.
+            # The record is at the offset in the locator. If data precede the archive, this offset
+            # is wrong, and the record is directly before the locator.
             (said,) = struct.unpack_from("<Q", tail, at - 12)
             for record in (said - start, at - 20 - 56):
                 if 0 <= record <= at - 20 - 56 and tail.startswith(_ZIP64_END, record):

@@ -91,7 +91,8 @@ class Courier:
             with suppress(TimeoutError):
                 async with asyncio.timeout(spread(pause_s)):
                     await self._wake.wait()
-                # results that arrive at this moment then need only one search
+                # Let results that arrive at this moment be handled first: one search is then
+                # enough for all of them.
                 await asyncio.sleep(0)
 
     async def _take(self) -> bool:
@@ -103,7 +104,7 @@ class Courier:
         )
         self._walked_to = taken.walked_to
         counts = collections.Counter(delivery.webhook_id for delivery in taken.deliveries)
-        # More deliveries may be due of a webhook that got as many as it has room for.
+        # A webhook that got as many deliveries as it has room for may have more due deliveries.
         self._more_is_due = taken.count == batch or any(
             counts[each] >= (rooms[each].more if each in rooms else usual)
             for each in {*rooms, *counts}

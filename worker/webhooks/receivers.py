@@ -1,7 +1,7 @@
 """Connect to webhook receivers only at allowed addresses, against server-side request forgery.
 
 A receiver's name is resolved once for each connection. Each address is checked before a socket is
-made for it, and the connection goes to exactly that address. TLS still checks the name.
+made for it, and the connection goes to exactly that address. TLS still checks the receiver's name.
 """
 
 import socket

@@ -2,8 +2,8 @@
 
 Each webhook has a window: the limit for its deliveries in flight. The window begins at WIDEST. A
 failure halves it, down to 1, and a success adds 1. In addition, a webhook never takes more slots
-than it leaves free. So many slow receivers share the slots evenly, and some slots stay free for the
-next webhook.
+than it leaves free. As a result, slow receivers share the slots evenly even if there are many of
+them, and some slots stay free for the next webhook.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ class Windows:
 
     @property
     def batch(self) -> int:
-        """How many deliveries to take next: a quarter of the free slots, for even shares."""
+        """How many deliveries to take next: a quarter of the free slots, to keep shares even."""
         return -(-self.free // 4)
 
     @property
@@ -50,9 +50,10 @@ class Windows:
         return min(WIDEST, self.free)
 
     def rooms(self) -> dict[int, Room]:
-        """Return how many deliveries each webhook may take, if not the usual number, by its id.
+        """Return how many deliveries each webhook may take, by the webhook's id.
 
-        Webhooks that only fail take at most half of the slots together.
+        Webhooks that may take the usual number are left out. Webhooks that only fail take at most
+        half of the slots together.
         """
         failing = sum(each.in_flight for each in self._windows.values() if each.limit == 1)
         crowded = failing >= self._total / 2
