@@ -12,7 +12,7 @@ _USER = re.compile(r"\A((?:[^/\\]*[/\\]{2,})?)([^/\\]*)@")
 # refused. A token does not look like a host name: it has no dots, or it has capitals (as a JWT
 # has), or it does not end in a word of letters.
 _HOST = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z]{2,24}")
-# `?` and the stamp, in the service's own file addresses. The stamp is no secret.
+# The service's own file addresses end with `?` and a stamp of digits. The stamp is no secret.
 _STAMP = re.compile(r"\?[0-9]{1,11}")
 _PARAMETER = re.compile(r"[^a-z0-9_-]?(?<![a-z0-9_-])([a-z0-9_-]++)\s*+=")
 # Names of query parameters that hold credentials, in addresses signed by S3, CloudFront, Google,
@@ -25,9 +25,9 @@ _CREDENTIAL = re.compile(
 _ESCAPES = re.compile(r"(?:%(?:25)*[0-9a-f]{2})+", re.IGNORECASE)
 _ESCAPE = re.compile(r"%(?:25)*([0-9a-f]{2})", re.IGNORECASE)
 _MAX_FOLDED: Final = 3
-"""The most characters to which one character may be folded (NFKC, lower case). If there would be
-more, the character stays as it is. No credential's name contains such a character, and 4,096 of
-them would grow to 74,000."""
+"""The most characters to which one character may be folded (NFKC, lower case). A character that
+folds to more stays as it is, because 4,096 of them would grow to 74,000. No credential's name
+contains such a character."""
 
 _ROUNDS: Final = 8
 """The most times that an address is decoded. A normal address needs at most two. An address that

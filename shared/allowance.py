@@ -17,7 +17,7 @@ MAX_ORIGINS = 1000
 
 
 class Allowance:
-    """A token bucket for each origin. The least recently used buckets are dropped."""
+    """Keeps a token bucket for each origin, and drops the least recently used buckets."""
 
     def __init__(self, *, clock: Clock = time.monotonic) -> None:
         self._clock = clock

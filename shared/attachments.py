@@ -36,7 +36,8 @@ ATTACHABLE_TYPES = (
 (contract.md)."""
 
 CHECK_MARGIN = "60 seconds"
-"""The time after a policy's end at which the store is asked for the last time for an object."""
+"""The time after a policy's end at which the store is asked whether the object was uploaded or
+replaced. Later, only an expired attachment is checked: see LATE_UPLOAD_S."""
 
 
 LATE_UPLOAD_S = 3600
@@ -111,7 +112,7 @@ class Attachment(FromRow):
     revision: int = 0
     #: The revision that was claimed last; 0 before the first claim.
     claimed_revision: int = 0
-    #: The number of claims of `claimed_revision`. Later delays raise it too (`lifecycle.postpone`).
+    #: The number of claims of `claimed_revision`. `lifecycle.postpone` raises it too.
     attempt: int = 0
     #: When the sweep must look at the row; None if the sweep need not look at it.
     due_at: datetime | None = None

@@ -1,8 +1,8 @@
-"""The backlog: how many uploads wait for a worker, and how long. Workers are scaled by it.
+"""The backlog: the number of uploads that wait for a worker, and how long the oldest has waited.
 
-The view `attachments_backlog` (migration 0014) counts it. One of the processes stores a sample
-every few seconds, and every process shows that sample. So the rows are not counted once per
-process.
+An autoscaler can set the number of workers by it. The view `attachments_backlog` (migration 0014)
+counts it. One of the processes stores a sample every few seconds, and every process shows that
+sample. So the rows are not counted once per process.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ from shared.outages import DATABASE
 from shared.rows import FromRow
 
 SAMPLE_S: Final = 5.0
-"""The age of a sample, in seconds, at which the next process that reads it takes a new one."""
+"""A process that reads a sample older than this, in seconds, takes a new one."""
 
 MOST_DUE: Final = 100_000
-"""The number up to which due rows are counted."""
+"""The counting of due rows stops at this number."""
 
 log = get_logger(__name__)
 

@@ -14,8 +14,9 @@ _FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 def end_on_signal() -> None:
     """Make SIGTERM and SIGINT exit with status 0, until the process sets its own handlers.
 
-    Process 1 of a container first forks and becomes an init. The kernel drops signals to a process
-    1 without handlers, and process 1 becomes the parent of all orphans and must reap them.
+    Process 1 of a container first forks and becomes an init, for two reasons. The kernel drops
+    signals to a process 1 without handlers. And process 1 becomes the parent of all orphans, so it
+    must reap them.
     """
     if os.getpid() == 1:
         _be_init()

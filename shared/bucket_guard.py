@@ -17,13 +17,13 @@ from shared.store_limits import NO_ANSWER, store_limit
 from shared.stored_objects import StoredObject
 
 RECHECK_S: Final = 30.0
-"""Seconds between two reads of the bucket's marker while the bucket is this deployment's. Each read
-is one GET of each process."""
+"""Seconds between two reads of the bucket's marker while the bucket is this deployment's. Each
+process reads the marker by one GET."""
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 10.0
-"""Seconds between two checks while the owner is unknown or another deployment. The pause doubles
-after each check up to LONGEST_PAUSE_S."""
+"""The longest pause, in seconds, between two checks while the owner is unknown or is another
+deployment. Up to this length, the pause doubles after each check."""
 
 ASK_WITHIN_S: Final = 3.0
 """The longest time, in seconds, that a request waits for the check if the check at start failed."""

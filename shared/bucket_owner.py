@@ -1,8 +1,8 @@
 """The owner of a bucket: a marker object holds the id of the deployment that owns the bucket.
 
 Every deployment counts its ids from 1, so two deployments use the same keys. If an upload of one
-deployment is newer than a row of the other, ages cannot show to which of them the object belongs.
-So a bucket has one owner, and other deployments do nothing in it.
+deployment is newer than a row of the other, the ages of object and row do not show which deployment
+uploaded the object. So a bucket has one owner, and other deployments do nothing in it.
 """
 
 import asyncio

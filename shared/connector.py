@@ -43,9 +43,10 @@ _warned: set[tuple[str, ...]] = set()
 class Session(asyncpg.Connection):
     """A connection that gives its prepared statements names that no other process uses.
 
-    If a pooler was not detected, the same name in another process's session would run that
-    process's statement. With unique names, the server answers that the name does not exist, and
-    `Database.run` uses no names from then on.
+    If a pooler was not detected, it may send a statement to the session of another process. If
+    both processes used the same name, the other process's statement would run there. A unique name
+    does not exist there, so the server answers with an error, and `Database.run` uses no names from
+    then on.
 
     A session also remembers whether a statement has queued deliveries of webhooks.
     """
@@ -175,7 +176,7 @@ class Connector:
         return False
 
     def _warn(self) -> None:
-        if self.ignored and self.ignored not in _warned:  # once for two pools
+        if self.ignored and self.ignored not in _warned:  # a process with two pools warns once
             _warned.add(self.ignored)
             log.warning(
                 "parameters of the database's address are ignored", words=list(self.ignored)

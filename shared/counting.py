@@ -74,8 +74,9 @@ async def recount(connection: Connection, organization_id: int) -> dict[str, int
 async def _let_others_end(connection: Connection) -> None:
     """Wait until all transactions have ended that may have begun before the triggers counted.
 
-    The counters lack the changes of such transactions. While one is open, the snapshot lacks its
-    changes too. Raises TimeoutError after OTHERS_TIMEOUT_S.
+    The counters lack the changes of such a transaction. A snapshot of `recount` that is taken while
+    the transaction is open lacks them too, so the correction would not contain them. Raises
+    TimeoutError after OTHERS_TIMEOUT_S.
     """
     ours = await connection.fetchval("SELECT pg_current_xact_id()::text")
     ended = "SELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8"

@@ -39,7 +39,8 @@ RENEWAL_S = 10.0
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
-"""Seconds between two renewals. The pause doubles after each renewal that changes nothing."""
+"""The longest pause, in seconds, between two renewals. Up to this length, the pause doubles after
+each renewal that changes nothing."""
 
 log = get_logger(__name__)
 

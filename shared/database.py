@@ -50,7 +50,8 @@ AWAY = (
     OSError,
 )
 SLOW = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, TimeoutError)
-# A pooler executed the statement in another session than the one that prepared it.
+# These errors mean that a pooler executed the statement in another session than the one that
+# prepared it.
 MIXED_UP = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
 # After these errors, a statement may be repeated once. Either the first run changed nothing, or the
 # statement changes nothing when it is repeated.
@@ -102,7 +103,7 @@ def _do_nothing() -> None:
 
 
 async def _keep_session(_connection: object) -> None:
-    """Replace asyncpg's reset of a released connection, as no statement changes its session."""
+    """Replace asyncpg's reset of a released connection. No statement changes a session."""
 
 
 @dataclass(slots=True)
@@ -203,7 +204,7 @@ class Database:
         try:
             return await self._kept.take()
         except asyncpg.PostgresError as error:
-            if find_refusal(error) is None:  # before any statement, so no bug is the cause
+            if find_refusal(error) is None:  # no statement has run, so the error is no bug of ours
                 raise DatabaseAway(explain(error, self._place)) from error
             raise
 

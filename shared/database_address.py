@@ -114,7 +114,9 @@ class _Assembly:
             yield self._dsn(f"{user}{at}{host if named else ''}", words)
 
     def _prefer_words(self) -> None:
-        """Let the query's parameters replace the parts before it. libpq does so, asyncpg does not.
+        """Replace user, password, host and path by parameters of the query, as libpq does.
+
+        asyncpg would use the parts before the query instead.
 
         A common address is `postgresql://user:password@localhost/database?host=/run/socket`.
         """

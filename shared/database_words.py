@@ -92,8 +92,8 @@ SOCKET_OPTIONS: Mapping[str, tuple[int, str]] = {
     "keepalives_count": (socket.IPPROTO_TCP, "TCP_KEEPCNT"),
     "tcp_user_timeout": (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT"),
 }
-"""Socket options that get the parameter's number unchanged: seconds, seconds, a count, and
-milliseconds."""
+"""Socket options whose value is the parameter's number. The first two are in seconds, the third is
+a count, and the last is in milliseconds."""
 
 _SHORT = re.compile(r"(?<!\S)-c\s*")
 _WORD = re.compile(r"(?:\\.|[^\s\\])+", re.DOTALL)

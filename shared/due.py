@@ -11,7 +11,7 @@ from shared.rows import FromRow
 from shared.states import State
 
 SWEEP_WINDOW = 1000
-"""The number of due rows from which on the sweep visits one organization after another. If fewer
+"""If at least this many rows are due, the sweep visits one organization after another. If fewer
 rows are due, one sweep ranks all of them."""
 
 SWEEP_WALK = 1000
@@ -48,7 +48,7 @@ class Duty(StrEnum):
 class Due(FromRow):
     """A due row that the sweep took. It is claimed if `duty` is PROCESS, else due again later.
 
-    `was` is the state of the row before.
+    `was` is the row's state before the sweep took it.
     """
 
     duty: Duty

@@ -149,8 +149,8 @@ class Eraser:
         for key in listing.current:
             # SeaweedFS 4.48 does not list the object `x.versions` while versioning is suspended.
             await self._erase_object(key, row_age_s, sure=True)
-        # A listing begins with the newest versions of a key. So if a full listing has nothing to
-        # remove, older versions have nothing to remove either.
+        # A listing begins with the newest versions of a key. So if a full listing has no version to
+        # remove, none of the older versions has to be removed.
         return len(listed) < MAX_VERSIONS or not removed
 
 

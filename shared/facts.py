@@ -45,7 +45,8 @@ FACTS: Final = tuple(each.name for each in fields(Facts))
 """The names of the facts, in the order of the record; they are columns of `attachments`."""
 
 MEASURED: Final = tuple(name for name in FACTS if name != "carries_more")
-"""The facts that may be None. `carries_more` affects only `ready` attachments."""
+"""The facts that may be None. `carries_more` is never None, and affects only `ready`
+attachments."""
 
 DECLARED: Final = ("content_type", "size")
 """The facts that a client may declare before the object is uploaded."""

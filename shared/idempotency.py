@@ -1,7 +1,8 @@
 """Carry out a request once for each Idempotency-Key of a client, even if it is sent again.
 
 For 24 hours the key is stored with the ids of the objects that the request made. The key is written
-in the transaction of the request's own changes, so after a crash either both exist or none.
+in the transaction of the request's own changes. So after a crash, either the key and the changes
+exist, or neither of them.
 """
 
 from collections.abc import Awaitable, Callable

@@ -71,8 +71,8 @@ class Kept:
 
     async def take(self) -> Lease:
         """Take a connection from the pool. Raises asyncpg's errors, and TimeoutError after 2 s."""
-        # No timer if a connection is idle: nobody waits then, and a timer costs more than taking
-        # the connection.
+        # No timer is set if a connection is idle: taking it does not wait, and a timer would cost
+        # more than taking the connection.
         if self._pool.get_idle_size():
             return await self._acquire(None)
         with DATABASE_WAIT_SECONDS.time():

@@ -15,9 +15,9 @@ may be claimed for another organization. While a worker holds an attachment, no 
 claim it. A newer upload only raises `revision`, and the holder notices that when it renews or
 finishes. So two workers never write the same thumbnail at once.
 
-`due_at` is the time at which the sweep (see `shared.due`) must look at a row, in every state: the
-end of a lease, or the time of the next attempt, of the next check of the store or of the purge.
-`due_at` is compared only with the database's clock.
+`due_at` is the time at which the sweep (see `shared.due`) must look at a row. In every state it
+means one of these: a lease ends, the next attempt is due, the store must be checked, or the objects
+must be purged. `due_at` is compared only with the database's clock.
 
 The file is long, so that a reader can compare the statements, which must agree.
 """
@@ -64,7 +64,7 @@ def unless_copied(due_at: str) -> str:
 _NEXT_STAMP = "greatest(now(), date_trunc('second', a.uploaded_at) + interval '1 second')"
 ACTIVE = "a.state IN ('uploaded', 'processing')"
 _VAGUE = "(event.etag IS NULL AND event.sequencer IS NULL)"
-# These events do not show what the object is now, so the store is asked.
+# After these events it is not known which object the store has now, so the store is asked.
 _ASK = f"(event.removed OR ({_VAGUE} AND a.state IN ('processing', 'ready', 'rejected')))"
 
 
@@ -100,8 +100,8 @@ of the previous release do nothing with it."""
 class Recorded:
     """The result of recording events.
 
-    `changed` are the ids of all changed rows: also of rows for which the sweep will ask the store,
-    and of rows whose worker must check the object again before it finishes. `woken` are the
+    `changed` are the ids of all changed rows. They include rows for which the sweep will ask the
+    store, and rows whose worker must check the object again before it finishes. `woken` are the
     wake-ups to publish now.
     """
 
@@ -316,9 +316,9 @@ async def finish(
     """Write the outcome if the claim holds and `revision` is still the row's revision.
 
     The store is checked once more after `next_check_s` seconds, and once when the policy has ended.
-    A client that retries overwrites its object within moments, and the event of that may be lost.
-    Returns False and changes nothing if the claim is lost, a newer upload has been recorded, or
-    another worker may have spoiled the thumbnail of this outcome.
+    The reason: a client that retries overwrites its object within moments, and the event of the
+    overwrite may be lost. Returns False and changes nothing if the claim is lost, a newer upload
+    has been recorded, or another worker may have spoiled the thumbnail of this outcome.
     """
     status = await connection.execute(
         f"""
@@ -439,7 +439,8 @@ async def process_again(connection: Connection, attachment_id: int) -> bool:
     return affected(status) == 1
 
 
-# An upload that begins just before the policy's end may itself end much later.
+# An upload that begins just before the policy's end may end much later, so an `expired` row is
+# checked once more.
 _AFTER_MISSING = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
                           WHEN a.state = 'pending' THEN now() + $4 * interval '1 second' END"""
 

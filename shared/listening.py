@@ -12,7 +12,10 @@ Python."""
 
 
 def is_everywhere(host: str) -> bool:
-    """Return whether an address to listen on means all of this machine's: `::` or `0.0.0.0`."""
+    """Return whether a server on `host` listens on all of this machine's addresses.
+
+    These hosts are `::` and `0.0.0.0`.
+    """
     try:
         return ip_address(host).is_unspecified
     except ValueError:

@@ -94,7 +94,7 @@ async def page(
     selected += f" LIMIT ${len(values)}"
     statement = f"SELECT {COLUMNS} {selected}"
     if offset or chosen is not None or filtering.by_time(filters):
-        # The index alone serves to skip the rows before the page. LATERAL and OFFSET 0 make the
+        # Only the index is read to skip the entries before the page. LATERAL and OFFSET 0 make the
         # planner fetch the page's rows by the primary key.
         values.append(offset)
         statement = (

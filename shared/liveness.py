@@ -1,7 +1,8 @@
-"""The health of a process: whether it is alive, and whether it is ready, as its parts answer.
+"""The health of a process: whether it is alive, and whether it is ready.
 
-A process is alive if its event loop runs and its periodic work ran lately. An answer proves that
-the loop runs. A process that is stopped or stuck does not answer, so a caller needs a timeout.
+A process is alive if its event loop runs and its periodic work ran lately. An answer to a health
+check proves that the loop runs. A process that is stopped or stuck does not answer, so the caller
+needs a timeout. A process is ready if the parts that it needs, such as the database, answer.
 """
 
 import asyncio

@@ -52,7 +52,7 @@ def field(name: str) -> Any:
 
 
 def merge_fields(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Add the current task's fields to a log line. Fields that the line has already stay."""
+    """Add the current task's fields to a log line, without replacing the line's own fields."""
     fields = _fields.get()
     if fields:
         for name, value in fields.items():

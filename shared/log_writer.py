@@ -27,8 +27,9 @@ FLUSH_S: Final = 1.0
 """Seconds that an ending process waits for the reader of its log."""
 
 GATHER_S: Final = 0.1
-"""Seconds in which the thread collects further lines before it writes. To wake the thread for each
-line would cost a request more CPU than to format the line; with 0.02 s it still cost 3 %."""
+"""Seconds in which the thread collects further lines before it writes. If each line woke the
+thread, that would cost a request more CPU time than the formatting of the line. With 0.02 s, the
+wake-ups of the thread still cost 3 %."""
 
 BATCH_BYTES: Final = select.PIPE_BUF
 """The most bytes of several lines that are written together. The kernel does not mix such a write
@@ -58,8 +59,9 @@ class LineWriter:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._note: Note = _plain_note
-        # `write` takes the lock itself: a condition would take it by a call of Python. It may be
-        # taken twice, because a destructor or a signal handler may log while `write` runs.
+        # `write` takes this lock directly, because a Condition would take it by a slower call of a
+        # Python function. One thread may take the lock twice, because a destructor or a signal
+        # handler may log while `write` runs.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._lines: deque[bytes] = deque()

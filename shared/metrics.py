@@ -22,7 +22,7 @@ NOT_KEPT = Counter(
     "attachments_dead_letters_not_kept_total",
     "Unreadable messages that were not kept, because one origin sent too many",
 )
-"""If such a message is already stored as a dead letter, the dead letter counts it too."""
+"""Such a message still raises the count of an identical dead letter that is stored already."""
 
 BACKLOG_OLDEST_SECONDS = Gauge(
     "attachments_backlog_oldest_seconds",

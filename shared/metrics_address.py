@@ -74,7 +74,7 @@ class Pages:
         return _json({"status": found.status, "parts": found.parts}, status=status)
 
     async def backlog(self) -> Page:
-        """Return the backlog, by which workers are scaled; 503 if the database is unavailable."""
+        """Return the backlog, for autoscalers of workers; 503 if the database is unavailable."""
         if (found := self._backlog.latest) is None:
             return _json({"oldest_seconds": None, "waiting": None}, status=503)
         return _json({"oldest_seconds": round(found.oldest_seconds, 3), "waiting": found.waiting})

@@ -23,14 +23,15 @@ from shared.stored_objects import StoredObject
 log = get_logger(__name__)
 _count = itertools.count(1)
 
-# An upload that begins just before the policy's end may itself end much later.
+# An upload that begins just before the policy's end may end much later, so an `expired` row is
+# checked once more.
 _NEXT = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
                   WHEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' > now()
                   THEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' END"""
 
 # $5 is the number of seconds to the next check. The facts that the client declared are kept. But if
-# an object was processed, content type and size were measured, perhaps of the older object. Then
-# they are cleared.
+# an object was processed, content type and size may be those of the older object, so they are
+# cleared.
 _FORGET_FACTS = ", ".join(
     f"{name} = CASE WHEN a.processed_at IS NULL THEN a.{name} END"
     if name in DECLARED

@@ -113,7 +113,10 @@ def _range(
 def _walk(
     selection: Selection, columns: str, direction: str, limit: int, **bounds: int
 ) -> tuple[str, list[Any]]:
-    """Return a statement that reads each state, or the reason, by id, and merges the rows."""
+    """Return a statement that lists the rows of each state by id, and merges these lists.
+
+    With a reason, it lists the rows of that reason instead.
+    """
     column: str = "state"
     walked: Sequence[str] = selection.states
     if selection.reason is not None:

@@ -100,7 +100,10 @@ def _split_address(value: str) -> SplitResult:
 
 
 def _has_user_name() -> bool:
-    """Return whether a driver can find a user name. In a container, the user may have none."""
+    """Return whether a driver can find a name for an address that has no user name.
+
+    In a container, the user of the process may have no name.
+    """
     if os.environ.get("PGUSER"):
         return True
     try:
@@ -187,7 +190,8 @@ class BrokerSettings(LogSettings):
             return None
         if not QUEUE_PREFIX.fullmatch(value):
             raise ValueError("must be 1 to 100 letters, digits and characters from . _ : / { } -")
-        # The prefix ends with a colon, so that no key of prefix `a` has the prefix `ab` too.
+        # The prefix ends with a colon. So a key of the prefix `a` never begins with the prefix
+        # `ab`.
         return value if value.endswith(":") else f"{value}:"
 
 

@@ -2,7 +2,8 @@
 
 The headers of a request are read only if its peer is a trusted proxy. Each proxy appends to the
 right end of a header, so a header is read from the right. Reading stops at the first address that
-is not a trusted proxy's, because that client may have sent everything to the left of it.
+is not a trusted proxy's. That is the client's address, and the client may have sent everything to
+the left of the address.
 Sources: RFC 7239 (Forwarded). X-Forwarded-For, -Proto, -Host and -Port have no standard.
 """
 
@@ -51,7 +52,7 @@ class Headers(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forwarded:
-    """What trusted proxies report about a request; None if a proxy does not report it.
+    """The facts about a request that trusted proxies report; None means not reported.
 
     `host` is `host[:port]` in lower case. It is not yet compared with the hosts of the settings.
     """
@@ -144,7 +145,8 @@ class Proxies:
             parameters = _parameters(element)
             if parameters is None:
                 break
-            # Of two trusted proxies, the one nearer to the client knows the scheme and host better.
+            # If there are two trusted proxies, the one nearer to the client knows the scheme and
+            # host better.
             found = Forwarded(
                 address=found.address,
                 scheme=_scheme(parameters.get("proto")) or found.scheme,

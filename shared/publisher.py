@@ -44,7 +44,8 @@ MEASURE_EVERY_S = 10.0
 """Seconds between two reads of the lengths of all queues, for the metrics, in one round trip."""
 
 _Message = tuple[WakeUp, str, traces.Span | None]
-"""A wake-up, the id of the request that caused it, and its span, which ends at the publishing."""
+"""A wake-up, the id of the request that caused it, and the wake-up's span. The span ends when the
+wake-up is published."""
 
 
 class Publisher:
@@ -230,13 +231,13 @@ class Publisher:
         app = make_celery(self._broker_url, self._prefix or "")
         transport: Any = app.connection_for_write().transport
         channel = transport.create_channel(transport)
-        # The channel has opened a connection of its own, to ask if the broker answers.
+        # The channel has opened a connection only to ask whether the broker answers. Close it.
         channel.client.connection_pool.disconnect()
         with channel.conn_or_acquire() as client:
             return client
 
     def _look(self, queues: Iterable[str]) -> None:
-        """Read the lengths of those queues that were not read for LOOK_EVERY_S."""
+        """Read the length of each queue whose length was read LOOK_EVERY_S ago or earlier."""
         since = time.monotonic() - LOOK_EVERY_S
         unknown = [queue for queue in queues if self._lengths.get(queue, (since, 0))[0] <= since]
         if unknown:

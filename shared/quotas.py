@@ -130,7 +130,7 @@ def _counted(name: str) -> str:
 async def growing(
     connection: Connection, organization_id: int, usual: Quotas | None
 ) -> AsyncIterator[None]:
-    """Check an organization's quota of bytes after a block that may raise its usage.
+    """Check an organization's quota of bytes after a block that may use more bytes.
 
     Call it within a transaction. Other transactions that check quotas of this organization wait
     until the transaction ends. Raises QuotaExceeded after the block if the block raised the usage

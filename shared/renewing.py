@@ -110,8 +110,8 @@ async def renew_counted(
 async def _hold_room(connection: Connection, row: Attachment, usual: Quotas, max_size: int) -> None:
     """Raise QuotaExceeded if one more upload of a row's file would exceed a quota.
 
-    Under a quota of bytes, a row without `promised_bytes` gets as `promised_bytes` the largest size
-    that its policy allows.
+    If there is a quota of bytes and the row has no `promised_bytes`, this sets `promised_bytes` to
+    the largest size that the row's policy allows.
     """
     found = await quotas.find_usage(connection, row.organization_id, usual)
     if found is None:

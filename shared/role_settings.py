@@ -52,7 +52,8 @@ async def _set(connection: Connection, name: str, value: str) -> bool:
     database = await connection.fetchval("SELECT quote_ident(current_database())")
     try:
         async with connection.transaction():
-            # FROM CURRENT, because a list such as search_path cannot be written as one text.
+            # FROM CURRENT copies the session's value. The value itself cannot be written here,
+            # because a list such as search_path cannot be written as one text.
             await connection.execute("SELECT set_config($1, $2, true)", name, value)
             await connection.execute(
                 f"ALTER ROLE CURRENT_USER IN DATABASE {database} SET {quoted} FROM CURRENT"

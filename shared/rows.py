@@ -60,11 +60,11 @@ def columns_of(record: type[Any]) -> tuple[str, ...]:
 
 
 def _unfrozen(record: type[Any]) -> _Unfrozen:
-    """Return a dataclass with the same fields that is not frozen, and a reader of its columns.
+    """Return a class like `record` that is not frozen, and a function that reads a row's columns.
 
-    The reader's values are the first positional arguments of the class. Arguments by name would
-    take most of the time in which a record is built. The objects of the class have the same slots,
-    so they may become objects of the class `record`.
+    The values of the columns are the first positional arguments of the new class. To pass them by
+    name would take most of the time of building a record. The new class has the same slots as
+    `record`, so Python allows its objects to become objects of `record`.
     """
     if record not in _UNFROZEN:
         columns = columns_of(record)

@@ -1,4 +1,4 @@
-"""The HTTP server of the metrics address, on which unwanted clients cost almost nothing.
+"""The HTTP server of the metrics address. Unwanted clients cost it almost no CPU time.
 
 aiohttp's own server would log each request that it cannot parse, with a traceback and a part of the
 received data.

@@ -29,7 +29,7 @@ the sequence."""
 LONGER_LISTINGS = 10
 """The most folders that the search for ids of more than nine digits lists. The search begins at the
 first folder above the sequence, because lost ids are directly above it. It runs only if a top
-folder is above `000`, so only if ids have reached a million."""
+folder is above `000`, which means that ids have reached a million."""
 
 RACES = 5
 """The most repetitions of the search while other processes take ids and uploads arrive."""
@@ -171,8 +171,8 @@ class IdSearch:
             try:
                 found = await self._longer((), top, least)
             except _UsedUp:
-                # Many folders of ids in use can reach the limit. That is normal, and means that no
-                # lost id was found. Only if a folder was empty, the search is undecided.
+                # If many folders belong to ids in use, the limit is reached too. That is normal,
+                # and no lost id was found. The search is undecided only if a folder was empty.
                 if self.met_empty:
                     raise IdsUndecided("too many folders above the sequence are empty") from None
         return found

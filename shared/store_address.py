@@ -1,7 +1,7 @@
 """Find the bucket's address as botocore does: by its rules for endpoints and its variables.
 
-A botocore client is asked to send a request, which is caught before it is sent. So the service's
-own calls and the addresses for clients are always the same.
+A botocore client is asked to send a request. The request is stopped before it is sent, and the
+address is read from it. So clients get the same address that the service's own calls use.
 """
 
 from dataclasses import dataclass

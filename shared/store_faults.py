@@ -60,7 +60,8 @@ def mapped(verb: StoreVerb, *, timed: bool = True) -> Iterator[None]:
     except StoreUnavailable as error:
         _errors(verb, "unavailable").inc()
         if str(error) != NO_UPLOAD:
-            # If an answer has a status, the store is reachable, and reading may still work.
+            # A ClientError is an answer with a status. So the store is reachable, and reading may
+            # still work.
             answered = isinstance(error.__cause__, ClientError)
             STORE.fault(str(error), only_writes=answered and verb in WRITES)
         raise

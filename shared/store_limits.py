@@ -1,8 +1,8 @@
 """Time limits for single calls of the store, shorter than those of the store's client.
 
-When such a limit ends, it cancels the call. A cancelled call alone does not look like a fault of
-the store. This module makes it one, so that a store that accepts connections and never answers is
-noticed as an outage.
+When such a limit ends, it cancels the call. A cancelled call is not a fault of the store by itself.
+This module lets it be recorded as a fault. So an outage is logged even if a store accepts
+connections and never answers.
 """
 
 import asyncio

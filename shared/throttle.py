@@ -20,7 +20,7 @@ Clock = Callable[[], float]
 
 @dataclass(slots=True, kw_only=True)
 class Counted:
-    """The lines of one key since `written_at`: how many were written, and how many counted."""
+    """The numbers of written lines and of only counted lines of one key since `written_at`."""
 
     written_at: float
     written: int = 1

@@ -39,7 +39,7 @@ class Token(FromRow):
 
 
 def digest(token: str) -> bytes:
-    """Return the digest of a token. SHA-256 is slow enough for a secret of 256 random bits."""
+    """Return the SHA-256 of a token. A slow hash is not needed for a secret of 256 random bits."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 

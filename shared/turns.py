@@ -37,8 +37,8 @@ class Turns:
         self._wait_s = wait_s
         self._newcomers = newcomers
         self._held: dict[Hashable, int] = {}
-        # A key is in this table only while its callers wait. The next turn is that of the first
-        # key.
+        # A key is in this table only while its callers wait. The first key of the table gets the
+        # next turn.
         self._queues: dict[Hashable, deque[tuple[asyncio.Future[None], float]]] = {}
         self._watching = False
 

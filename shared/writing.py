@@ -46,9 +46,9 @@ async def ask(connection: Connection) -> None:
 async def require(database: Database, *others: Full) -> None:
     """Check that attachments may be written. Raises DatabaseAway if not.
 
-    If a write of this process met a full disk (noted in `database` or `others`), the usual check
-    would not notice that. Then a test write is made, at most every TRY_EVERY_S seconds, until it
-    succeeds.
+    The usual check does not notice a full disk. If a write of this process failed because of a full
+    disk (noted in `database` or `others`), a test write is made instead, until one succeeds. There
+    is at most one test write every TRY_EVERY_S seconds.
     """
     noted = [each for each in (database.full, *others) if each.seen]
     if not noted:

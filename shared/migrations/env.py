@@ -22,8 +22,8 @@ LOCK_KEY = 7_236_013_482  # an arbitrary number that no other advisory lock uses
 
 CONNECT_S = 10.0
 
-# The time limits of the role are meant for short statements, so the migrations lift them. A
-# statement does so, because a pooler does not accept the settings at connection.
+# The time limits of the role are meant for short statements, so the migrations remove these limits.
+# They do so by a statement, because a pooler refuses such settings when a connection is opened.
 UNLIMITED = """
     SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN
     ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',

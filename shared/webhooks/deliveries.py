@@ -137,10 +137,11 @@ async def retry(
 async def retry_since(
     connection: Connection, webhook_id: int, organization_id: int, since: datetime
 ) -> int:
-    """Make up to RETRIED_AT_ONCE failed deliveries due whose events happened at `since` or later.
+    """Make failed deliveries of a webhook due, up to RETRIED_AT_ONCE.
 
-    Returns the number of changed deliveries. Call it again until that is less than RETRIED_AT_ONCE.
-    If the webhook is inactive, nothing changes.
+    Only deliveries whose events happened at `since` or later are changed. Returns the number of
+    changed deliveries. Call it again until that is less than RETRIED_AT_ONCE. If the webhook is
+    inactive, nothing changes.
     """
     status = await connection.execute(
         f"""
@@ -250,7 +251,7 @@ async def prune_surplus(connection: Connection, *, most: int = MAX_KEPT) -> dict
     Call it again until that is empty. May be repeated.
     """
     # A small table is not counted. A large table is counted with an index whose first column is
-    # webhook_id. `prune_orphans` removes the deliveries of removed webhooks.
+    # webhook_id. The deliveries of removed webhooks are left to `prune_orphans`.
     rows = await connection.fetch(
         f"""
         SELECT counted.webhook_id, w.organization_id, counted.count

@@ -30,15 +30,15 @@ LEASE_S = 40
 busy event loop and for recording the result."""
 
 WINDOW = 1000
-"""The number of due deliveries from which on a statement visits one webhook after another. If fewer
-are due, it ranks all of them."""
+"""If at least this many deliveries are due, a statement visits one webhook after another. If fewer
+are due, the statement ranks all of them."""
 
 WALK = 1000
 """The most webhooks that one statement visits. The next statement continues after them."""
 
 
 COUNT_EVERY_S = 60
-"""Seconds after which a further failure of a webhook is counted for its deactivation."""
+"""The least number of seconds between two failures of a webhook that count for its deactivation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +187,10 @@ async def take(
 
 
 def _delivery(row: asyncpg.Record) -> Delivery:
-    """Build the Delivery of a row, in which its columns have other names than the attachment's."""
+    """Build a Delivery from a row that has the columns of the attachment too.
+
+    A column of the delivery is renamed in the row if the attachment has a column of that name.
+    """
     return Delivery.from_row(
         row,
         id=row["delivery_id"],
@@ -272,7 +275,8 @@ async def settle(connection: Connection, attempts: Sequence[Attempt]) -> list[De
     return [Deactivated.from_row(row) for row in rows if not row["active"]]
 
 
-# A failure adds the time since the last one. A time without deliveries adds MAX_PAUSE_S.
+# A failure adds the time since the last failure, but at most MAX_PAUSE_S: in a longer time there
+# were no deliveries.
 _FAILING_FOR = f"""CASE WHEN w.failing_since IS NULL THEN interval '0'
     ELSE w.failing_for + greatest(interval '0', least(
         now() - coalesce(w.failed_at, now()), interval '{MAX_PAUSE_S} seconds')) END"""
