@@ -143,7 +143,7 @@ async def test_row74_bombs_are_refused_by_their_header_or_stopped_by_the_clock(
     worker = await start_worker(service, decoder_timeout="0.5", decoders="1")
     for name, bomb, size in (
         ("img.jpg", progressive_scans(100, 14_000, components=1), (14_000, 14_000)),
-        # The header of this file does not show how costly it is to decode.
+        # The header of this PDF does not show that drawing its page is costly.
         ("form.pdf", multiplying(8), (None, None)),
     ):
         attachment_id = await service.client.upload(bomb, name)

@@ -98,9 +98,9 @@ async def test_a_command_needs_no_other_settings_than_its_own(
                 ended[" ".join(arguments)] = (status, capsys.readouterr().err)
     assert {words: err for words, (status, err) in ended.items() if "settings" in err} == {}
     failed = {words for words, (status, _) in ended.items() if status != 0}
-    # These two commands must fail here: the probe's row has no object, and an empty dead letter
-    # cannot be read. The webhook commands other than `list` fail too, because webhook 7 does not
-    # exist.
+    # `reconcile` fails here because the probe's row has no object. `events replay` fails because
+    # the dead letter is empty and cannot be read. The commands for webhook 7 fail because this
+    # webhook does not exist.
     others = {words for words in failed if not words.startswith("webhooks ")}
     assert others <= {"reconcile", "events replay --all"}
     assert "webhooks list --organization 1" not in failed

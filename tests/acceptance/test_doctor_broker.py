@@ -46,7 +46,7 @@ async def test_a_broker_that_evicts_fails_once_its_memory_is_limited(
     assert examined.named("warning") == ["persistence", "eviction"]
     assert "noeviction" in examined["eviction"]["mend"]
     assert "appendonly yes" in examined["persistence"]["mend"]
-    # No worker takes wake-ups from this broker.
+    # The check `worker` fails, because no worker takes wake-ups from this broker.
     assert examined.named("failed") == ["worker"]
     assert "attachments worker" in examined["worker"]["mend"]
 

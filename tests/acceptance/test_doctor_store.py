@@ -147,7 +147,7 @@ async def test_a_bucket_without_cors_for_our_pages_fails_only_if_they_are_named(
 
     admitted = await examine(variables, origin="https://other.example", wait=1)
     assert admitted["cors"]["status"] == "ok"
-    # No worker processes the upload: this store sends no events, and all workers use another store.
+    # The check `event` fails: this store sends no events, and all workers use another store.
     assert admitted["event"]["status"] == "failed"
 
 

@@ -187,7 +187,7 @@ class TestReplay:
     async def test_a_dry_run_prints_its_effects_and_changes_nothing(
         self, start_worker: StartWorker, service: Service
     ) -> None:
-        del start_worker  # the fixture has emptied the broker; no worker is needed
+        del start_worker  # this test needs no worker, only the empty broker of the fixture
         one, other = await create(service), await create(service)
         good = await keep(service, await event(service, one, other))
         bad = await keep(service, UNREADABLE)

@@ -52,7 +52,7 @@ class Uploads:
     ids: dict[str, str] = field(default_factory=dict)
 
     async def id_of(self, service: Service, sample: Sample) -> str:
-        """Return the id of a file's attachment, after all files of its row are settled.
+        """Return the id of a file's attachment, after all files of its row have a final state.
 
         The method asserts that the same worker still runs and can process a good photo.
         """

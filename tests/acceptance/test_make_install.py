@@ -43,7 +43,7 @@ def make_wheel(folder: Path, name: str) -> str:
 def checkout(tmp_path: Path) -> Path:
     """Make a checkout in a folder with an unusual name.
 
-    Its lock files name packages of another folder.
+    Its lock files pin wheels that are in another folder.
     """
     folder = tmp_path / NAME
     for name in TAKEN:
@@ -65,7 +65,7 @@ def make(checkout: Path, *words: str, python: str = sys.executable) -> Ended:
         for name, value in os.environ.items()
         if not name.startswith(
             ("PIP_", "MAKE", "MFLAGS")
-        )  # `make test` sets these for its child processes
+        )  # `make test` sets these variables for its child processes
     }
     folder = str(checkout.parent / "wheels")
     own = {"PYTHON": python, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": folder}
@@ -210,6 +210,6 @@ def test_an_environment_of_an_unsuitable_python_is_made_again(
         (checkout / ".venv" / name).touch()
     assert "it is made anew" in made(checkout, ".venv/.developing")
     assert installed(checkout) == set(LOCKS["dev"])
-    # The packages for `make test` include the packages for `make up`.
+    # The packages for `make test` include all others, so `make install` has nothing left to do.
     assert made(checkout, "install", "EXTRAS=heic,otel") == ""
     assert sysconfig.get_python_version() in str(list((checkout / ".venv/lib").iterdir()))

@@ -1,4 +1,4 @@
-"""Randomly changed files, many at the same time: each of them is settled."""
+"""Many randomly changed files are uploaded at the same time, and each gets a final state."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from tests.support.service import Service
 from tests.support.starting import StartService, StartWorker
 
 ALLOWED = ANY_OUTCOME | DOCUMENT | {("rejected", "reserved_type")}
-"""The states and reasons with which a changed file may end.
+"""The final states, each with its reason, that a changed file may get.
 
 Internal errors and timeouts are not among them, because all files are small.
 """

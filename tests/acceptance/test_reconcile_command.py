@@ -120,8 +120,8 @@ async def test_ids_go_on_above_lost_rows_also_when_theirs_were_given_again(
 ) -> None:
     """Rows were lost, and their ids were given to other attachments.
 
-    The id sequence must continue above every id in the bucket, even if policies of lost rows are
-    still valid.
+    Other lost rows may have had greater ids, and their policies may still be valid. So the repair
+    raises the id sequence far above every known id.
     """
     reused = await reuse_id(alone, PHOTO)
     number = int(reused.attachment_id)

@@ -92,7 +92,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """Run a local stack that tests share; these tests do not stop it."""
+    """Run a local stack that several tests share. Tests that stop a stack start their own."""
     data_dir = tmp_path_factory.mktemp("up") / "data"
     with running(data_dir, "--decoders", "1") as shared:
         yield shared
@@ -211,7 +211,7 @@ def test_a_signal_during_the_start_stops_it_too(data_dir: Path) -> None:
 
 
 def sockets() -> set[Path]:
-    """Return the Unix sockets of SeaweedFS; those of killed servers are included."""
+    """Return the Unix sockets of SeaweedFS, including sockets that killed servers have left."""
     return set(Path("/tmp").glob("*.sock"))
 
 
@@ -240,7 +240,8 @@ async def test_after_each_end_the_next_run_carries_on(data_dir: Path) -> None:
         stops_and_leaves_nothing(up, signal.SIGINT, others)
     with running(data_dir, ATTACHMENTS_LOG_FORMAT="json") as up:
         after = up.document()
-        page = {"upload_page_url": after["upload_page_url"]}  # the address has a secret of this run
+        # The address of the page has a new secret in each run.
+        page = {"upload_page_url": after["upload_page_url"]}
         assert without_pids(after) == without_pids(before) | page
         async with client_of(after) as client, s3_client(after) as store:
             assert (await client.show(created["data"]["id"]))["id"] == created["data"]["id"]
@@ -250,7 +251,7 @@ async def test_after_each_end_the_next_run_carries_on(data_dir: Path) -> None:
     printed_json(up.log.read_text())
     with running(data_dir) as up:
         tree = up.tree()
-        up.process.kill()  # all processes that it has started end with it
+        up.process.kill()  # all processes that `up` has started must end too
         up.process.wait()
         assert not left_of(tree, within_s=5)
     with running(data_dir) as up:

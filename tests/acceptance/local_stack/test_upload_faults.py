@@ -45,7 +45,8 @@ async def test_an_upload_goes_on_after_the_network_was_cut(
 ) -> None:
     assert context.browser is not None
     async with running_proxy(local.ready["upload_url"]) as network:
-        # The page's content security policy does not allow the address of the proxy.
+        # The page's content security policy does not allow the address of the proxy. So the
+        # browser must ignore this policy.
         free = await context.browser.new_context(bypass_csp=True)
         view = await opened(free, local.ready["upload_page_url"])
         await view.page.evaluate(
@@ -151,7 +152,10 @@ async def test_a_paste_into_a_text_field_is_left_to_it(view: UploadView) -> None
 
 
 async def test_a_ticket_that_has_ended_is_replaced(view: UploadView) -> None:
-    """The store refuses the first form, as it does when a policy expires during the upload."""
+    """The first form has a wrong signature.
+
+    The store refuses it in the same way as a form whose policy expires during the upload.
+    """
     await view.page.evaluate(
         "() => { const element = document.querySelector('attachment-upload');"
         " const get = element.ticket; window.asked = [];"

@@ -1,5 +1,6 @@
-"""Fixtures of the tests of other users on the machine: one local stack, which no test
-here changes.
+"""Fixtures for tests in which other users of the machine try to access a local stack.
+
+All tests of this folder share one local stack, and no test changes it.
 """
 
 import tempfile
@@ -19,7 +20,7 @@ def up() -> Iterator[Up]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         with running(Path(folder) / "data", "--decoders", "1") as shared:
-            # SeaweedFS opens its admin port last, after S3 answers.
+            # SeaweedFS opens its admin port last, when S3 already answers. So wait for this port.
             until(lambda: "admin.port.grpc" in names(shared), 20)
             yield shared
 

@@ -58,8 +58,9 @@ CONTENT = b"not for others"
 
 @pytest.fixture
 async def theirs(document: dict[str, Any]) -> str:
-    """Store an object that a caller without the key must not change, and return the
-    object's key.
+    """Store an object, and return its key.
+
+    A caller without the access key of the store must not change this object.
     """
     async with s3_client(document) as store:
         await store.put_object(Bucket=document["bucket"], Key="theirs", Body=CONTENT)

@@ -58,7 +58,7 @@ def shell(up: Up, folder: str | Path, uid: int = 0) -> str:
         os.close(binary)
     try:
         return process.communicate("cluster.ps\nvolume.list\nfs.ls /buckets\n", 10)[0]
-    except subprocess.TimeoutExpired:  # the client retries forever
+    except subprocess.TimeoutExpired:  # a refused client retries forever
         process.kill()
         return process.communicate()[0]
 
@@ -66,7 +66,7 @@ def shell(up: Up, folder: str | Path, uid: int = 0) -> str:
 @needs_root
 def test_the_stores_own_client_needs_the_keys(up: Up) -> None:
     assert "attachments" in shell(up, up.data_dir / "seaweedfs"), "the client does not work"
-    with ThreadPoolExecutor() as pool:  # each client runs for ten seconds
+    with ThreadPoolExecutor() as pool:  # in parallel: each client runs for ten seconds
         printed_for_others = list(pool.map(lambda uid: shell(up, "/", uid), USERS))
     for printed in printed_for_others:
         assert "attachments" not in printed
