@@ -2,8 +2,8 @@
 
 import sys
 
-# Signals are handled before the other imports, which take half a second. Foreign variables are
-# removed first too, because some of these imports read environment variables.
+# Signals are handled before the other imports, which take half a second. Environment variables that
+# are not meant for the service are removed here too, because some of these imports read variables.
 if __name__ == "__main__":
     from shared.beginning import end_on_signal
     from shared.foreign import forget_foreign_variables
@@ -115,13 +115,13 @@ async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
     owner, ids = await asyncio.gather(
         parts.bucket.at_start(within_s=START_S), parts.ids.at_start(), return_exceptions=True
     )
-    # The owner comes first: in another deployment's bucket, taken ids are only a consequence.
+    # The owner is reported first: in another deployment's bucket, taken ids are only a consequence.
     for ended in (owner, ids):
         if isinstance(ended, BaseException):
             raise ended
     tasks = [asyncio.create_task(parts.bucket.watch(), name="check of the bucket")]
     if not ids:
-        log.info(  # if a part is unavailable or the check is undecided, another line has the cause
+        log.info(  # another log line has the cause
             "ids are not checked yet: database or store is unavailable, or the check was undecided"
         )
         tasks.append(asyncio.create_task(parts.ids.go_on(), name="check of ids"))

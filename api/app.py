@@ -68,8 +68,9 @@ def create_app(
     """
     seen = Health() if health is None else health
     app = web.Application(
-        # The server does what concerns every request. Only CORS needs the route, and error
-        # documents need its headers too.
+        # CORS needs the route of a request, so it is a middleware. Error documents need the headers
+        # of CORS, so `answer_errors` runs inside it. `api.server` does everything else that each
+        # request needs.
         middlewares=[share_with_pages, answer_errors] if settings.origins else [],
         client_max_size=attachments.MAX_BULK_BYTES,
         handler_args={
@@ -218,7 +219,7 @@ def routes() -> list[web.RouteDef]:
         web.options("/health/ready", health_ready),
         *served.ROUTES,
     ]
-    # These come last: routes are searched in order, and few requests have the slash.
+    # These routes come last, because routes are searched in order and few requests have the slash.
     slashed = [
         web.RouteDef(each.method, f"{each.path}/", each.handler, each.kwargs) for each in usual
     ]

@@ -1,7 +1,7 @@
-"""Read to which object an attachment belongs, if the body says it by `task_id` or `relationships`.
+"""Find the object to which an attachment belongs, if `task_id` or `relationships` names it.
 
-The vendor's clients send these instead of `attachable_type` and `attachable_id`. A member that
-equals the attachment's present value is ignored, so a client may send a whole resource back.
+The vendor's clients send these members instead of `attachable_type` and `attachable_id`. A member
+that equals the attachment's present value is ignored, so a client may send a whole resource back.
 Members with other values must not contradict each other.
 """
 
@@ -23,7 +23,7 @@ _IDS = frozenset(f"{name}_id" for name in LINKS)
 class Stated:
     """A member of the body and the link that it gives.
 
-    `id` is None if it removes links of `type`.
+    `id` is None if the member removes links of `type`.
     """
 
     pointer: str
@@ -44,7 +44,7 @@ def read_links(
     `pointer`, `row` the attachment before a change. Raises Problem 400 if `relationships` is not an
     object.
     """
-    # most requests have neither `relationships` nor `task_id` and the like
+    # most requests have neither `relationships` nor an attribute such as `task_id`
     if "relationships" not in data and _IDS.isdisjoint(attributes):
         return attributes, []
     relationships = data.get("relationships", {})
@@ -83,7 +83,7 @@ def _merged(
     pointer: str,
     errors: list[ErrorObject],
 ) -> dict[str, Any]:
-    """Return the attributes with the wanted link; add errors for attributes against it."""
+    """Return the attributes with the wanted link; add errors for attributes that contradict it."""
     link = {
         "attachable_type": None if wanted.id is None else wanted.type,
         "attachable_id": wanted.id,
@@ -95,7 +95,7 @@ def _merged(
         and (value := read_value(name, attributes[name])) != (getattr(row, name) if row else None)
     }
     if wanted.id is None and plain.get("attachable_type") is not None:
-        # the other members of the body move the attachment to an object of another type
+        # `wanted` only removes a link, and the attributes link to an object of another type
         return attributes
     for name, value in plain.items():
         if value != link[name]:
@@ -104,7 +104,7 @@ def _merged(
 
 
 def _agree(item: Stated, wanted: Stated) -> bool:
-    # A link of one type never agrees with a link of another type.
+    # A link of another type contradicts the wanted link; the removal of one does not.
     return item.id == wanted.id if item.type == wanted.type else item.id is None
 
 

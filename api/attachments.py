@@ -97,7 +97,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def index(request: web.Request) -> web.Response:
-    """Answer GET /api/v2/attachments: by page number with totals, or by cursor without totals."""
+    """Answer GET /api/v2/attachments: list by page number with totals, or by cursor without."""
     parts, caller = await admit(request)
     check_accept(request)
     asked = parse_listing(request, parts.settings.zone)
@@ -148,7 +148,7 @@ async def create(
     # answer must be 201.
     credentials = await parts.storage.credentials()
     answer = partial(_answer_created, request, parts, view=view, bulk=bulk, credentials=credentials)
-    # Look up the key before other checks: one that the first request passed may fail now.
+    # Look up the key before other checks: a check that the first request passed may fail now.
     known = None if key is None else await find_known(parts, caller, key)
     if known is not None:
         return await answer(issued=await issue_again(parts, caller, known))
@@ -244,7 +244,7 @@ async def update(request: web.Request) -> web.Response:
         )
         if conditions and meaning.kind is Kind.NOTHING:
             changed = await run(conditions.guard, attachment_id, organization_id, change)
-        else:  # `take_own` has already written to the row what the store has
+        else:  # no conditions, or `take_own` has already changed the row
             changed = await run(change)
     elif meaning.kind is Kind.OWN_FILE:  # `take_own` may have recorded the file in the row
         changed = await run(attachments.find, attachment_id, organization_id)

@@ -68,7 +68,7 @@ async def read_raw(
         raise general(413, headers={"Connection": "close"})
     if not request.content.is_eof() and EXPECTS in request:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # aiohttp does the same: an interim response is not the start of the answer.
+        # An interim response is no part of the answer, so it is not counted. aiohttp does the same.
         request.writer.output_size = 0
         await request.writer.drain()
     # Most bodies arrive together with the head of their request, and need no timeout.
@@ -218,7 +218,8 @@ def _check_structure(body: bytes) -> None:
     # outside of a string, the pieces may be wrong. But then the body is no JSON, and the decoder
     # rejects it.
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
-    # Before the split, to save memory: so many strings need more than MAX_MARKS commas and colons.
+    # Count the quotes before the split, to save memory. If there are more quotes than this, the
+    # strings need more than MAX_MARKS commas and colons.
     if plain.count(b'"') > 4 * MAX_MARKS:
         raise bad_request(TOO_MANY)
     marks = b"".join(plain.split(b'"')[::2]).translate(None, _NO_MARKS)
@@ -239,13 +240,14 @@ def _is_strict(document: Any, *, colons: int) -> bool:
     """Return True if `parse_json` must return the document that orjson read from a body.
 
     orjson takes a tenth of the strict decoder's time, but reads more: a name that occurs twice, and
-    integers of any length, which it returns as floats. The body has one colon for each name, and
-    `colons` in all. If the document has as many names, no name occurred twice. A colon in a string
-    makes the numbers differ too; the strict decoder then reads the body again.
+    integers of any length, which it returns as floats. `colons` is the number of colons in the
+    body, which has one colon for each name. If the document has as many names as the body has
+    colons, no name occurred twice. A colon in a string makes the two numbers differ too; the strict
+    decoder then reads the body again.
     """
     names = 0
     values = [document]
-    for value in values:  # grows meanwhile
+    for value in values:  # the loop appends nested values to this list
         kind = type(value)  # orjson makes no subclasses, and each `isinstance` would be a call
         if kind is dict:
             names += len(value)

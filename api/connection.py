@@ -20,8 +20,9 @@ from shared.log_fields import Fields
 from shared.request_ids import HEADER, new_id, request_id
 
 HEAD_TIMEOUT_S = 10.0
-"""Time, in seconds, in which a client must send a request's head; as long as for a body. For the
-first request it starts with the connection, for a later one with the first byte of the request.
+"""Time, in seconds, in which a client must send a request's head. A body must arrive in the same
+time. For a connection's first request, the time starts with the connection; for a later one, with
+the first byte of the request.
 """
 
 HTTP2 = b"PRI * HTTP/2.0\r\n"
@@ -51,7 +52,7 @@ def note_refused(noise: Noise, address: str, kind: RefusalKind) -> None:
 
 
 def _by_hand(problem: Problem, own_id: str) -> bytes:
-    # Written as bytes: aiohttp can answer only to a request object, and here there is none.
+    # The response is written as bytes: aiohttp can answer only a request object, and there is none.
     response = problem.response()
     assert isinstance(response.body, bytes)
     head = (

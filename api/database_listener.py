@@ -1,6 +1,7 @@
 """Receive PostgreSQL's notifications over one connection, which is tested every two seconds.
 
-They are about changed tokens and, on other channels, for example about settled attachments.
+They report that a token has changed. On other channels, they report, for example, that an
+attachment is settled.
 """
 
 import asyncio
@@ -34,11 +35,12 @@ class Listener:
     """Calls `on_change` when a token has changed, and when a change may have been missed.
 
     Every two seconds, a test notification is sent over the pool and must arrive at the listening
-    connection. The test detects a connection that broke unnoticed, and a pooler that was not
-    recognised: it accepts LISTEN but delivers nothing. `hears` is true after one test has arrived.
+    connection. The test detects a connection that broke unnoticed. It also detects a pooler that
+    was not recognised: such a pooler accepts LISTEN but delivers nothing. `hears` is true after one
+    test notification has arrived.
 
-    `also` maps further channels to functions that get the payloads. `on_gap` is called when such a
-    notification may have been missed.
+    `also` maps further channels to functions that get the payloads. `on_gap` is called when a
+    notification of one of these channels may have been missed.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Listener:
         """Listen until cancelled. Logs once when notifications are lost, and once when they work
         again.
 
-        While the database is unavailable, only `shared.outages` logs that.
+        While the database is unavailable, only `shared.outages` logs the outage.
 
         Returns if a pooler is in front of the database: LISTEN would stay active in a session that
         others use later.
@@ -120,7 +122,8 @@ class Listener:
         except DatabaseAway:
             self._failures = 0
             return
-        # A database that has just come back may have rejected this connection just before.
+        # The first failure is not logged: a database that has just become available again may have
+        # rejected this connection shortly before.
         self._failures += 1
         if isinstance(error, _NotNotified) or self._failures > 1:
             fault = str(error) if isinstance(error, _NotNotified) else type(error).__name__

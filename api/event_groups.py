@@ -1,7 +1,8 @@
 """Record the messages of concurrent requests together, in one statement.
 
-A store that is busy posts many events at once, mostly one in a request. A statement for each of
-them would cost more CPU time than the rest of the request, and PostgreSQL a commit for each.
+A store that is busy posts many events at once, mostly one per request. If each message had its own
+statement, that would cost more CPU time than the rest of the request, and PostgreSQL would commit
+once per message.
 """
 
 import asyncio
@@ -20,13 +21,13 @@ from shared.settings import Settings
 
 MAX_MESSAGES: Final = 100
 MAX_EVENTS: Final = 10
-"""A group has up to MAX_MESSAGES messages of up to MAX_EVENTS events each. That is as many events
-as a store sends in one batch. A message with more events is recorded alone, because its statement
+"""A group has up to MAX_MESSAGES messages of up to MAX_EVENTS events each. A store sends
+as many events in one batch. A message with more events is recorded alone, because its statement
 already costs little per event."""
 
 ALONE_S: Final = 10.0
-"""Time, in seconds, after a group has failed in which every message is recorded alone. So a message
-that makes groups fail delays few others."""
+"""Time, in seconds, for which every message is recorded alone after a group has failed. So a
+message that makes groups fail delays few others."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -112,7 +113,7 @@ class EventGroups:
             if not ids.isdisjoint(self._waiting[0].ids):
                 break
             waiting = self._waiting.popleft()
-            if not waiting.recorded.done():  # its time may be up, or its request cancelled
+            if not waiting.recorded.done():  # done if the time is up or the request cancelled
                 ids |= waiting.ids
                 group.append(waiting)
         return group
@@ -124,7 +125,7 @@ class EventGroups:
             ends = min(each.ends for each in group)
             recorded = await self._record(messages, [False] * len(group), ends)
             parts = split(messages, recorded)
-        except Exception:  # then each message is recorded alone, and that reports the cause
+        except Exception:  # each message is then recorded alone, and that logs the cause
             self._alone_until = time.monotonic() + ALONE_S
         finally:
             for each, part in zip(group, parts, strict=True):

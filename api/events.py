@@ -52,14 +52,14 @@ messages have at most 256 KiB; their JSON form is somewhat longer.
 """
 
 MAX_STRANGE_BYTES = 16 * 1024
-"""The same limit if no SNS topic is configured. This is enough to recognise an SNS message, and to
-answer why it is not accepted."""
+"""Maximum length, in bytes, of a body from a sender without a token if no SNS topic is configured.
+It is enough to recognise an SNS message, and to answer why it is not accepted."""
 
 MAX_STRANGERS = 64
 """Maximum number of long bodies of unauthenticated senders that are received at one time. A body
-does not count if it has already arrived completely, or if its Content-Length is at most
-MAX_STRANGE_BYTES, which a connection buffers in any case. So an attacker who reaches this maximum
-does not block the usual messages of SNS.
+does not count if it has already arrived completely. It does not count either if its Content-Length
+is at most MAX_STRANGE_BYTES, because a connection buffers that many bytes in any case. So an
+attacker who reaches this maximum does not block the usual messages of SNS.
 """
 
 STRANGER_S = 3.0
@@ -157,8 +157,9 @@ async def _from_sns(request: web.Request, parts: Parts, reason: DenialReason) ->
 async def _read_strange(request: web.Request, parts: Parts, reason: DenialReason) -> bytes:
     """Read the body of an unauthenticated sender.
 
-    Raises Problem 503 if a retry by SNS may succeed, because there are too many such bodies or it
-    came too slowly. Otherwise raises Problem 401.
+    Raises Problem 503 if too many such bodies are being received, or if an SNS topic is configured
+    and the body arrives too slowly, because a retry by SNS may succeed. Raises Problem 401 if the
+    body cannot be read for another reason.
     """
     topics, length = parts.settings.sns_topics, request.content_length
     if not topics and EXPECTS in request:
@@ -252,9 +253,10 @@ async def _take_in(parts: Parts, message: Message, ends: float) -> web.Response:
 
 
 def _credentials(request: web.Request) -> list[str]:
-    # Accepted forms: Bearer; the whole header as the token, as MinIO sends a token of two words;
-    # Basic and X-Api-Key, as connections of EventBridge send. HTTP libraries may add an
-    # Authorization header on their own, such as Basic from a netrc file, so all forms are tried.
+    # Accepted forms: Bearer; the whole header as the token, because MinIO sends a token of two
+    # words in this way; Basic and X-Api-Key, which connections of EventBridge send. HTTP libraries
+    # may add an Authorization header on their own, such as Basic from a netrc file. So every header
+    # is tried in all forms.
     found = request.headers.getall("X-Api-Key", [])
     for header in request.headers.getall("Authorization", []):
         scheme, _, rest = header.partition(" ")

@@ -16,8 +16,8 @@ from api.words import NUMBER
 from shared.tokens import Caller
 
 MAX_STAMPS = 4
-"""Maximum number of parameters that are tried as the signed time. Some libraries add a time of
-their own."""
+"""Maximum number of parameters that are tried as the signed time. Some libraries add a parameter
+that is also a time."""
 
 TOKEN_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 """Headers of an answer to an address with a token. The answer must not be cached, and a browser

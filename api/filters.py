@@ -23,7 +23,8 @@ RANGES = ("gt", "gt_eq", "lt", "lt_eq")
 _FILTER = re.compile(
     r"filter\[([^\[\]]*)\](?:\[([^\[\]0-9][^\[\]]*)\])?(?:\[[0-9]{0,4}\])?", re.ASCII
 )
-# In a query string, a plus sign means a space. Clients often send a time's offset unencoded.
+# In a query string, a plus sign means a space. Clients often send a time's offset unencoded, so
+# `+02:00` is read as ` 02:00`.
 _SPACED_OFFSET = re.compile(r"(T[0-9:.,]+) ([0-9]{2}:?[0-9]{2})", re.ASCII)
 MAX_TIME = 40
 """Maximum length of a time, in characters."""
@@ -58,8 +59,8 @@ FILTERS: dict[str, tuple[Callable[[Sequence[str]], tuple[Any, ...] | None], str]
         f"types, with commas: {', '.join(ATTACHABLE_TYPES)}",
     ),
 }
-"""The filters with the operators `eq` and `not_eq`: a function that parses the values, and a text
-that says which values are allowed."""
+"""For each filter with the operators `eq` and `not_eq`: a function that parses the values, and a
+text that says which values are allowed."""
 
 CREATED_AT = "created_at"
 NAMES = (*FILTERS, CREATED_AT)

@@ -32,8 +32,8 @@ from shared.tokens import Caller
 MAX_BODY_BYTES = 64 * 1024
 
 TICKET_OUTLIVES_POLICY = timedelta(hours=1)
-"""An upload may begin as late as the policy's end. Then the page still has this time to upload the
-file and to see the result."""
+"""Time for which a ticket is valid after its policy has ended. An upload may begin at the last
+moment of the policy. The page can then still upload the file and see the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,7 @@ async def find_known(parts: Parts, caller: Caller, key: GivenKey) -> Repeated | 
 
 
 async def issue_again(parts: Parts, caller: Caller, known: Repeated) -> list[Issued]:
-    """Renew the policies of the attachments that an earlier request made, in its order.
+    """Renew the policies of an earlier request's attachments, in the order of that request.
 
     No quota counts these attachments again. Raises Problem 404 if one of them has been deleted.
     """

@@ -35,8 +35,9 @@ SEEN_S: Final = 2.0
 """A process gets a share of the limit if its last report is at most this many seconds old."""
 
 DEBT_S: Final = FORGET_S - 1
-"""If processes have admitted too many requests, the surplus is withheld later: at most the requests
-of this many seconds. After FORGET_S a count is full again, so the broker may forget it."""
+"""If processes have admitted too many requests, the surplus is withheld later, but at most the
+requests of DEBT_S seconds. So a count is full again after FORGET_S seconds, and the broker may
+forget it."""
 
 SCRIPT: Final = f"""
 local time = redis.call('TIME')
@@ -104,8 +105,8 @@ class LimitShares:
     async def _report(self, prefix: str) -> bool:
         """Send one report to the broker. Returns False if the broker did not accept it.
 
-        An outage of the broker is not logged here. The publisher checks the broker every ten
-        seconds, and may wait longer for it than this report does.
+        A failure is not logged here, because it may be no outage: this report waits only TIMEOUT_S.
+        The publisher checks the broker every ten seconds, and logs outages.
         """
         spent = self._limits.take(MAX_KEYS)
         keys = [f"{prefix}{kind}:{number}" for kind, number in spent]
@@ -126,7 +127,7 @@ class LimitShares:
     def _script(self) -> Any:
         """Return the Lua script, ready to call.
 
-        Its client opens one connection at the first use.
+        The broker's client opens one connection at the first use.
         """
         if self._client is None:
             self._client = redis.asyncio.from_url(

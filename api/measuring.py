@@ -25,8 +25,8 @@ UNTIMED = {
     "/docs/{file}": "/docs",
     "/client/{name}": "/client/{name}",
 }
-"""The metric labels of routes whose files are the same for all clients. Such requests are counted
-but not timed, because a process may have only a limited number of series."""
+"""The metric labels of routes whose files are the same for all clients. Requests to these routes
+are counted but not timed, because a process may have only a limited number of series."""
 
 BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """The upper bounds of the buckets of durations, in seconds."""
@@ -116,7 +116,7 @@ def find_route(request: Any) -> str | None:
     """Do the same as `route_of`; None if the request was refused before any route was searched."""
     try:
         match = request.match_info
-    except (AssertionError, AttributeError):  # aiohttp's, if it has searched no route
+    except (AssertionError, AttributeError):  # from aiohttp, if it has searched no route
         return None
     if match is None:
         return None

@@ -25,8 +25,8 @@ AT_ONCE = 3
 counted."""
 
 FAULTS_AT_ONCE = 10
-"""The same for warnings. The limit is higher, because most warnings need a valid token, and each
-may be a fault that an operator must repair."""
+"""Number of warnings of one kind and source that are logged immediately. It is higher than AT_ONCE,
+because most warnings need a valid token, and each may be a fault that an operator must repair."""
 
 MAX_KEYS = 1000
 """Maximum number of pairs of kind and source that are counted separately. They take about 300
@@ -113,7 +113,7 @@ later."""
 
 @asynccontextmanager
 async def open_noise() -> AsyncIterator[Noise]:
-    """Create the throttles. Until the end of the block, log their counts and outages regularly."""
+    """Create the throttles. Until the end of the block, log their counts and all outages."""
     noise = Noise()
     task = asyncio.create_task(outages.keep_logging(noise.info, noise.warning), name="log lines")
     try:

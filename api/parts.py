@@ -117,7 +117,7 @@ def with_key(
 
 
 NOT_FORWARDED = Forwarded(address="")
-"""A request reports no scheme and no host if no proxy is trusted."""
+"""The value for a request if no proxy is trusted: no scheme and no host are reported."""
 
 
 def origin(request: web.Request, settings: Settings) -> str:
@@ -131,7 +131,8 @@ def origin(request: web.Request, settings: Settings) -> str:
         return settings.api_url
     reported = forwarded(request) if settings.proxies else NOT_FORWARDED
     # request.host is not used. For a target in absolute form, it is the target's host even if Host
-    # differs (RFC 9112, section 3.2.2). Without Host, it asks the resolver for the machine's name.
+    # differs (RFC 9112, section 3.2.2). Without Host, request.host asks the resolver for the
+    # machine's name.
     host = reported.host or request.headers.get("Host", "").lower()
     if not request.raw_path.startswith("/") or not _is_ours(host, settings):
         return ""

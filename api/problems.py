@@ -25,9 +25,10 @@ PRIVATE = {
     "Cache-Control": "private, no-cache",
     "Vary": "Accept, Accept-Encoding, Authorization, X-Auth-Token, X-Organization-Id",
 }
-"""Headers of every answer without its own Cache-Control, so that no cache gives it to another
-client. A shared cache knows only the header Authorization (RFC 9111, section 3.5). Without these
-headers, it would store the answer to a request with X-Auth-Token."""
+"""Headers of every answer without its own Cache-Control, so that no cache gives the answer to
+another client. On its own, a shared cache protects only requests with the header Authorization (RFC
+9111, section 3.5). Without these headers, it would store the answer to a request with
+X-Auth-Token."""
 
 log = get_logger(__name__)
 
@@ -98,7 +99,7 @@ GENERAL = {
 def general(
     status: int, detail: str | None = None, headers: dict[str, str] | None = None
 ) -> Problem:
-    """Return an error with the title of its status in GENERAL. `detail` replaces the table's."""
+    """Return an error with the title and the detail of its status in GENERAL, or with `detail`."""
     title, usual = GENERAL[status]
     return Problem(
         status, [{"status": str(status), "title": title, "detail": detail or usual}], headers

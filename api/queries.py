@@ -18,7 +18,7 @@ from shared.filters import Filter
 from shared.keys import MAX_ID
 
 CURSORS = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
-"""How the URIs of error types in the JSON:API profile "Cursor Pagination" begin."""
+"""The beginning of the URIs of error types in the JSON:API profile "Cursor Pagination"."""
 
 CURSOR_TYPE = (
     f'{MEDIA_TYPE}; profile="http://jsonapi.org/profiles/ethanresnick/cursor-pagination/"'
@@ -154,10 +154,10 @@ def unknown_parameter(name: str) -> Problem:
 def given(request: web.Request) -> list[tuple[str, str]]:
     """Return the parameters of a request without repetitions.
 
-    If a name is repeated, its last value is used; of an array, all different values. Some clients
-    add their parameters again to a link that already has them. If links repeated all of them, they
-    would grow from page to page. Raises Problem 400 if a parameter is given more than MAX_REPEATED
-    times.
+    If a name is repeated, its last value is used; an array keeps all its different values. Some
+    clients add their parameters again to a link that already has them. If the service's links kept
+    each copy, they would grow from page to page. Raises Problem 400 if a parameter is given more
+    than MAX_REPEATED times.
     """
     last: dict[Hashable, tuple[str, str]] = {}
     counts: dict[Hashable, int] = {}

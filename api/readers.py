@@ -7,23 +7,23 @@ from dataclasses import dataclass, field
 from shared.turns import Turns
 
 RECEIVED, RECEIVED_EACH = 64, 16
-"""Maximum number of long bodies in the memory of this process, and of one organization among them.
-A body counts from the moment when more than LONG_BYTES have arrived until it is parsed. It takes up
-to 1 MiB, and for a moment twice as much."""
+"""RECEIVED is the maximum number of long bodies in the memory of this process, RECEIVED_EACH the
+maximum for one organization. A body counts from the moment when more than LONG_BYTES have arrived
+until it is parsed. It takes up to 1 MiB, and for a moment twice as much."""
 
 LONG_BYTES = 64 * 1024
-"""Number of bytes of any body that are received without waiting for a turn. Only a bulk request may
-be longer."""
+"""Number of bytes of any body that are received without waiting for a turn. Only the body of a bulk
+request may be longer."""
 
 WAITING = 32
-"""Maximum number of one organization's bodies that wait to be received, and of those that wait to
-be parsed.
+"""Maximum number of bodies of one organization that wait to be received. The same number may
+wait to be parsed.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readers:
-    """The turns in which long bodies are received, and those in which they are parsed."""
+    """The turns in which long bodies are received, and the turns in which they are parsed."""
 
     receiving: Turns = field(
         default_factory=lambda: Turns(RECEIVED, each=RECEIVED_EACH, waiting=WAITING)

@@ -38,8 +38,8 @@ async def cut_off_slow_readers(server: web.Server, noise: Noise) -> None:
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
         now = asyncio.get_running_loop().time()
-        # `_connections` is private in aiohttp. Nothing else still has the transport of a connection
-        # that aiohttp has closed but that has not ended yet.
+        # `_connections` is private in aiohttp. It is the only place that still has the transport of
+        # a connection that aiohttp has closed, but that has not ended yet.
         connections: Mapping[Any, asyncio.Transport] = server._connections
         unread = {
             transport: waiting_since.get(transport, now)

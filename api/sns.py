@@ -49,8 +49,8 @@ class Sns:
     async def verify(self, document: Any, *, now: datetime) -> None:
         """Verify that SNS signed a message and that its topic is configured.
 
-        Raises SnsRefused if one of the two is not so, and SnsUnreachable if the certificate cannot
-        be fetched now.
+        Raises SnsRefused if the signature is not valid or the topic is not configured, and
+        SnsUnreachable if the certificate cannot be fetched now.
         """
         url = sns.certificate_url(
             document,

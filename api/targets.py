@@ -24,7 +24,7 @@ the whole head fits into nginx's buffer of 4 kB (proxy_buffer_size, one page of 
 _MEDIA = ("audio/", "video/")
 _PLAYED = frozenset({"application/ogg", "application/mp4", "application/vnd.rn-realmedia"})
 MAX_EXTENSION = 20
-"""Longest extension, in characters, that is kept when a name is cut. It is the same as in keys."""
+"""Longest extension, in characters, that is kept when a name is cut. Keys have the same limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +162,6 @@ def _cut(name: str, room: int) -> str:
         if left < 0:
             break
         kept += 1
-    # Removes spaces, and a joiner whose second part was cut off.
+    # Remove spaces at the end, and a joiner (U+200D) without the letter that follows it.
     stem = stem[:kept].rstrip("\u200d ")
     return f"{stem}{dot}{extension}" if stem else ""

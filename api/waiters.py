@@ -33,7 +33,8 @@ MAX_BY_TICKET = 2_500
 pages cannot use up the organization's maximum, which its own backend needs."""
 
 MAX_BY_TICKET_EACH = 20
-"""The same per attachment, because a ticket can be copied and needs no token."""
+"""A client with a ticket may wait only if fewer clients than this wait for the same attachment. The
+number is low, because a ticket can be copied and needs no token."""
 
 LOOK_EVERY_S = 1.0
 
@@ -41,9 +42,9 @@ ANNOUNCED_S = 60.0
 RENEW_EVERY_S = 20.0
 
 UNSURE_S = 2.5
-"""Time, in seconds, in which rows are read although notifications arrive. This is needed after a
-gap in the notifications, and after the first announcement, because running transactions do not see
-it.
+"""Time, in seconds, in which rows are read although notifications arrive. It starts after a gap in
+the notifications. It also starts after the first announcement that clients wait, because
+transactions that are already running do not see the announcement.
 """
 
 ROWS_AT_ONCE = 100

@@ -24,8 +24,8 @@ LONG_OFFSET = 2_000
 """A page that begins after more rows than this is a walk. So is a list with a larger total."""
 
 WALKS, WALKING_WAIT = 2, 32
-"""Maximum number of concurrent walks of all organizations; maximum number of waiting walks of one
-organization."""
+"""WALKS is the maximum number of concurrent walks of all organizations. WALKING_WAIT is the maximum
+number of waiting walks of one organization."""
 
 WALK_S = 2.0
 """Timeout, in seconds, of one statement of a walk. Only two kinds of lists take that long: filters
@@ -73,7 +73,7 @@ class Walks:
         self._large: dict[Hashable, tuple[int, float]] = {}
 
     def are_long(self, organization_id: int, asked: Listing) -> bool:
-        """Return True if many rows must be read for a list, as far as that is known before."""
+        """Return True if a list is a walk, as far as is known before its rows are read."""
         return (
             read_many(asked.filters)
             or (asked.number - 1) * asked.size > LONG_OFFSET

@@ -219,12 +219,12 @@ OF_STATUS = {
     429: ("Retry-After",),
     503: ("Retry-After",),
 }
-"""Header fields that error answers have in addition, by status."""
+"""Additional header fields of error answers, by status."""
 
 LIMITS = ("RateLimit", "RateLimit-Policy")
 SHARED = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
-"""Header fields of answers that count for a rate limit, and of answers for pages of other
-origins."""
+"""LIMITS are header fields of answers that count for a rate limit. SHARED are header fields of
+answers for pages of other origins."""
 
 OF_ERRORS = (*LIMITS, *SHARED, "Referrer-Policy")
 """Header fields that any error answer may have. The last one is for an address with a token."""

@@ -78,7 +78,7 @@ def content(body: Json, example: Any, kind: str = MEDIA_TYPE) -> Json:
 def answer(description: str, body: Json | None = None, *headers: str) -> Json:
     """Return an answer: its body, made by `content`, and its header fields.
 
-    `headers` are those in addition to the usual ones.
+    `headers` are names of header fields in addition to those of every answer.
     """
     named = ("X-Request-Id", "Cache-Control", "Vary", *headers)
     return {

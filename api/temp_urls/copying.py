@@ -35,8 +35,8 @@ MAX_COPIED_AT_ONCE = 64 * 1024 * 1024
 ones."""
 
 COPIES, COPIES_EACH, COPIES_WAITING = 4, 1, 200
-"""Three maximum numbers of copies: in progress in this process; in progress of one organization;
-waiting of one organization. A bulk request may ask for 100 copies."""
+"""Maximum numbers of copies: COPIES run in this process, COPIES_EACH run for one organization, and
+COPIES_WAITING wait for one organization. A bulk request may ask for 100 copies."""
 
 COPY_WAIT_S = 10.0
 """Time, in seconds, that a copy waits for its turn. After that, it is left to a worker."""

@@ -2,10 +2,10 @@
 
 The service never connects to that address.
 
-Amazon S3 User Guide, "Virtual hosting of general purpose buckets": path-style
-`https://s3.region.amazonaws.com/bucket/key`, virtual-hosted
+The forms of addresses at AWS are from the Amazon S3 User Guide, "Virtual hosting of general purpose
+buckets". They are path-style `https://s3.region.amazonaws.com/bucket/key`, virtual-hosted
 `https://bucket.s3.region.amazonaws.com/key`, and the older forms without a region or with
-`s3-region`; FIPS, dual-stack and accelerate too.
+`s3-region`. FIPS, dual-stack and accelerate addresses are recognised too.
 """
 
 import re
@@ -33,7 +33,8 @@ def locate(url: str, settings: Settings) -> tuple[str, str] | None:
     Returns None for any other address, and for an address with a user, a fragment, a backslash or
     control characters. A query is ignored. `may_take` decides whether the key may be copied.
     """
-    # urlsplit drops tabs, and some clients treat a backslash as a slash.
+    # Parsers differ about these: urlsplit drops tabs, and some clients treat a backslash as a
+    # slash.
     if "\\" in url or _CONTROLS.search(url):
         return None
     parts = _split(url)

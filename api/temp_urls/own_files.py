@@ -93,10 +93,11 @@ def _own_file(
 async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str, str]:
     """Record the file at an attachment's own key as an upload, unless it is known already.
 
-    The file is known if its etag is the recorded one. The store may return no etag: after an error,
+    The file is known if its etag is the recorded one. There is no etag after an error of the store,
     without an object, or if the object is older than the row. Then the upload is recorded too, and
-    a worker checks the object. But if the attachment already shows the address, that is done only
-    for `ready` and `rejected` rows. Returns the changes of the row. Raises BucketForeign.
+    a worker checks the object. But if the attachment already shows the address, an upload without
+    an etag is recorded only for `ready` and `rejected` rows. Returns the changes of the row. Raises
+    BucketForeign.
     """
     is_here = row.bucket == parts.settings.s3_bucket
     etag = await _ask(parts, row) if is_here else None
@@ -114,13 +115,13 @@ async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str,
 def _is_news(row: Attachment, etag: str | None, *, is_shown: bool) -> bool:
     """Return True if an upload must be recorded.
 
-    `etag` is the store's, or None without an answer.
+    `etag` is the etag of the object in the store; None if there is no object or no answer.
     """
     if etag is None:
         # If the address is only repeated, rows that are not measured stay the same: the sweep asks
         # the store about them later.
         return not is_shown or row.state in MEASURED
-    # A worker that processes the row reads the present object in any case.
+    # A worker that processes the row reads the present object, so no upload must be recorded.
     if row.etag is None:
         return row.state not in UNDER_WAY
     return etag != row.etag

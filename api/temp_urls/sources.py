@@ -12,8 +12,8 @@ from shared.stored_objects import StoredObject
 from shared.turns import Turns
 
 LOOKUPS, LOOKUPS_EACH, LOOKUP_WAIT_S = 9, 3, 30
-"""Maximum number of concurrent HEAD requests for sources: in this process; of one organization. The
-third number is the maximum time, in seconds, that a request waits for its turn. Together with the
+"""Limits of HEAD requests for sources: LOOKUPS run in this process, LOOKUPS_EACH run for one
+organization, and a request waits for its turn for at most LOOKUP_WAIT_S seconds. Together with the
 copies (`api.temp_urls.copying`), these requests use fewer connections than the store's client
 has."""
 

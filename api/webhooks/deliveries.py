@@ -50,7 +50,7 @@ from shared.webhooks.registry import Webhook
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Which deliveries a client requests. They are listed newest first."""
+    """The page of deliveries that a client requests. The newest delivery comes first."""
 
     state: DeliveryState | None = None
     before: int = MAX_ID
@@ -254,7 +254,7 @@ def _require_active(active: bool) -> None:
         raise general(409, "The webhook is not active")
 
 
-# `retry` is no delivery id. Otherwise the Allow header of `deliveries/retry` would contain GET.
+# This pattern excludes `retry`. Otherwise the Allow header of `deliveries/retry` would contain GET.
 _ONE = r"{delivery_id:(?!retry/?$)[^/]+}"
 
 ROUTES = (
