@@ -132,8 +132,8 @@ WIDE = {
 async def test_no_wide_document_is_a_fault(
     untouched: Target, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A source waits only a short time, but a busy machine needs longer to parse some of these
-    # messages.
+    # The API stops after RECORD_WITHIN_S seconds, so that the sender gets an answer in time. A busy
+    # machine may need longer to parse some of these messages.
     monkeypatch.setattr("api.events.RECORD_WITHIN_S", 30.0)
     answer = await feed(untouched.service, WIDE[case])
     assert answer.document["meta"]["recorded"] == 0
@@ -142,7 +142,8 @@ async def test_no_wide_document_is_a_fault(
 CROWD = 32
 """The number of wide documents that are sent at the same time.
 
-Parsing all of them takes far longer than a source waits; parsing one of them does not.
+The API parses one such document within the time that the sender of an event waits. To parse all of
+them takes far longer.
 """
 
 

@@ -1,4 +1,4 @@
-"""File names: events of every dialect name any file correctly."""
+"""File names: an event in any dialect leads to the right row, whatever the file's name is."""
 
 from typing import Any
 
@@ -40,8 +40,8 @@ async def come_back(service: Service, name: str) -> None:
     assert status == 201, body
     recorded = await until(lambda: uploaded(service, attachment_id))
 
-    # The store itself has encoded the key in this event. The samples of the other stores encode the
-    # same key.
+    # These events come from the store, which has encoded the key itself. The events below are made
+    # by the test, in the formats of other stores.
     reported_by_store = [
         event["key"].removeprefix(f"/buckets/{BUCKET}/")
         for event in service.stack.relay.seen

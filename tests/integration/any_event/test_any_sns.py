@@ -74,7 +74,7 @@ BENDS = st.sampled_from(OF_SNS).flatmap(
 
 
 def sent_now(document: Any) -> Any:
-    """Return a copy of a message whose time is now."""
+    """Return a copy of a message, with the current time as its timestamp."""
     return {**document, "Timestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}"}
 
 
@@ -83,7 +83,7 @@ async def test_an_undamaged_event_is_recorded(unchanged: Subscribed, document: A
     async def taken() -> bool:
         return await unchanged.post(unchanged.sign(sent_now(document))) == 200
 
-    # The first attempt succeeds, unless the machine is too busy to run the stand-in.
+    # An attempt fails only if the machine is too busy: the stand-in then answers too late.
     await until(taken)
 
 

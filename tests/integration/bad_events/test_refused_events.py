@@ -102,7 +102,7 @@ async def test_no_dialect_is_taken_without_a_live_token(
     body = json.dumps(
         dialect.message(dialect.make_event(BUCKET, untouched.key, etag="e1"))
     ).encode()
-    # A message that looks like one of SNS must have a valid signature, and this one has none.
+    # A message in the format of SNS must have a valid signature. This message has no signature.
     expected = 403 if dialect.name == "sns" else 401
     for headers in ({}, {"Authorization": "Bearer wrong-token-of-some-length"}):
         assert (await send(untouched.service, body, headers)).status == expected

@@ -1,4 +1,4 @@
-"""Bodies from callers without a token: limits on their bytes, their number and their time."""
+"""Bodies from callers without a token: their size, their number and their duration are limited."""
 
 import asyncio
 import gzip
@@ -39,7 +39,8 @@ async def test_row48_strangers_who_send_slowly_take_no_more_than_their_places(
             return await status_in_pieces(service, long, known=False) == 503
 
         await until(refused)
-        # Requests with a token are still served, as are requests that need no slot for a body.
+        # The API still answers requests with a token. It also still answers requests without a
+        # token whose short body needs no slot.
         assert await status_in_pieces(service, body.ljust(len(long)), known=True) == 200
         assert await status_in_pieces(service, body, known=False) == 401
         assert (await send(service, long, {})).status == 401

@@ -15,7 +15,7 @@ def encoded(**parameters: str) -> str:
 
 
 def cursor(text: str) -> str:
-    """Encode any text as a cursor, as the service itself would not do."""
+    """Encode a text as a cursor, even a text that no cursor of the service contains."""
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

@@ -15,9 +15,7 @@ from tests.support.two_deployments import QUICK, Two
 
 @pytest_asyncio.fixture
 async def two(stack: Stack) -> AsyncIterator[Two]:
-    """Start two deployments on one empty bucket. Their APIs have not read the bucket's
-    marker yet.
-    """
+    """Start two deployments on one empty bucket. No API has read the bucket's marker yet."""
     async with AsyncExitStack() as exits:
         bucket = await exits.enter_async_context(own_bucket(stack))
         services = []
@@ -26,7 +24,8 @@ async def two(stack: Stack) -> AsyncIterator[Two]:
             service = await exits.enter_async_context(
                 running_service(stack, url, s3_bucket=bucket, **QUICK)
             )
-            # The databases of all tests are clones, so their deployment ids are equal without this.
+            # All test databases are clones of one template, so they have the same deployment id.
+            # After the removal of that id, each deployment makes a new one.
             await service.execute("DELETE FROM deployment")
             await service.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 1")
             services.append(service)

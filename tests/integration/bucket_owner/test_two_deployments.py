@@ -96,7 +96,7 @@ async def test_of_two_deployments_that_start_at_one_moment_one_gets_the_bucket(
 class Ignoring(Storage):
     """A store that ignores `If-None-Match` and always writes the object, as some stores do.
 
-    Each of two writers waits for the other, so that both find no marker and both write one.
+    Each of two writers waits until the other one has also found no marker. Then both write one.
     """
 
     step: asyncio.Barrier
@@ -128,7 +128,9 @@ async def test_at_a_store_without_conditions_two_deployments_agree_on_the_bucket
 async def test_an_upload_of_one_deployment_is_never_used_for_an_older_row_of_another(
     two: Two, stack: Stack, start_worker: StartWorker
 ) -> None:
-    """The check of ages does not help here, because the row is older than the upload."""
+    """The service refuses objects that are older than their row. Here the row is the older one, so
+    only the bucket's marker protects it.
+    """
     stack.relay.target = None
     row = (await two.second.client.create("img.png"))["data"]
     created = await two.first.client.create("img.png")

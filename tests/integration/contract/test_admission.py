@@ -111,7 +111,8 @@ async def test_another_organizations_row_answers_exactly_as_a_missing_one(
     assert is_error(foreign, NOT_FOUND)
 
     def constant(answer: Answer) -> dict[str, str]:
-        varying = ("Date", "Ratelimit", "X-Request-Id")  # the remaining requests depend on the time
+        # These headers depend on the time or on the request, so they differ between two answers.
+        varying = ("Date", "Ratelimit", "X-Request-Id")
         return {
             name: answer.headers[name] for name in answer.headers if name.title() not in varying
         }

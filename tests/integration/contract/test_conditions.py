@@ -146,7 +146,7 @@ CHANGES: dict[str, Any] = {
     "reason": "missing",
     "resized": True,
 }
-"""Valid values for columns that cannot hold an arbitrary text."""
+"""A valid value for each column that cannot hold an arbitrary text."""
 
 
 NUMBERS = ("width", "height", "pages", "limit_size", "size", "creator_id", "attachable_id")

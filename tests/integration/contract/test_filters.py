@@ -193,7 +193,8 @@ async def test_a_shown_time_is_the_limit_of_a_filter(running: Service) -> None:
 
     expected = {"gt": "cd", "gt_eq": "bcd", "lt": "a", "lt_eq": "ab"}
     for operator, found in expected.items():
-        for written in (quote(shown), shown):  # an unencoded plus sign means a space
+        # The shown time contains a plus sign. Without encoding, a plus sign in a query is a space.
+        for written in (quote(shown), shown):
             answer = await get(client, f"filter[created_at][{operator}]={written}")
             assert "".join(names(answer)) == found, (operator, written)
     both = (

@@ -67,7 +67,7 @@ async def test_a_source_that_changes_while_its_parts_are_copied_is_source_missin
     )
     worker = await start(quiet, program, sweep_interval="0.5")
     async with asyncio.timeout(20):
-        await lost.wait()  # part 1 is a copy of the unchanged source
+        await lost.wait()  # part 1 was copied before the test changes the source
     await bucket.put_object(Bucket=BUCKET, Key="uploads/changing.bin", Body=bytes(13 * MIB))
     proxy.let_go()
     shown = await quiet.client.settled(attachment_id)

@@ -86,8 +86,8 @@ async def test_a_copy_of_a_lost_row_is_not_that_of_the_row_with_its_id(service: 
     async with service.database.acquire() as connection:
         claim = await copy_claims.claim(connection, row.id, None, lease_s=30)
         assert claim is not None
-        # The row now belongs to another organization and has the same id. Its first attempt at the
-        # copy is still to come.
+        # The row was lost, and another organization's row has the same id. The claim of the lost
+        # row must not change the new row.
         await service.execute("UPDATE attachments SET organization_id = organization_id + 1")
         before = await service.row(row.id)
         assert not await copy_claims.renew(connection, claim, lease_s=99)

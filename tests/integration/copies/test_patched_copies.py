@@ -1,4 +1,4 @@
-"""Copies that a PATCH requests, and copies of an API process that was killed."""
+"""Copies that a PATCH requests, also if the API process is killed during the copy."""
 
 import asyncio
 from dataclasses import replace

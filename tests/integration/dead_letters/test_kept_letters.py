@@ -109,7 +109,7 @@ async def test_the_largest_body_is_kept(service: Service) -> None:
 async def test_half_a_million_bad_records_are_one_letter_and_one_line(
     service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A busy machine may need more time than the API usually has.
+    # A busy machine may need more time to parse the body than the API usually allows.
     monkeypatch.setattr("api.events.RECORD_WITHIN_S", 30.0)
     body = b'{"Records":[' + b"0," * 500_000 + b"0]}"
     answer = await send(service, body)

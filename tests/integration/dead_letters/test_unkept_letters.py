@@ -31,7 +31,7 @@ async def database_away(service: Service) -> AsyncIterator[None]:
         )
         try:
             await connection.execute(f'ALTER DATABASE "{old}" RENAME TO "{new}"')
-        # A client has connected again before the database could be renamed.
+        # PostgreSQL renames no database with open connections, and a client connected again.
         except asyncpg.ObjectInUseError:
             return False
         return True
@@ -82,8 +82,8 @@ async def test_a_message_that_cannot_be_kept_has_no_partial_effect(service: Serv
         answer = await send(service, mixed)
         assert answer.status == 503
         assert (await service.row(row.id)).state == "pending"
-        # A message whose records are all readable needs no dead letter, so the lock does not
-        # delay it.
+        # A message whose records are all readable needs no dead letter. So the lock on
+        # `dead_letters` does not delay this message.
         other = await new_row(service)
         whole = json.dumps(aws.message(aws.make_event(BUCKET, other.key, etag="e1"))).encode()
         assert (await send(service, whole)).document["meta"] == RECORDED

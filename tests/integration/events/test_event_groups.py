@@ -110,7 +110,7 @@ async def test_messages_that_wait_share_a_statement_and_each_gets_its_own_result
     rows = await site.rows(5)
     async with site.occupied():
         tasks = [site.begin(row, eTag="e") for row in rows]
-        await asyncio.sleep(0)  # each task reaches its wait
+        await asyncio.sleep(0)  # let each task run until it waits
     for row, recorded in zip(rows, await asyncio.gather(*tasks), strict=True):
         assert recorded.changed == [row.id]
         assert [each.attachment_id for each in recorded.woken] == [row.id]
@@ -161,8 +161,8 @@ async def test_a_message_that_the_database_refuses_fails_alone(site: Site) -> No
         await site.service.execute("ALTER TABLE attachments DROP CONSTRAINT refuses")
     assert isinstance(results[1], asyncpg.CheckViolationError)
     assert await site.revisions([good, bad, other]) == [1, 0, 1]
-    # After a refused message, the API makes no groups for a while. Otherwise this message, which
-    # its source sends again and again, would delay others each time.
+    # After a refused message, the API makes no groups for a while. The sender sends the refused
+    # message again and again. In a group, that message would delay the others each time.
     site.runs.clear()
     rows = await site.rows(PLACES + 2)
     await asyncio.gather(*(site.begin(row, eTag="e") for row in rows))

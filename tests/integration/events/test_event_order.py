@@ -57,7 +57,8 @@ async def test_a_duplicate_of_a_processed_event_has_no_effect(service: Service) 
     await post_records(service, event)
     ready = await make_ready(service, row)
     assert await post_records(service, event) == NO_EFFECT
-    # An event from another channel that names only the etag has no effect either.
+    # The same upload may be reported by another channel, without a sequencer. The known etag shows
+    # that the event is a duplicate.
     assert await post_records(service, record(row.key, eTag="e1")) == NO_EFFECT
     assert await service.row(row.id) == ready
 

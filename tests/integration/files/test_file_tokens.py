@@ -86,7 +86,7 @@ async def test_no_other_token_opens_a_file(
         assert answer.document == NOT_FOUND
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["Referrer-Policy"] == "no-referrer"
-        # Beside a signature, the parameter `token` is ignored as unknown.
+        # In a signed address, the API ignores the parameter `token` like any unknown parameter.
         signed_too = await fetch(service.client, f"{genuine}&token={token}")
         assert signed_too.status == 302
         assert signed_too.headers["Cache-Control"] == "no-store"

@@ -1,4 +1,4 @@
-"""Objects of another organization: no spelling of an address leads to such an object."""
+"""No spelling of an address leads to an object of another organization."""
 
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -30,8 +30,9 @@ A request that needs this store is answered with 503.
 
 
 def addresses(service: Service) -> list[str]:
-    """Return addresses of the foreign original in all spellings, percent-encoded, and raw where
-    possible.
+    """Return the address of another organization's original in all spellings.
+
+    Each spelling is percent-encoded. If a URL can contain it as it is, it is also returned raw.
     """
     base = service.settings.upload_url
     encoded = [f"{base}/{quote(key, safe='/')}" for key in SPELLINGS.values()]
@@ -75,7 +76,7 @@ async def test_each_spelling_by_which_the_store_finds_an_original_is_refused(
 ) -> None:
     found = {name: key for name, key in SPELLINGS.items() if await reaches(bucket, key)}
 
-    # If the store did not accept several spellings, the test would prove nothing.
+    # The store itself must accept several spellings. Otherwise the test would prove nothing.
     assert {"as it is", "backslash before files", "backslash at the end"} <= found.keys()
     assert [name for name, key in found.items() if may_be_copied(key, ours=True)] == []
 

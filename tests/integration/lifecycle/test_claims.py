@@ -117,8 +117,8 @@ async def test_a_worker_that_lost_the_claim_changes_nothing(
             await table.take_due(attempts=1)
         case "deleted":
             assert await table.run(attachments.delete, claim.attachment.id, 1, retention_s=60)
-        # The row was lost, and its id belongs to another organization. Here only the organization
-        # changes.
+        # The row was lost, and its id was given to a row of another organization. The test
+        # simulates this: it changes only the organization.
         case "given again":
             await table.set(claim.attachment.id, "organization_id = 2")
     before = await table.row(claim)

@@ -63,7 +63,7 @@ async def test_the_store_is_asked_about_rows_that_are_not_processing(
     await table.make_due(row)
     (due,) = await table.take_due()
     assert (due.duty, due.attachment.state) == (Duty.CHECK, state)
-    assert await table.take_due() == []  # rows with a lease are due only at its end
+    assert await table.take_due() == []  # a row that was taken is due again when its lease ends
     due_in = await table.due_in(row)
     assert due_in is not None
     assert 0 < due_in <= LEASE_S
@@ -107,7 +107,7 @@ async def test_an_organization_with_many_due_rows_delays_no_other(
 ) -> None:
     await table.backlog(many)
     few = await table.uploaded(organization_id=2)
-    await table.make_due(few)  # this row is due last of all
+    await table.make_due(few)  # all rows of the backlog have been due for longer
     taken = await table.take_due(limit=limit)
     assert len(taken) == limit
     assert few.id in {due.attachment.id for due in taken}
@@ -141,7 +141,8 @@ async def test_a_walk_goes_on_where_the_last_one_stopped(
     sweeps = [await table.take_due(limit=4) for _ in range(5)]
     assert [shares(sweep).get(13, 0) for sweep in sweeps] == [0, 0, 1, 0, 0]
     assert {len(sweep) for sweep in sweeps} == {4}  # every sweep fills all its slots
-    # The search has passed the last organization and continued with the first.
+    # The five sweeps looked at more organizations than there are. So the search has continued with
+    # the first one.
     assert table.walked_to == 4
 
 
@@ -156,8 +157,10 @@ async def test_sweeps_over_a_backlog_take_different_rows_and_all_of_them(table: 
 
 
 async def test_a_row_that_is_taken_while_a_sweep_looks_is_passed_over(table: Table) -> None:
-    """The statement ranks rows by the values that it read first, and then checks each locked row's
-    current values.
+    """The sweep's statement first reads and ranks rows, and then locks them.
+
+    A worker may claim a row between the two steps. So the statement checks the values of each row
+    again after it has locked the row.
     """
     rows = [await table.uploaded() for _ in range(200)]
     await table.pool.execute("UPDATE attachments SET due_at = now() - interval '1 second'")

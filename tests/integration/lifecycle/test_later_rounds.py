@@ -71,7 +71,8 @@ async def test_there_is_no_further_round_for_types_without_a_thumbnail(
     ("state", "alive", "after", "due"),
     [
         ("pending", True, "pending", True),
-        # The row is checked once more, because an upload may come late.
+        # The policy is over, but an upload that began before may still arrive. So the row is
+        # checked once more.
         ("pending", False, "expired", True),
         ("expired", False, "expired", False),
         ("ready", True, "failed", True),

@@ -69,7 +69,8 @@ async def test_resized_is_never_true_without_a_thumbnail(table: Table, state: En
     assert await table.finish(claim, Outcome(state=state, reason="too_large", etag="a"))
     row = await table.row(claim)
     assert (row.state, row.reason, row.resized) == (state, "too_large", False)
-    # A failed attempt may have stored a thumbnail. The purge must find it.
+    # A failed attempt may have stored a thumbnail. So the row keeps the thumbnail's name, by which
+    # the purge finds the thumbnail.
     assert row.thumbnail_name == ("img.png" if state == "failed" else None)
 
 

@@ -34,13 +34,13 @@ async def test_an_event_makes_a_pending_attachment_uploaded(table: Table) -> Non
         ("10", "0F", False),
         ("10", "10", False),
         ("10", "11", True),
-        ("10", "1", False),  # padded with zeros, it equals 10
+        ("10", "1", False),  # sequencers are padded with zeros on the right: "1" equals "10"
         ("1", "10", False),
         ("1", "11", True),
         ("FF", "0FF0", False),
         ("9", "A", True),
         (None, "00", True),
-        ("10", None, True),  # no sequencer: another etag is a new upload
+        ("10", None, True),  # without a sequencer, an event with another etag is a new upload
     ],
 )
 async def test_row57_only_a_newer_sequencer_counts(

@@ -61,7 +61,7 @@ async def test_a_flood_of_one_origin_drops_only_its_own_letters(
     assert Counter(row[0] for row in rows)["b"] == 5
     assert 198 <= len(rows) <= 200
     assert rows[-1][1] == b"a 999"
-    # The two floods share the available space. Neither deletes the dead letters of a third origin.
+    # The floods "a" and "c" share the available space. They delete no dead letter of origin "b".
     for number in range(200):
         await keep("c", number)
     found = Counter(row[0] for row in await connection.fetch("SELECT origin FROM dead_letters"))

@@ -70,7 +70,10 @@ COMPOSED = {
     "sequence.keep_clear",
     "sequence.mend_sequence",
 }
-"""Functions without a statement. They send requests to the store, and call functions in CALLS."""
+"""Functions that execute no SQL statement themselves.
+
+They send requests to the store, and call functions that are in CALLS.
+"""
 
 
 @pytest.mark.parametrize("name", CALLS)

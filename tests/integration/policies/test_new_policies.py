@@ -191,7 +191,8 @@ async def test_a_new_policy_counts_for_the_quotas(
     client = service.client
     attachment_id = (await client.create(size=60))["data"]["id"]
     assert (await renew(client, attachment_id)).status == 200
-    # An expired attachment does not count for the quota of bytes, so another attachment uses it up.
+    # The quota of bytes does not count an expired attachment. So the test creates another
+    # attachment, which uses up the quota.
     if quota == "bytes":
         await expire(service, attachment_id)
         await client.create(size=60)

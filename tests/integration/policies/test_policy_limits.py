@@ -106,7 +106,7 @@ FIELDS = (
     ("field", "change"),
     [
         *((field, "altered") for field in FIELDS),
-        # A request without a policy is of another kind; the next test covers it.
+        # Without the policy, a store checks a request by other rules. The next test is about that.
         *((field, "left out") for field in FIELDS if field != "policy"),
     ],
 )

@@ -127,7 +127,8 @@ async def test_a_session_token_is_a_field_and_a_condition_that_is_signed(
     assert fields == signed_with(credentials)
     without = signed_with(replace(credentials, token=None))
     assert fields["x-amz-signature"] != without["x-amz-signature"]
-    # SeaweedFS knows no session tokens, but checks this field against the policy like any other.
+    # SeaweedFS knows no session tokens. But it checks that each form field, also this one, has the
+    # value in the policy.
     for other in ("another-token", None):
         await refusal(service.client, created, {"x-amz-security-token": other})
     assert await stored(bucket, BUCKET, row.key) is None
@@ -157,15 +158,16 @@ async def test_no_request_but_a_copy_asks_the_store(start_service: StartService)
     assert (await client.request("PATCH", path, body({"name": "b"}))).status == 200
     own = f"https://uploads.example/drop/{policy_of(created)['key']}"
     assert (await client.request("PATCH", path, body({"temp_url": own}))).status == 200
-    # As long as no worker has processed the upload, the API asks the store for the object's age
-    # before it redirects.
+    # The API redirects to a `ready` file without a request to the store. In earlier states, it asks
+    # the store for the object's age first.
     await service.execute("UPDATE attachments SET state = 'ready'")
     shown = await client.show(created["data"]["id"])
     async with client.session.get(shown["attributes"]["url"], allow_redirects=False) as file:
         assert file.status == 302
     assert (await client.request("DELETE", path)).status == 204
 
-    # A copy needs requests to the store, so this request is answered with 503.
+    # This PATCH requests a copy. The API must ask the store about the source, but the store does
+    # not answer. So the API answers with 503.
     mine = (await client.create())["data"]["id"]
     elsewhere = "https://uploads.example/drop/uploads/a.pdf"
     answer = await client.request("PATCH", f"{PATH}/{mine}", body({"temp_url": elsewhere}))

@@ -36,7 +36,8 @@ async def test_a_broker_that_dies_costs_wake_ups_and_is_used_again_when_it_is_ba
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    # Outages of earlier tests in this process would make the required quiet time longer.
+    # Replace the outage log of the broker. After outages of earlier tests in this process, the
+    # present one would wait longer before it logs "broker is back".
     outage = Outage("broker is unavailable", "broker is back")
     monkeypatch.setattr("shared.publisher.BROKER", outage)
     publisher.publish(wake_up(1))

@@ -128,7 +128,7 @@ async def test_commands_report_a_refusal_of_the_database_in_one_line(
     assert line.startswith("attachments: ATTACHMENTS_DATABASE_URL: cannot be migrated: ")
     assert cause in line
     assert "secret-of-role" not in line
-    # If the schema does not exist, a command that only reads fails only when it reads a table.
+    # A missing schema is different: `usage` can connect, and fails later, when it reads a table.
     if cause != "no such schema":
         ended = await command(service, "usage", database_url=url)
         assert ended.status == 1

@@ -41,7 +41,7 @@ async def test_ready_is_503_where_the_service_may_read_and_not_write(
     [
         "REVOKE SELECT ON tokens FROM guest",
         "REVOKE SELECT ON organizations FROM guest",
-        # A missing column, as before a migration.
+        # After this, a column is missing, as it is before a migration.
         "ALTER TABLE attachments RENAME limit_size TO other",
         "ALTER TABLE organizations RENAME quota_bytes TO other",
     ],

@@ -1,4 +1,4 @@
-"""Migrations that PostgreSQL's role, the schema's version or the encoding does not allow."""
+"""Migrations that fail because of the role's privileges, the schema's version or the encoding."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -103,7 +103,8 @@ async def test_a_name_that_an_old_database_cannot_hold_is_an_error_for_the_clien
     await connection.close()
     await asyncio.to_thread(migrate, url)
     service = await start_service(database_url=url)
-    connection = await asyncpg.connect(url)  # the fixture's organization is in another database
+    # The client's organization and token are in the database of the fixture. Copy them.
+    connection = await asyncpg.connect(url)
     await connection.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 77000000")
     await connection.execute("INSERT INTO organizations (id, name) VALUES (1, 'x')")
     copied = await service.database.fetchrow("SELECT digest, organization_id FROM tokens")

@@ -1,4 +1,4 @@
-"""Workers have a real clamd scan every upload before any process opens it."""
+"""A real clamd scans every upload before any process of a worker opens it."""
 
 import asyncio
 import hashlib
@@ -77,7 +77,8 @@ async def test_row89_an_infected_upload_is_rejected_with_the_signature_and_never
         assert (attributes["content_type"], meta["width"]) == (None, None)
         assert await status_of(service.client, resource) == 404
 
-    async def lines() -> list[str] | None:  # written after the outcome
+    # The worker logs an attempt after it has stored the outcome.
+    async def lines() -> list[str] | None:
         found = [line for line in worker.log().splitlines() if '"processed"' in line]
         return found if len(found) == 2 else None
 
@@ -153,8 +154,8 @@ async def test_a_ready_file_that_is_replaced_by_an_infected_one_does_not_open(
     relay.target = None  # the event of the replacement is lost
     assert (await service.client.post_file(created, INFECTED_PHOTO))[0] == 201
     assert await opened(service.client, resource) is None
-    # The worker scans the replacement as soon as the service knows of it, and removes the former
-    # thumbnail.
+    # From here on, events arrive again. When the service knows of the replacement, the worker scans
+    # it and removes the thumbnail of the former file.
     relay.target = target
     row = await service.row(created["data"]["id"])
     assert row.thumbnail_key is not None
@@ -270,7 +271,7 @@ async def test_slow_scans_of_one_organization_do_not_delay_another_one(
         service = await start_service(clamd_url=proxy.url)
         await start_worker(service, scan_concurrency="3")
         another = await service.organization()
-        # clamd waits for the rest of these uploads, which never arrives.
+        # The connections on which clamd waits for the rest of an upload, which never arrives.
         held: set[Link] = set()
 
         def is_slow(link: Link, _data: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""A worker opens nothing of an object before its scan; its code runs in the test's process."""
+"""A worker opens no object before the scan. The tests run the worker in their own process."""
 
 import hashlib
 import tracemalloc
@@ -34,7 +34,7 @@ LARGE = PHOTO + bytes(2 * KEPT_BYTES)
 
 
 class WatchedSniffers(Sniffers):
-    """Sniffers that record what they get. A test may act before the first file."""
+    """Sniffers that record the first bytes of each file that they get."""
 
     def __init__(self) -> None:
         super().__init__(timeout_s=30)
@@ -46,8 +46,9 @@ class WatchedSniffers(Sniffers):
 
 
 class SwappedStorage(Storage):
-    """A store that ignores pins. From the second read of an original on, it returns
-    another object.
+    """A store that replaces the object before the second read.
+
+    It ignores `pin`, the version that the worker asks for, so the worker gets the replacement.
     """
 
     def __init__(self, storage: Storage, replacement: bytes) -> None:
@@ -73,7 +74,10 @@ async def opened(
     body: bytes,
     change: Callable[[Storage], Storage] = lambda storage: storage,
 ) -> AsyncIterator[tuple[Tools, Claim, WatchedSniffers]]:
-    """Upload and claim a file, and open the parts of a worker. `change` may replace its storage."""
+    """Upload a file and claim it. Yield a worker's tools, the claim, and the sniffers.
+
+    `change` may replace the worker's storage by another one.
+    """
     stack.relay.target = None  # no event may change the row here
     attachment_id = await service.client.upload(body, name="img.jpg")
     await service.execute(

@@ -25,7 +25,7 @@ async def amazon() -> AsyncIterator[Amazon]:
 async def start_site(stack: Stack, amazon: Amazon) -> AsyncIterator[StartSite]:
     """Return a function that starts APIs with settings of the test.
 
-    They have cached no certificate.
+    The certificate cache of each API is empty.
     """
     async with AsyncExitStack() as exits:
 

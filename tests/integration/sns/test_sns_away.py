@@ -27,8 +27,9 @@ async def test_while_sns_is_out_of_order_the_message_is_asked_for_again(
 
 
 async def comes_again(site: Site, document: Document) -> None:
-    """Post a message that the API cannot verify now; assert that it is answered with 503 and
-    changes nothing.
+    """Post a message that the API cannot verify now.
+
+    Assert that the answer is 503 and that no attachment has changed.
     """
     before = await site.states()
     answer = await site.post(document)

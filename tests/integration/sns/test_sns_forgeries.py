@@ -33,8 +33,7 @@ def altered(name: str, value: Any) -> Forge:
 def before_signing(**changes: Any) -> Forge:
     """Return a forger that lets Amazon sign a message with invalid members.
 
-    If a new value is a function, it is called at the time of the test, so that a time can be
-    relative to it.
+    If a new value is a function, the forger calls it. So a value can depend on the present time.
     """
 
     def forge(amazon: Amazon, document: Document) -> Document:
@@ -46,7 +45,7 @@ def before_signing(**changes: Any) -> Forge:
 
 
 def signed_with(key: Any = None, **how: Any) -> Forge:
-    """Return a forger that signs a message in another way than its SignatureVersion requires."""
+    """Return a forger that signs a message differently from what its SignatureVersion requires."""
     version = how.pop("version", "2")
     return lambda amazon, document: amazon.sign(
         {**document, "SignatureVersion": version}, key and key(), **how
@@ -66,7 +65,7 @@ BAD_SIGNATURES: dict[str, Forge] = {
     "row62-no-base64": altered("Signature", "%%%"),
     "row62-non-ascii": altered("Signature", "ä" * 16),
     "row62-other-key": signed_with(new_key),
-    "row62-sha1-as-v2": signed_with(digest=SHA1()),  # noqa: S303 - that of version 1
+    "row62-sha1-as-v2": signed_with(digest=SHA1()),  # noqa: S303 - version 1 signs with SHA-1
     "row62-sha256-as-v1": signed_with(version="1", digest=SHA256()),
     "row62-pss": signed_with(scheme=PSS),
     "row62-v1-called-v2": lambda amazon, document: {
@@ -209,8 +208,9 @@ NOT_EVEN_FETCHED: dict[str, Forge] = {
 
 
 async def refused(site: Site, forge: Forge) -> None:
-    """Post a forged message; assert that it is answered with 403 and counted, and changes
-    nothing.
+    """Post a forged message.
+
+    Assert that it is answered with 403 and counted, and that no attachment has changed.
     """
     forged = forge(site.amazon, await site.notification())
     before, counted = await site.states(), refusals()

@@ -53,7 +53,8 @@ async def test_the_end_of_a_subscription_is_taken_and_not_undone(
 ) -> None:
     answer = await site.post(site.amazon.sign(confirmation("unsubscribe")), headers)
     assert (answer.status, answer.document["meta"]) == (200, IGNORED)
-    # A request to this message's SubscribeURL would make the subscription again.
+    # The message about the end contains a SubscribeURL. A request to it would create the
+    # subscription again, so the API must not send one.
     assert [url for url in site.amazon.seen if "Confirm" in url] == []
 
 

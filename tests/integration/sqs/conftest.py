@@ -15,7 +15,7 @@ from tests.support.starting import StartService
 async def start_consumer() -> AsyncIterator[StartConsumer]:
     """Return a function that starts consumers.
 
-    They end with the test; assert that they logged no secret.
+    The consumers end with the test. Then the fixture asserts that they logged no secret.
     """
     started: list[ConsumerProcess] = []
 

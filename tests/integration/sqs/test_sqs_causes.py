@@ -1,7 +1,7 @@
-"""Uploads that SQS messages report: the request id and the trace in the worker.
+"""The request id and the trace of uploads that SQS messages report.
 
-The request id is the id of the message. The worker's spans belong to the trace of the batch of
-messages.
+The request id in the worker's log is the id of the SQS message. A consumer receives messages in
+batches; the worker's spans belong to the trace of the batch.
 """
 
 from tests.support.collector import Collector, SeenSpan, running_collector

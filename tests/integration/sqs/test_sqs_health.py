@@ -61,7 +61,10 @@ async def test_a_consumer_is_ready_when_database_and_queue_answer(
 
 
 IMPATIENT = with_changed("WAIT_S = 0; from worker.queue import start; start.SILENT_S = 2")
-"""The program of a consumer without long polls that counts as stuck after two silent seconds."""
+"""The program of a consumer that uses no long polls.
+
+The health check reports the consumer as stuck if it does not poll for two seconds.
+"""
 
 
 async def test_a_consumer_that_does_not_poll_is_stuck_until_it_polls(

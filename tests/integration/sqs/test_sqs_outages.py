@@ -50,7 +50,7 @@ async def is_logged_in_pairs(consumer: ConsumerProcess, part: str) -> None:
 
 
 class TestOutages:
-    """Outages: messages stay in the queue, and are not received more often."""
+    """During an outage, messages stay in the queue, and no message is received more than once."""
 
     async def test_a_message_that_takes_long_is_given_to_nobody_else(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer
@@ -80,7 +80,8 @@ class TestOutages:
             consumer = await start_consumer(service)
             await taken_up(service, *ids)
             await until_in_hand(inbox)  # the consumer has deleted the other messages
-            # The consumer extends the visibility timeout only for the remaining message.
+            # The consumer keeps the locked message: it extends the visibility timeout of this
+            # message, and of no other.
             await asyncio.sleep(HOLD_S / 2)
             assert (await service.row(one)).state == "pending"
             assert await inbox.counts() == (0, 1)

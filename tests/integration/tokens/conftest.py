@@ -15,7 +15,7 @@ from tests.support.token_desk import Counting, Desk
 
 @pytest_asyncio.fixture
 async def desk(stack: Stack, database_url: str) -> AsyncIterator[Desk]:
-    """Make a token cache for one organization, whose database is behind a proxy."""
+    """Make a token cache for one organization. A proxy is between the cache and the database."""
     direct = await asyncpg.connect(database_url)
     organization_id = await organizations.create_organization(direct, "tests")
     async with running_proxy(database_url) as proxy:

@@ -1,4 +1,7 @@
-"""Changed tokens: an API process applies a revocation immediately, or after five seconds."""
+"""Changed tokens: an API process applies a change at once when PostgreSQL notifies the process.
+
+Without the notification, it applies the change within five seconds.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -35,7 +38,8 @@ async def test_a_change_is_heard_of_at_once(desk: Desk, statement: str) -> None:
     async with desk.listening():
         assert await desk.find(token) is not None
         await desk.direct.execute(statement, *([token.id] if "$1" in statement else []))
-        await desk.forgets()  # the clock stands still, so no entry expires
+        # The cache's clock does not advance in this test. So only a notification removes the entry.
+        await desk.forgets()
 
         await desk.find(token)
         assert desk.database.count == 2
@@ -49,7 +53,9 @@ async def test_a_new_token_and_the_use_of_one_make_no_process_forget(desk: Desk)
         await revoke_token(desk.direct, token.id)
         await desk.forgets()
 
-        assert desk.forgot == 1  # PostgreSQL notifies in the order of commits
+        # The revocation came last, and notifications arrive in the order of the commits. So the
+        # earlier changes have caused no notification.
+        assert desk.forgot == 1
 
 
 def is_the_listeners(link: Link, _data: bytes) -> bool:
@@ -60,7 +66,8 @@ def is_the_listeners(link: Link, _data: bytes) -> bool:
 def is_a_notification(_link: Link, data: bytes) -> bool:
     """Return True for PostgreSQL's notifications.
 
-    A pooler in transaction mode accepts LISTEN, but delivers no notifications.
+    Without them, the connection behaves like one through a pooler in transaction mode: LISTEN
+    succeeds, but no notification arrives.
     """
     return data.startswith(NOTIFICATION)
 

@@ -1,1 +1,1 @@
-"""Statements of webhooks and deliveries, with only a database."""
+"""Tests of the SQL statements of webhooks and deliveries. The tests need only a database."""

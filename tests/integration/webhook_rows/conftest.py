@@ -1,4 +1,4 @@
-"""Fixtures of tests of statements: a database with an organization."""
+"""Fixtures of the tests of webhooks' SQL statements: a database with an organization."""
 
 from collections.abc import AsyncIterator
 
@@ -12,7 +12,7 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture
 async def database(stack: Stack, database_url: str) -> AsyncIterator[Database]:
-    """A fresh database with organization 1."""
+    """Open a fresh database, and create organization 1 in it."""
     async with open_database(make_settings(stack.environment(database_url))) as opened:
         await opened.run(create_organization, "tests", 1)
         yield opened

@@ -1,4 +1,4 @@
-"""When a webhook whose deliveries fail is deactivated, with only a database."""
+"""The rules by which a webhook is deactivated because its deliveries fail."""
 
 from datetime import timedelta
 from typing import Any
@@ -14,7 +14,10 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 async def attempt(database: Database, webhook_id: int, fault: Any = "timeout") -> list[str]:
-    """End one attempt, and return the reasons of the webhooks that were deactivated."""
+    """Make one attempt that ends with this fault, or with success if `fault` is None.
+
+    Return the reason of each webhook that the attempt deactivated.
+    """
     await queue(database, webhook_id, 1)
     (held,) = (await database.run(take, limit=1, rooms={}, usual_room=1)).deliveries
     ended = Attempt(delivery_id=held.id, attempt=held.attempt, fault=fault)
@@ -22,7 +25,7 @@ async def attempt(database: Database, webhook_id: int, fault: Any = "timeout") -
 
 
 async def let_pass(database: Database, time: timedelta) -> None:
-    """Make the past of all webhooks older."""
+    """Simulate that time passes: move the stored failure times of all webhooks into the past."""
     await execute(
         database,
         "UPDATE webhooks SET failing_since = failing_since - $1::interval,"
@@ -32,7 +35,7 @@ async def let_pass(database: Database, time: timedelta) -> None:
 
 
 async def active(database: Database, webhook_id: int) -> bool:
-    """Return whether a webhook is active."""
+    """Return True if a webhook is active."""
     found = await database.run(registry.find, webhook_id, 1)
     assert found is not None
     return found.active
@@ -62,7 +65,8 @@ async def test_a_failure_after_a_long_time_without_deliveries_does_not_deactivat
     assert await attempt(database, webhook_id) == []
     assert await active(database, webhook_id)
     since = await execute(database, "SELECT now() - failing_since FROM webhooks")
-    assert since >= 30 * DAY  # the first failure since the last success, as the API shows it
+    # The API shows `failing_since`. It is the time of the first failure after the last success.
+    assert since >= 30 * DAY
 
 
 async def test_a_success_begins_anew(database: Database) -> None:
@@ -97,7 +101,8 @@ async def test_a_webhook_that_failed_before_the_count_is_not_deactivated_at_once
     database: Database,
 ) -> None:
     webhook_id = await make_webhook(database)
-    # As a worker of the previous release left it.
+    # A worker of the previous release wrote only `failing_since`. It did not count for how long the
+    # webhook has been failing.
     await execute(database, "UPDATE webhooks SET failing_since = now() - interval '6 days'")
     for _ in range(5):
         assert await attempt(database, webhook_id) == []

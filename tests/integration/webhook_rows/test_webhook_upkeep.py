@@ -78,7 +78,7 @@ async def test_an_outdated_attempt_changes_nothing(database: Database) -> None:
     webhook_id = await make_webhook(database)
     await queue(database, webhook_id, 1)
     (held,) = (await database.run(take, limit=1, rooms={}, usual_room=1)).deliveries
-    # The lease of the first claim is over.
+    # End the lease of the first claim.
     await execute(database, "UPDATE webhook_deliveries SET due_at = now()")
     (newer,) = (await database.run(take, limit=1, rooms={}, usual_room=1)).deliveries
     assert (held.attempt, newer.attempt) == (1, 2)
