@@ -115,7 +115,7 @@ async def spawn(
         raise DecoderFault("decoder_fault") from error
     except asyncio.CancelledError:
         ours.close()
-        # the thread still starts the process, so end it then
+        # the thread still starts the process, so end the process as soon as it has started
         spawning.add_done_callback(_end_unwanted)
         raise
 

@@ -21,8 +21,8 @@ JOBS_PER_DECODER = 500
 
 SPARES: Final = 2
 """Maximum number of spare decoders: they are sealed and belong to no organization. There are never
-more than `size`. Two organizations that take turns use up a spare decoder about every 50 ms, and a
-fork takes 5 ms."""
+more spare decoders than `size`. Two organizations that take turns use up a spare decoder about
+every 50 ms, and a fork takes 5 ms."""
 
 KEPT: Final = 16
 """Maximum number of decoders, beyond `size`, that may belong to organizations. If more
@@ -54,11 +54,12 @@ def _cause(kind: Box, status: int, dead: Decoder) -> KillCause:
         return "cpu_time"
     if dead.ran_out_of_memory():
         return "memory"
-    # Code in Rust aborts if an allocation fails, however little it holds, or if its stack is full.
+    # The Rust code that draws aborts if an allocation fails or if its stack is full, even if the
+    # decoder uses little memory.
     if kind is Box.DRAWINGS and status in OWN_ENDS:
         return "memory"
-    # SIGALRM comes from the decoder's own timer (`child.run_job`). It ends a decoder whose worker
-    # was stopped (SIGSTOP) for so long.
+    # SIGALRM comes from the decoder's own timer (`child.run_job`). The timer ends the decoder only
+    # if the worker has not ended it in time, for example because the worker was suspended.
     return "wall_clock" if status == -signal.SIGALRM else "died"
 
 

@@ -230,7 +230,7 @@ class Decoder:
 
 @contextmanager
 def reopen_to_read(descriptor: int) -> Iterator[int]:
-    """Yield a second, read-only descriptor of the file; the same one outside of Linux."""
+    """Yield a second, read-only descriptor of the file; without /proc, the given descriptor."""
     try:
         readable = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # no /proc on this system

@@ -134,7 +134,8 @@ def main(descriptor: int, kind: Box = Box.IMAGES, more: Collection[str] = ()) ->
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     control = socket.socket(fileno=descriptor)
     make = child.prepare(kind, more)
-    # Both take a millisecond or more. Done here once, the decoders inherit the results.
+    # Each of the next two calls takes a millisecond or more. They are made here once, because the
+    # decoders inherit the results.
     compile_filter(threads="heic" in more)
     privileges.forbid_gain()
     # Exclude all present objects from garbage collection in the forks: it writes to them, so the

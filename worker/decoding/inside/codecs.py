@@ -35,8 +35,8 @@ ALWAYS: Final[tuple[Reader, ...]] = (
 may load every installed reader. The JPEG reader sees only the first picture of an MPO."""
 
 _UNKNOWN: Final = ("unknown pixel mode", "unknown data organization", "unsupported", "no codec")
-"""Texts by which an exception shows that the decoder does not support this variant of its format.
-There is no other way to find out."""
+"""Texts in exceptions of a decoder that does not support this variant of its format. Only the text
+of the exception shows that."""
 
 MAX_TOP_LEVEL_PARTS: Final = 100
 """Maximum number of top-level boxes (ISO/IEC 14496-12) of an AVIF or HEIC that are read. Most files
@@ -126,7 +126,7 @@ def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.Im
             file.seek(0)
             try:
                 image = tiff.open_image(file) if reader.format == "TIFF" else reader(file)
-            # not the format of this reader; AVIF and HEIC have the same beginning
+            # The file has another format than this reader: AVIF and HEIC begin in the same way.
             except SyntaxError as error:
                 refused = error
                 continue

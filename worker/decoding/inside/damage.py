@@ -36,8 +36,8 @@ STRIP_PIXELS: Final = 4_000_000
 """Number of pixels that are compared at a time."""
 
 GREY: Final = range(120, 137)
-"""Values that libjpeg paints where data are missing: grey, with rounding errors of colour
-spaces."""
+"""Values of the grey that libjpeg paints where data are missing. They differ because conversions
+between colour spaces round."""
 
 Open = Callable[[BinaryIO], ImageFile.ImageFile]
 """A function that reads the header of a file and sets up how its pixels will be decoded."""
@@ -141,7 +141,7 @@ def _compare(one: ImageFile.ImageFile, other: ImageFile.ImageFile) -> Rest | Non
     missing = _differences(one, other)
     whole = missing.getbbox()
     if one.format in ("WEBP", "AVIF", "HEIF") and whole is not None:
-        # Every pixel below the first row that differs is unknown, even where the two are equal.
+        # Every pixel below the first row that differs is unknown, even where both images are equal.
         missing.paste(255, (0, whole[1], *missing.size))
     if missing.getextrema() == (255, 255):
         return None
@@ -169,8 +169,8 @@ def _differences(one: Image.Image, other: Image.Image) -> Image.Image:
 def _spread(image: Image.Image, missing: Image.Image) -> Image.Image:
     """Copy the pixels of an interlaced image to their missing neighbours, as browsers do.
 
-    Fills to the right and down, as far as the next pixel of the first pass, 8 pixels away. Returns
-    the mask of the pixels that are still missing.
+    Fills up to 7 pixels to the right and down, because the pixels of the first pass are 8 pixels
+    apart. Returns the mask of the pixels that are still missing.
     """
     for step in (1, 2, 4):
         for across, down in ((step, 0), (0, step)):

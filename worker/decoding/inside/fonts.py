@@ -1,7 +1,8 @@
-"""The fonts for texts whose file does not bring its own: read before the sandbox closes.
+"""The fonts for texts in files that contain no fonts. They are read before the sandbox is sealed.
 
-A sealed decoder cannot open files, so it holds the bytes of a few free fonts. They are found by the
-names of their files. A machine that lacks them draws such texts with fewer letters, or not at all.
+A sealed decoder cannot open files, so it keeps the bytes of a few free fonts in memory. The fonts
+are found by their file names. On a machine without these fonts, such texts are drawn with fewer
+letters, or not at all.
 """
 
 import os
@@ -21,7 +22,7 @@ FOLDERS: Final = (
 """The folders of Linux and macOS that are searched, with all folders below them."""
 
 MAX_FOLDERS: Final = 2_000
-"""Maximum number of folders that are searched, so that a start takes no time on a large tree."""
+"""Maximum number of folders that are searched, so that the start is fast even on a large tree."""
 
 MAX_FONT_BYTES: Final = 8 * 1024 * 1024
 """Maximum size of a font file. The largest one in `_FILES` has 4 MB."""
@@ -43,19 +44,20 @@ _ALSO: Final = {
     SERIF: ("Times",),
     MONO: ("Courier",),
 }
-"""Further names of a family, under which drawings often ask for it."""
+"""Other names that drawings often use for a family."""
 
 _WINDOWS: Final = 3
 _UNICODE: Final = 1
 _ENGLISH: Final = (0x0409, 0x0809, 0x0C09)
 _FAMILY: Final = 1
 _POSTSCRIPT: Final = 6
-"""Numbers of the table `name` of OpenType: platform, encoding, languages, kinds of names."""
+"""Numbers in the table `name` of OpenType: the platform, the encoding, the languages, and two kinds
+of names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Font:
-    """A font file in memory; `family` is the family that it stands for."""
+    """A font file in memory. It is used for texts in `family`."""
 
     family: str
     is_bold: bool = False
@@ -89,8 +91,9 @@ _FILES: Final = {
     **_styles("DejaVuSerif", SERIF, _TWO),
     **_styles("DejaVuSansMono", MONO, _TWO),
 }
-"""The files that are used, by name. If several stand for one family and style, the first one is
-used. Liberation has the widths of Arial, Times New Roman and Courier New."""
+"""The font files that are used, by their names. If a machine has several files for one family and
+style, the first one is used. The letters of Liberation are as wide as those of Arial, Times New
+Roman and Courier New."""
 
 
 @cache
@@ -103,7 +106,7 @@ def installed(folders: tuple[str, ...] = FOLDERS) -> tuple[Font, ...]:
         if name in paths and key not in fonts and (data := _read(paths[name])):
             fonts[key] = replace(font, data=data)
     wide = fonts.get((WIDE, False, False))
-    if wide is not None:  # where there is no other font without serifs
+    if wide is not None:  # used if there is no other font without serifs
         fonts.setdefault((SANS, False, False), replace(wide, family=SANS))
     return tuple(fonts.values())
 
@@ -122,7 +125,7 @@ def _find(folders: Iterable[str]) -> dict[str, Path]:
 
 
 def _read(path: Path) -> bytes:
-    """Return the bytes of a font file; nothing if it is unreadable, too large or no TrueType."""
+    """Return the bytes of a font file; empty if it is unreadable, too large or no TrueType."""
     try:
         if path.stat().st_size > MAX_FONT_BYTES:
             return b""
@@ -133,10 +136,10 @@ def _read(path: Path) -> bytes:
 
 
 def renamed(font: Font) -> bytes:
-    """Return the font file under the names of the family that it stands for.
+    """Return a copy of the font's bytes that has the names of the family for which it is used.
 
-    Appends a table `name` (OpenType 1.9, "name") and lets the directory point to it. Only the copy
-    in memory has these names. Each further name of the family has a language of its own.
+    Appends a table `name` (OpenType 1.9, "name"), and changes the offset of this table in the
+    font's directory. If the family has several names, each name is stored for another language.
     """
     (count,) = struct.unpack_from(">H", font.data, 4)
     style = ("Bold" if font.is_bold else "") + ("Italic" if font.is_italic else "") or "Regular"

@@ -1,9 +1,10 @@
 """Map images of high dynamic range (PQ and HLG, ITU-R BT.2100) to sRGB.
 
-A curve gives the new light of a pixel's brightest component, and all components are scaled by the
-same factor, so that hues stay. Light up to that of white paper (203 cd/m², ITU-R BT.2408) is
-halved. Brighter light, up to 1000 cd/m², gets the upper half. Chromium's results differ by a few
-levels at most. Only thumbnails are mapped, so pixels are calculated one by one: 0.2 s for 320×320.
+A curve gives the new light of a pixel's brightest component. All components are scaled by the same
+factor, so that hues do not change. Light up to that of white paper (203 cd/m², ITU-R BT.2408) is
+halved. Brighter light, up to 1000 cd/m², gets the upper half of the range. Chromium's results
+differ by a few levels at most. Python calculates the pixels one by one. That is fast enough for
+thumbnails: 0.2 s for 320×320.
 """
 
 import math
@@ -58,7 +59,7 @@ def to_srgb(image: Image.Image, space: ColourSpace) -> Image.Image:
                 scale = 0.0
             elif is_pq:
                 scale = _mapped(brightest) / brightest
-            else:  # the system gamma of HLG is a factor of luminance (BT.2100, table 5)
+            else:  # HLG's system gamma: a factor that depends on luminance (BT.2100, table 5)
                 gain = _HLG_PEAK * (yr * red + yg * green + yb * blue) ** 0.2
                 scale = _mapped(brightest * gain) / brightest
             made = known[pixel] = bytes(

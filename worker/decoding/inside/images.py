@@ -47,10 +47,10 @@ class _Header:
 class _Decoded:
     """A decoded image. `missing` is a mask: 255 at pixels that could not be decoded; None without.
 
-    `area` is the part of the pixels that belongs to the image; None means all. A JPEG's decoder
-    rounds up if the size is not a multiple of the factor by which it shrinks. `covered` is the part
-    of a GIF's canvas that its first frame covers, or None. `header` has the colours and the
-    orientation from the header.
+    `area` is the part of the pixels that belongs to the image; None means all. If the size of a
+    JPEG is not a multiple of the factor by which the decoder shrinks it, the decoder adds pixels at
+    the edge. `covered` is the part of a GIF's canvas that its first frame covers, or None. `header`
+    has the colours and the orientation from the header.
     """
 
     image: ImageFile.ImageFile
@@ -193,12 +193,12 @@ def _header(image: ImageFile.ImageFile, file: BinaryIO) -> _Header:
 
 
 def _ends_unwritten(image: Image.Image) -> bool:
-    """Return True if the last row has only zeros, so was probably not written by the decoder.
+    """Return True if the last row has only zeros: the decoder has probably not written the row.
 
     Returns False if the image has alpha.
     """
     if image.mode in ("LA", "RGBA"):
-        return False  # unwritten pixels are transparent there, so they do no harm
+        return False  # with alpha, unwritten pixels are transparent, so they do no harm
     return image.crop((0, image.height - 1, image.width, image.height)).getbbox() is None
 
 

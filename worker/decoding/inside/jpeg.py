@@ -121,9 +121,9 @@ def _walk(file: BinaryIO, header: Header) -> FileCode | None:
 def ends_early(file: BinaryIO, header: Header) -> bool:
     """Return True if the data of an image with a single scan end too early.
 
-    The data must end at a marker for the end of the image or the number of lines. After the end of
-    the image, only blanks or a preview may follow. libjpeg paints the missing rows grey, and gives
-    no warning that Pillow would report. Returns False if the image has several scans.
+    The data must end at the marker EOI (end of image) or DNL (number of lines). After EOI, only
+    blanks or a preview may follow. If rows are missing, libjpeg paints them grey, and gives no
+    warning that Pillow would report. Returns False if the image has several scans.
     """
     if not header.single_scan:
         return False

@@ -8,13 +8,14 @@ MAX_EDGE: Final = 320
 
 SHRINK_GAP: Final = 1.5
 """A decoder that shrinks while decoding must leave at least this many times the thumbnail's size.
-Lanczos does the rest. Compared with Lanczos from every pixel, the result has at least 37 dB. The
-difference is not visible, and the loss of JPEG itself is larger. Pillow's default of 2 takes a
-fifth more CPU time for 13 megapixels."""
+Lanczos then shrinks the result to the thumbnail's size. Compared with Lanczos from every pixel, the
+thumbnail has a PSNR of at least 37 dB. The difference is not visible, and the loss of JPEG itself
+is larger. Pillow's default of 2 takes a fifth more CPU time for 13 megapixels."""
 
 HALVED_FROM: Final = 2.5
-"""From this many times the thumbnail's height, pairs of rows are averaged before Lanczos. A JPEG of
-2 megapixels then takes an eighth less CPU time, and has 49 dB instead of 50."""
+"""If an image has at least this many times the thumbnail's height, pairs of rows are averaged
+before Lanczos. A JPEG of 2 megapixels then takes an eighth less CPU time, and its thumbnail has a
+PSNR of 49 dB instead of 50."""
 
 Rectangle = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""

@@ -1,8 +1,9 @@
 """Draw SVG with resvg, only inside a sandbox of its own.
 
 resvg runs no scripts, plays no animations, and has no network code. It would open a file that an
-image names: the sandbox refuses that, and so does the limit on descriptors while it draws. It is
-written in Rust, so a hostile drawing can use up time or memory, but hardly take over the process.
+image in the drawing names. The sandbox prevents this. While resvg draws, a limit on descriptors
+prevents it too. resvg is written in Rust, so a hostile drawing can use up time or memory, but
+hardly take over the process.
 """
 
 import codecs
@@ -31,7 +32,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 """Maximum size of a drawing. Parsing takes up to ten times its size in memory."""
 
 _TOO_MUCH: Final = ("NodesLimitReached", "ElementsLimitReached")
-"""resvg's errors for more than a million elements, also of elements that use each other."""
+"""resvg's errors for more than a million elements, including those that `use` elements repeat."""
 
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf_8_sig"),
@@ -71,7 +72,7 @@ def warm_up() -> None:
 def make_thumbnail(file: BinaryIO) -> Thumbnail:
     """Draw an SVG as a PNG whose longer edge is 320, transparent where nothing is drawn.
 
-    Also a small drawing fills the thumbnail, because it has no pixels that would be enlarged. The
+    A small drawing fills the thumbnail too, because it has no pixels that would be enlarged. The
     size in the result is that of the drawing, in CSS pixels. Raises Undecodable with `damaged`,
     `unsupported` (the encoding of the text) or `too_expensive`.
     """
@@ -105,7 +106,7 @@ def _options() -> usvg.Options:
 
 
 def _read(file: BinaryIO) -> str:
-    """Read the text of a drawing in its encoding; bytes that are wrong in it are replaced."""
+    """Read the text of a drawing in its encoding, and replace invalid bytes."""
     data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise Undecodable("too_expensive")
@@ -121,11 +122,11 @@ def _read(file: BinaryIO) -> str:
 
 @contextmanager
 def _without_files() -> Iterator[None]:
-    """Let no file be opened inside the `with` block, also where nothing filters system calls."""
+    """Prevent the `with` block from opening files, even if no filter of system calls does."""
     try:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
-    except (OSError, ValueError):  # a sealed process may not use this limit, nor open any file
+    except (OSError, ValueError):  # a sealed process may not set limits, but cannot open files
         yield
         return
     try:
@@ -136,9 +137,9 @@ def _without_files() -> Iterator[None]:
 
 @contextmanager
 def _panics() -> Iterator[None]:
-    """Raise Undecodable for a panic of Rust, which is how the package reports every error.
+    """Raise Undecodable if the package for resvg panics: it reports every error by a panic.
 
-    The exception of a panic is no `Exception`, and its class cannot be imported.
+    The exception of a Rust panic is no subclass of `Exception`, and its class cannot be imported.
     """
     try:
         yield

@@ -43,8 +43,8 @@ def open_image(file: BinaryIO) -> TiffImagePlugin.TiffImageFile:
     """Read the header of a TIFF, and choose a decoder that reads its layout of samples correctly.
 
     Pillow's own decoder of uncompressed pixels mixes up planes and subsampled colours. libtiff
-    reads them correctly. Raises Undecodable with `unsupported` for a compression or a layout that
-    both cannot read.
+    reads them correctly. Raises Undecodable with `unsupported` if the compression is not allowed,
+    or if libtiff cannot read the layout either.
     """
     file.seek(0)
     # Pillow reads the directory of a BigTIFF as that of a usual TIFF
