@@ -62,7 +62,8 @@ BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[Table]]]] = {
 
 async def main(names: list[str], *, quick: bool) -> None:
     """Run benchmarks; the servers are started anew for each of them."""
-    ServiceProcess.may_fork = False  # a fork shares memory and starts with less work
+    # A forked process shares memory and starts with less work, so its figures would be too low.
+    ServiceProcess.may_fork = False
     console = Console()
     console.print(f"Python {platform.python_version()}, {os.cpu_count()} cores")
     for name in names:

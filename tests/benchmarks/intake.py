@@ -33,7 +33,8 @@ AIM = 2.0
 BARE = "tests.benchmarks.bare"
 
 CALM_PER_S = 100
-"""Events per second while single answers are timed. The API could answer far more."""
+"""Events per second while the time of single answers is measured. The rate is low on purpose: the
+API can answer far more, so no event waits for an earlier one."""
 FROZEN_S = 10
 FROZEN_ROUNDS = 3
 AIM_FROZEN_MS = 100.0
@@ -75,8 +76,8 @@ class Bench:
         await self.database.execute(
             "INSERT INTO bare_uploads (id, state) SELECT unnest($1::bigint[]), 'pending'", ids
         )
-        # Autovacuum analyses the tables within a minute. Until then, PostgreSQL's plans are those
-        # of an empty table.
+        # In normal use, autovacuum analyses the tables within a minute. The benchmark does not wait
+        # for that. Without ANALYZE, PostgreSQL's plans would be those of empty tables.
         await self.database.execute("ANALYZE attachments, bare_uploads")
         return ids
 

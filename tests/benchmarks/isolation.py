@@ -1,10 +1,11 @@
-"""Decoders that serve one organization each: their CPU cost, and the waits of others during a
-flood.
+"""Decoders that serve one organization each: their CPU cost, and the waits of one organization
+during the flood of another.
 
 The cost is the CPU time of a worker and its children for one upload; the events of several
-organizations are mixed. It is compared with a worker that has ATTACHMENTS_DECODER_ISOLATION=none.
-The wait is the time from the recorded event of a small JPEG to `ready`. It is measured on an idle
-worker, and while another organization's PNGs keep the worker busy.
+organizations are mixed. The cost is compared with that of a worker that has
+ATTACHMENTS_DECODER_ISOLATION=none. The wait is the time from the recorded event of a small JPEG to
+`ready`. The wait is measured on an idle worker, and while another organization's PNGs keep the
+worker busy.
 """
 
 import asyncio
@@ -35,8 +36,8 @@ MODES = ("none", "organization")
 AIM = 1.15
 FLOOD = 200
 IN_SLOTS = 30
-"""The size of a flood for which the worker has enough slots. Such uploads wait only for
-decoders.
+"""The number of uploads in a small flood. The worker has a slot for each of them, so they wait only
+for decoders.
 """
 
 MOST_WAITS = 20
@@ -132,8 +133,9 @@ async def cost_ms(side: Side, organizations: int, *, uploads: int) -> float:
 
 
 async def waits_s(side: Side, *, flood: int) -> list[float]:
-    """Return the waits of one organization's JPEGs during a flood, in seconds; one is uploaded at a
-    time.
+    """Return the waits of one organization's JPEGs during a flood, in seconds.
+
+    The JPEGs are uploaded one after the other.
     """
     service, (other, flooding) = side.service, side.clients[:2]
     service.stack.relay.target = service.base_url

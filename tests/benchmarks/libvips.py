@@ -25,7 +25,8 @@ from worker.decoding.inside.images import load_codecs, make_thumbnail
 
 ROUNDS = 5
 ROUND_PIXELS: Final = 60_000_000
-"""About how many pixels are decoded in one round, so that it takes at least a tenth of a second."""
+"""The approximate number of pixels that are decoded in one round. It is so large that a round takes
+at least a tenth of a second."""
 
 SIZES: Final = ((1632, 1224), (4160, 3120), (8064, 6048))
 MAX_PIXELS: Final = 50_000_000
@@ -92,8 +93,8 @@ async def run(site: Site) -> Table:
 
 
 def _files(sizes: Iterable[tuple[int, int]]) -> Iterator[tuple[str, bytes, int, bool]]:
-    """Draw all files. Yield title, bytes, number of pixels, and whether the table has an aim for
-    it.
+    """Draw all files. Yield the title, the bytes and the number of pixels of each file, and whether
+    the table has an aim for the file.
     """
     pictures = [picture(*size) for size in sizes]
     for title, (kind, options) in FORMATS.items():
@@ -131,7 +132,7 @@ def their_cpu_ms(content: bytes, content_type: str, times: int) -> float:
 
 def _one_thread() -> None:
     os.environ["VIPS_CONCURRENCY"] = "1"
-    # libvips has a cache, from which it would return the second result.
+    # Otherwise libvips would take the second and all later results from its cache.
     importlib.import_module("pyvips").cache_set_max(0)
 
 

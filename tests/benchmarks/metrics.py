@@ -32,13 +32,14 @@ ROUNDS = 7
 WORKER_AIM = 1.03
 API_AIM = 1.05
 TRACES_AIM = 1.01
-"""Traces that are off should cost nothing. The measurement cannot see less than one per cent."""
+"""Traces that are off should cost nothing. But the measurement does not show a difference of less
+than one per cent, so the aim is not 1.00."""
 
 FEW = 4
 """The number of connections. It is small, so that a busy machine answers each request in time."""
 
 SCRAPED_EVERY_S = 5.0
-"""Seconds between two scrapes. Prometheus's sample configuration has 15 s."""
+"""Seconds between two scrapes; fewer than the 15 s in Prometheus's sample configuration."""
 
 WITHOUT = "tests.benchmarks.without"
 SILENT: Final = {"metrics_port": "", "log_level": "error", "log_requests": "false"}

@@ -29,7 +29,7 @@ MAX_KIB = 40
 MAX_DELAY_MS = 50
 
 READS = " FROM attachments AS a WHERE a.id "
-"""In each statement that reads rows by their ids: those of requests, and those of waiters."""
+"""A part of every statement that reads rows by their ids, for requests and for waiting clients."""
 
 
 @dataclass(kw_only=True)
@@ -131,8 +131,9 @@ class Bench:
     async def wait_for(self, ids: list[int], wait_s: int) -> None:
         """Have each connection wait for one attachment; return when all have begun to wait.
 
-        More requests at once than `shared.shares.WAITING` would be refused. Turns are in order, so
-        the answer to a last request shows that the rows of all before it are read.
+        The requests are sent in groups, because the API refuses more than `shared.shares.WAITING`
+        at once. The API reads their rows in the order in which they arrive. So the answer to one
+        more request shows that the rows of all earlier requests have been read.
         """
         (last,) = await self.connect(1)
         for begin in range(0, len(self.waiters), AT_ONCE):
@@ -177,14 +178,14 @@ async def running_bench(site: Site, database_url: str) -> AsyncIterator[Bench]:
 
 
 async def run(site: Site) -> Table:
-    """Measure with notifications, and without them, as behind PgBouncer."""
+    """Measure with PostgreSQL's notifications, and without them, as if PgBouncer were used."""
     count = 500 if site.quick else 5000
     allow_files(count + 200)
     table = make_table(f"waiting: {count} connections with ?wait={WAIT_S}", ["", "figure", "aim"])
     async with running_bench(site, site.database_url) as bench:
         ids = await bench.create(count)
         bench.waiters = await bench.connect(AT_ONCE)
-        await bench.wait_for(ids, 0)  # so that the process has used all of its code once
+        await bench.wait_for(ids, 0)  # after this, first uses of code take no more memory
         await bench.all_answered()
         before = uss_bytes(bench.pid)
         bench.waiters += await bench.connect(count - len(bench.waiters))
@@ -200,7 +201,7 @@ async def run(site: Site) -> Table:
         )
         table.add_row("median", f"{1000 * median(delays):.1f} ms")
         await bench.all_answered()
-        # The settled ones are answered at once, so they are not asked for again.
+        # Requests for settled attachments are answered at once, so their rows are read only once.
         table.add_row("queries/s of all waiters", *at_most(await queries(bench, ids), 0, unit=""))
     async with running_bench(site, f"{site.database_url}?pgbouncer=true") as bench:
         ids = await bench.create(count)
@@ -242,7 +243,8 @@ async def queries(bench: Bench, ids: list[int]) -> float:
     await bench.wait_for(ids, WAIT_S)
     await admin.execute("ALTER SYSTEM SET log_statement = 'all'")
     await admin.execute("SELECT pg_reload_conf()")
-    # The first announcement is followed by some reads, for transactions that had begun before it.
+    # After its first announcement, the API reads the rows some more times, because transactions
+    # that began before the announcement do not notify.
     await asyncio.sleep(3)
     before, began = len(log.read_bytes()), time.perf_counter()
     await asyncio.sleep(COUNTED_S)

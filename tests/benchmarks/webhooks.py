@@ -62,8 +62,8 @@ async def measure_latency(bench: Bench, site: Site, table: Table) -> None:
 async def measure_finish(bench: Bench, site: Site, table: Table) -> None:
     """Measure the CPU time of the worker and PostgreSQL for one upload, with and without a webhook.
 
-    In the first measurement, the worker sends the two deliveries of an upload. In the second, the
-    deliveries are only queued.
+    With a webhook, each upload has two deliveries. In the first comparison, the worker sends the
+    deliveries. In the second, it only queues them.
     """
     without = await bench.service.organization("without webhook")
     clients = (bench.service.client, without)
@@ -118,7 +118,7 @@ async def process(bench: Bench, client: Client, count: int, *, delivers: bool = 
 
 
 async def measure_rate(bench: Bench, site: Site, table: Table) -> None:
-    """Measure how many deliveries of a photo's row one worker sends in a second."""
+    """Measure how many deliveries one worker sends in a second; each holds the row of a photo."""
     count = 2000 if site.quick else 10_000
     client = await bench.service.organization("rate")
     attachment_id = await client.upload(small_photo().content, "photo.jpg")
@@ -164,7 +164,7 @@ async def measure_dead(bench: Bench, site: Site, table: Table) -> None:
             await asyncio.sleep(0.2)
         await asyncio.sleep(2)
         await take_arrivals()
-    # A delivery that has not arrived counts as one that never does.
+    # The wait for a delivery that has not arrived counts as infinite.
     waits = sorted(arrived.get(each, math.inf) - began for each, began in sent.items())
     table.add_row(
         f"p95 of a good receiver beside {DEAD} dead ones",

@@ -64,7 +64,7 @@ def leave_out_in_api() -> None:
 
 
 def leave_out_in_worker() -> None:
-    """Remove the worker's stages of attempts."""
+    """Replace the functions that measure the stages of a worker's attempts."""
     from worker import stages
 
     off: Callable[..., Any] = lambda *_: NOTHING  # noqa: E731 - the shortest function is wanted
@@ -84,7 +84,7 @@ def leave_out_in_worker() -> None:
 
 
 def leave_out_traces(module: str) -> None:
-    """Replace the functions that check whether traces are on; other such code stays."""
+    """Replace the functions that check whether traces are on; checks in other code stay."""
     from shared import traces
 
     _replace(traces, note=do_nothing, current=do_nothing, given=do_nothing)
