@@ -71,8 +71,8 @@ def of_no_attachment(sample: Any) -> Any:
 MESSAGES = [
     of_no_attachment(sample)
     for sample in SAMPLES.values()
-    # Exclude subscription confirmations of SNS: the service does not accept one because of the
-    # token alone.
+    # Exclude subscription confirmations of SNS: the service does not accept them with only the
+    # events token.
     if not (isinstance(sample, dict) and "Token" in sample)
 ]
 

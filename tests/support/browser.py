@@ -43,7 +43,7 @@ BUSY = ("waiting", "uploading", "connection lost", "processing")
 PHOTO = gradient_photo()
 
 EXPECTED = "Failed to load resource: "
-"""The start of what Chromium logs for an error answer, as for a reserved name."""
+"""The first words that Chromium logs for an error answer, such as the one to a reserved name."""
 
 ADD = """
 (files) => {

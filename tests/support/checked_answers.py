@@ -1,7 +1,7 @@
 """Compares every answer of an API in this process with the API's description.
 
-A client of the tests sees only its own requests. Other answers go to raw sockets, browsers, stores,
-balancers and programs, so all answers are compared where the API sends them.
+The client of the tests sees only the answers to its own requests. Other answers go to raw sockets,
+browsers, stores, balancers and programs. So all answers are compared where the API sends them.
 """
 
 import gzip
@@ -24,9 +24,10 @@ write_by_hand = connection._by_hand
 
 
 def check_all(note: Callable[[str], None]) -> None:
-    """Compare each answer from now on; `note` gets the fault of one that is not as described.
+    """Compare each answer from now on, and call `note` with the fault of a wrong answer.
 
-    An answer is compared before it is sent, so its fault is noted when its client has it.
+    An answer is compared before it is sent. So when a client has an answer, the fault of the answer
+    is noted already.
     """
 
     def check(
@@ -56,7 +57,7 @@ def check_all(note: Callable[[str], None]) -> None:
         check("UNKNOWN", "/", int(first.split()[1]), headers, body)
         return written
 
-    # aiohttp has no hook through which all answers pass.
+    # Functions are replaced, because aiohttp has no hook through which all answers pass.
     mock.patch.object(connection.Connection, "finish_response", finish_checked).start()
     mock.patch.object(connection, "_by_hand", write_checked).start()
 

@@ -16,8 +16,9 @@ _numbers = itertools.count(1)
 
 
 def fresh_ids() -> int:
-    """Return the first attachment id of a range that no other test uses: all tests share one
-    bucket.
+    """Return the first attachment id of a range that no other test uses.
+
+    The ids of two tests must differ, because all tests share one bucket.
     """
     return next(_numbers) * IDS_EACH
 

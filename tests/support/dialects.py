@@ -42,7 +42,7 @@ def changed(document: Any, path: str, value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How one store writes its events.
+    """The form in which one store writes its events.
 
     `write(bucket, key, removed, item)` makes the event of one object. `wrap` makes one message of
     many events; it is None if a message holds only one event. `encode` encodes a key as the store

@@ -23,7 +23,7 @@ class Explaining:
         self.walked: list[str] = []
 
     async def _explain(self, statement: str, values: tuple[Any, ...]) -> None:
-        # `estimate` sends an EXPLAIN statement itself. It reads no row, so there is no plan to
+        # `estimate` itself sends an EXPLAIN statement. EXPLAIN reads no row, so there is no plan to
         # check.
         if statement.startswith("EXPLAIN "):
             self.explained += 1

@@ -6,10 +6,10 @@ its own environment, working directory and output, and it executes the module ag
 
 An API compares each of its answers with the API's description, and writes faults to a file.
 
-Requests come over a Unix socket as JSON objects, one object for each process. With a request come
-three descriptors: standard output, standard error, and a socket for the result. The server writes
-the process's id to that socket. When the process has ended, the server also writes the status of
-`os.waitpid`.
+Requests arrive on a Unix socket as JSON objects, one object for each process. Three descriptors
+arrive with each request: standard output, standard error, and a socket for the result. The server
+writes the process's id to the socket for the result. When the process has ended, the server also
+writes the status of `os.waitpid`.
 """
 
 import functools
@@ -42,7 +42,7 @@ MAX_REQUEST = 1024 * 1024
 
 
 def import_all() -> None:
-    """Import every module of the service, apart from those that run at import."""
+    """Import every module of the service, except those whose names are in SKIPPED."""
     for package in PACKAGES:
         found = importlib.import_module(package)
         for module in pkgutil.walk_packages(found.__path__, f"{package}."):

@@ -1,5 +1,5 @@
-"""Functions that lose rows and use their ids again, as a restored backup does, and buckets for one
-test.
+"""Functions that delete rows and use their ids again, as after the restore of a backup, and that
+make a bucket for one test.
 """
 
 import asyncio
@@ -65,8 +65,8 @@ class Reused:
 
 
 async def lose_rows(service: Service, first_id: str | int) -> None:
-    """Delete all rows whose id is `first_id` or higher, and set the sequence back to this id, as a
-    restored backup does.
+    """Delete all rows whose id is `first_id` or higher, and set the sequence back to this id, as
+    the restore of a backup does.
     """
     await service.execute("DELETE FROM attachments WHERE id >= $1", int(first_id))
     await service.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {int(first_id)}")

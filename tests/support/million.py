@@ -15,10 +15,12 @@ BUCKET = "bucket"
 
 WEBHOOKS = 200
 USUAL_WEBHOOK = 50
-"""The number of webhooks, of which each organization has one; that of the organization USUAL."""
+"""WEBHOOKS is the number of webhooks; each organization has at most one. USUAL_WEBHOOK is the id of
+the webhook of the organization USUAL.
+"""
 
 UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
-"""Ids of rows of the organization USUAL, each in the state of its name.
+"""Ids of rows of the organization USUAL. Each row is in the state that is the constant's name.
 
 The first three rows are due.
 """
@@ -46,7 +48,7 @@ FROM generate_series(1, {ROWS}) AS n
 """
 
 FURTHER = (
-    # A tenth of the keys no longer counts.
+    # A tenth of the keys is older than 24 hours, so these keys no longer count.
     f"""
     INSERT INTO idempotency_keys (organization_id, digest, fingerprint, made, created_at)
     SELECT {USUAL}, sha256(n::text::bytea), 'f', ARRAY[n],
@@ -58,8 +60,9 @@ FURTHER = (
     SELECT n, 'https://receiver.example/', '{{attachment.ready}}', '', 'a'
     FROM generate_series(1, {WEBHOOKS}) AS n
     """,
-    # A twentieth is pending and half of these are due, as many have failed, and the oldest are too
-    # old. Those of the last webhooks have lost their webhook.
+    # A twentieth of the deliveries is pending, and half of the pending ones are due. Another
+    # twentieth has failed. The oldest deliveries are older than KEPT_DAYS. Deliveries whose webhook
+    # id is 0 or above WEBHOOKS belong to no webhook.
     f"""
     INSERT INTO webhook_deliveries
         (webhook_id, organization_id, message_id, event, attachment, state, due_at, created_at)
@@ -72,4 +75,4 @@ FURTHER = (
     FROM generate_series(1, {DELIVERIES}) AS n
     """,
 )
-"""Statements that fill further tables."""
+"""Statements that fill tables other than `attachments`."""

@@ -45,7 +45,7 @@ class PgBouncer:
         self._port = port
 
     def url(self, database_url: str) -> str:
-        """Return a database's address that leads through PgBouncer."""
+        """Return the address at which PgBouncer serves the database of `database_url`."""
         parts = urlsplit(database_url)
         user = parts.netloc.rpartition("@")[0]
         return parts._replace(netloc=f"{user}@127.0.0.1:{self._port}").geturl()

@@ -1,6 +1,7 @@
 """Calls of the data functions that events, workers and the sweep use.
 
-Each call has a check of its result: the query plan of a call that finds nothing proves nothing.
+The result of each call is checked, because the query plan of a call that finds no row proves
+nothing.
 """
 
 from collections.abc import Callable

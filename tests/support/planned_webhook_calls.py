@@ -1,6 +1,7 @@
 """Calls of the data functions for Idempotency-Keys, waiting clients, new policies and deliveries.
 
-Each call has a check of its result: the query plan of a call that finds nothing proves nothing.
+The result of each call is checked, because the query plan of a call that finds no row proves
+nothing.
 """
 
 from collections.abc import Callable
@@ -21,14 +22,14 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def key(number: int) -> RequestKey:
-    """Return one of the keys in the table; those of a high number are not in it."""
+    """Return the key with this number. The table has no keys above `million.KEYS`."""
     return RequestKey(
         organization_id=USUAL, digest=sha256(str(number).encode()).digest(), fingerprint=b"f"
     )
 
 
 async def make_one(_connection: Any) -> int:
-    """Make what a request would make."""
+    """Return an id, as if a request had made an object."""
     return 7
 
 

@@ -32,7 +32,7 @@ class Link:
 
     def reset(self) -> None:
         """Reset both connections, as a crash of a machine between client and server would."""
-        if self.task is not asyncio.current_task():  # a new connection ends its task by itself
+        if self.task is not asyncio.current_task():  # a new connection's own task ends by itself
             self.task.cancel()
         for end in self.ends:
             connection = end.transport.get_extra_info("socket")

@@ -1,4 +1,4 @@
-"""Which test process runs which test files, and in which order."""
+"""Decide which process runs which test files, and in which order."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -12,7 +12,8 @@ TOGETHER = (
     "tests/integration/plans/",
     "tests/integration/sqs/",
 )
-"""Folders whose tests share something that is costly to start. One process runs all of them."""
+"""Folders whose tests share a server or a database that is costly to set up. One process runs all
+tests of such a folder."""
 
 SECONDS = {
     "tests/integration/sqs/": 162,
@@ -70,9 +71,9 @@ SECONDS = {
     "tests/unit/test_colour_spaces.py": 25,
     "tests/faults/test_collectors.py": 25,
 }
-"""What the longest files and folders take, in seconds, measured in six processes on two cores.
+"""The seconds that the slowest test files and folders take, measured in six processes on two cores.
 
-Only their order matters. A file that is not listed takes less.
+Only the order of these times matters. A file that is not listed takes less time.
 """
 
 COMPUTING = "tests/unit/"
@@ -101,7 +102,7 @@ def unit_of(nodeid: str) -> str:
 
 
 class UnitScheduling(LoadScopeScheduling):  # type: ignore[misc]  # its base has no types
-    """Gives each process the next unit as soon as it has nearly finished its last one."""
+    """Gives a process the next unit as soon as the process has nearly finished its last unit."""
 
     def _split_scope(self, nodeid: str) -> str:
         # `_split_scope` is private in pytest-xdist: its own schedulers differ in this method alone.

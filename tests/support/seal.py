@@ -30,8 +30,8 @@ seccomp.seccomp_rule_add(rules, 0x00050001, number(b"prctl"), 0)
 assert seccomp.seccomp_load(rules) == 0
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""A program that runs another program so that the kernel refuses every later filter of system
-calls.
+"""A program that runs another program. If the other program loads a filter of system calls, the
+kernel refuses it.
 
 Some containers refuse such filters in the same way.
 """

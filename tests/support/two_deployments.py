@@ -26,7 +26,7 @@ class Two:
     storage: Storage
 
     async def ids(self) -> tuple[str, str]:
-        """Return the deployment ids of both."""
+        """Return the ids of the two deployments."""
         found = []
         for each in (self.first, self.second):
             async with each.database.acquire() as connection:
