@@ -45,13 +45,13 @@ async def test_f12_uploads_committed_before_the_api_died_are_processed_once(
     row, event = await posted(service)
     dying = await launch(ApiProcess(service.environment, program=changed(DIE_AFTER_COMMIT, "api")))
     relay.target = dying.url
-    # The source gets no answer, so it does not know that the event is recorded.
+    # The event's source gets no answer (status 0), so it does not know that the event is recorded.
     assert await relay.post(event) == 0
     assert dying.process is not None
     assert await asyncio.to_thread(dying.process.wait, 10) == 1
     assert (await service.row(row.id)).state == "uploaded"
     relay.target = service.base_url
-    assert await relay.post(event) == 200  # so the source sends it again
+    assert await relay.post(event) == 200  # the source sends the event again
     worker = await start_worker(service, **SOON)
     found = await reaches(service, row.id, "ready")
     assert (found.revision, found.attempt) == (1, 1)
@@ -128,7 +128,7 @@ async def test_f24_five_hundred_requests_that_never_end_leave_the_others_alone(
     began = time.monotonic()
     answers = [asyncio.create_task(reader.read()) for reader, _ in opened]
 
-    async def drip() -> None:  # a byte now and then is no progress
+    async def drip() -> None:  # sends a byte now and then, which does not extend the timeout
         while True:
             await asyncio.sleep(0.2)
             for _, writer in opened[::10]:

@@ -42,7 +42,7 @@ The command's user has no name and may only read Python's files.
 
 
 class Pod(WorkerProcess):
-    """A worker that another command starts."""
+    """A worker process that the command in `prefix` starts."""
 
     prefix: Sequence[str] = ()
 

@@ -154,7 +154,7 @@ async def test_f18_a_wake_up_that_finds_the_database_away_is_not_spent(
     away: Callable[[Proxy], None],
 ) -> None:
     async with running_proxy(database_url) as way:
-        # No row is due before this grace is over.
+        # No row becomes due within this grace time, so no sweep finds one.
         service = await start_service(publish_grace="300")
         worker = await start_worker(service, database_url=way.url, log_level="debug")
         away(way)

@@ -65,8 +65,8 @@ def fresh(worker: WorkerProcess) -> list[psutil.Process]:
 def waits_for_job(worker: WorkerProcess, killed: set[psutil.Process]) -> bool:
     """Return True if exactly one new spare decoder has started and is asleep.
 
-    A killed process is still listed for a moment. A decoder that is suspended during its start gets
-    no upload; the upload gets another decoder.
+    The caller then suspends this decoder. A decoder that is suspended during its start gets no
+    upload, because the worker uses another one. A killed process is still listed for a moment.
     """
     with suppress(psutil.NoSuchProcess):
         states = [child.status() for child in fresh(worker) if child not in killed]
@@ -77,7 +77,7 @@ def waits_for_job(worker: WorkerProcess, killed: set[psutil.Process]) -> bool:
 async def kill_busy(worker: WorkerProcess) -> None:
     """Wait until a decoder has a job, then kill the decoders that the test has suspended.
 
-    A new decoder may already measure the same file. It must not be killed.
+    A new decoder may already measure the same file. The new decoder must not be killed.
     """
     await until(lambda: asyncio.sleep(0, has_job(worker.pid)))
     for child in decoders(worker):

@@ -100,7 +100,7 @@ async def ask(wire: Wire, request: bytes) -> tuple[int, str]:
 
 
 def create(service: Service) -> bytes:
-    """Return the bytes of a create request. A proxy must not send such a request twice."""
+    """Return the bytes of a create request, which a proxy must not send twice."""
     body = b'{"data":{"type":"attachments","attributes":{"name":"a.png"}}}'
     head = (
         "POST /api/v2/attachments HTTP/1.1\r\nHost: attachments\r\n"

@@ -190,7 +190,7 @@ def files_on_disk(worker: WorkerProcess) -> list[int]:
     # A decoder's job duplicates the descriptor, so the function counts files by inode.
     sizes = {}
     for name in os.listdir(folder):
-        with suppress(FileNotFoundError):  # the descriptor may be closed by now
+        with suppress(FileNotFoundError):  # the worker may have closed the descriptor meanwhile
             link, found = os.readlink(f"{folder}/{name}"), os.stat(f"{folder}/{name}")
             on_disk = link.startswith(tempfile.gettempdir()) and link.endswith(" (deleted)")
             if on_disk and found.st_ino != log:
@@ -219,7 +219,8 @@ async def test_of_large_files_no_more_are_fetched_than_the_budget_has_room_for(
         async def fetched(count: int) -> bool:
             return files_on_disk(worker) == [len(image)] * count
 
-        # An eighth of the budget is kept for other organizations.
+        # The budget is as large as four images. An eighth of it is kept for other organizations,
+        # so only three images fit.
         await until(lambda: fetched(3))
         await until(
             lambda: service.database.fetchval(
@@ -266,7 +267,7 @@ async def test_the_sweep_leaves_a_slot_for_an_organization_that_has_nothing_in_f
             )
 
         await until(in_flight, within_s=30)
-        await asyncio.sleep(2)  # in four more sweeps, the rest of the flood is due
+        await asyncio.sleep(2)  # four more sweeps find that the rest of the flood is due
         # Plain text needs a worker's slot, but no decoder.
         anothers = int(await other.upload(b"plain words\n", "notes.txt"))
         await reaches(service, anothers, "ready")

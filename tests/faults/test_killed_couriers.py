@@ -55,8 +55,8 @@ async def test_f25_every_change_is_delivered_although_workers_are_killed(
         await restart(workers[0])
 
         async def all_ended() -> bool:
-            # Retries that wait five seconds are made due now, as are the deliveries of killed
-            # couriers.
+            # Make deliveries due now, so that the test is short: retries that have to wait, and
+            # deliveries whose courier was killed.
             await service.execute(
                 "UPDATE webhook_deliveries SET due_at = now()"
                 " WHERE state = 'pending' AND due_at > now() + interval '41 seconds'"

@@ -160,7 +160,7 @@ def test_a_pipe_that_others_made_non_blocking_costs_no_line() -> None:
     lines = [b"%d %s\n" % (number, b"x" * 5000) for number in range(100)]
     for line in lines:
         writer.write(line)
-    writer.flush(0.3)  # ends by its timeout: the reader reads nothing yet
+    writer.flush(0.3)  # ends at its timeout of 0.3 s, because the reader reads nothing yet
     text = b""
     while len(text) < sum(map(len, lines)) and select.select([reading], [], [], 5)[0]:
         text += os.read(reading, 3000)

@@ -59,8 +59,8 @@ async def test_a_large_file_that_is_no_image_is_neither_downloaded_nor_held(
     await storage.delete(row.key)
     assert (await service.row(row.id)).size == size
     assert most - before < 32 * MIB
-    # The number includes bytes in socket buffers that the worker does not need. If the file is
-    # named like an image, the worker reads more of it in advance.
+    # `proxy.received` includes bytes in socket buffers that the worker does not need. If the file
+    # is named like an image, the worker reads more of it before it knows the type.
     assert proxy.received - received < (20 * MIB if name.endswith("jpg") else 2 * MIB)
 
 

@@ -184,7 +184,7 @@ def check_outage(lines: Sequence[Line], part: Part) -> None:
     assert all(each["count"] > 0 and each["lasts_s"] > 0 for each in counts)
     assert last["event"] == part.back
     assert last["lasted_s"] > 0
-    # None of these lines belongs to a request or to an upload.
+    # None of the lines about the outage belongs to a request or to an upload.
     assert not [each for each in lines if {"request_id", "attachment"} & set(each)]
 
 
@@ -225,7 +225,7 @@ async def test_an_outage_is_all_that_a_process_warns_of(
         await until(partial(has_all, site, part, counted=True), within_s=60)
         for process in site.processes:
             assert await site.health(process, "live") == 200
-        if lose is not read_only_database:  # its processes can still read
+        if lose is not read_only_database:  # processes can still read a read-only database
             for process in users(site, part.needed_by):
                 assert await site.health(process, "ready") == 503
     finally:

@@ -120,7 +120,8 @@ async def test_a_worker_ends_in_order_however_often_ctrl_c_is_pressed(
 
     await until(stops)
     ending = asyncio.create_task(worker.ends())
-    # Celery looks for signals once a second. Only a SIGINT after that makes the worker fail.
+    # Celery checks once a second whether a signal came. A second SIGINT makes the worker fail only
+    # after such a check, so the signal is sent repeatedly.
     while again and not ending.done():
         with suppress(ProcessLookupError):  # the process has just ended
             os.killpg(worker.pid, signal.SIGINT)

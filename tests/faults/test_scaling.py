@@ -21,12 +21,13 @@ pytestmark = pytest.mark.fault
 UPLOADS = 50
 TEXT = b"a text needs no decoder"
 LATE_S = 0.1
-"""Seconds by which the store delays each piece of an answer. So the processors are mostly idle."""
+"""Delay, in seconds, of each piece of the store's answers. Because of it, workers mostly wait for
+the store, and the processors are mostly idle."""
 
 DOUBLED = 1.5
-"""How many events are sent for each upload that the first worker processes.
+"""Number of events that are sent for each upload that the first worker processes.
 
-Without doubling, it would be 0.75.
+It is twice 0.75, a load that one worker can take.
 """
 
 RISE = 6
@@ -100,8 +101,8 @@ async def test_the_backlog_rises_with_the_load_and_falls_with_a_second_worker(
     first, second = workers
     for worker in workers:
         await becomes_ready(worker, "worker")
-    # The second worker starts now and is suspended until it joins. If it started only then, an
-    # unknown number of events would pass before it is ready.
+    # The second worker has started already. It is suspended until the load has risen. If it started
+    # only after the rise, an unknown number of events would be sent before it is ready.
     os.kill(second.pid, signal.SIGSTOP)
     load = Load(service, first, await held_events(service))
     proxy.delay(LATE_S)

@@ -38,7 +38,7 @@ def outage_of(process: ServiceProcess) -> list[Line]:
 async def has_logged(process: ServiceProcess, event: str) -> list[Line]:
     """Wait until a process has logged an event.
 
-    The store client's own timeouts are longer than this.
+    The store client's own timeouts are longer than this wait, so they cannot cause the event.
     """
     found: list[Line] = await until(
         lambda: asyncio.sleep(0, named(process.log(), event)), within_s=20

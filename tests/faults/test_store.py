@@ -182,7 +182,8 @@ async def test_f16_where_an_object_is_missing_and_the_store_fails_then_it_is_tri
     row = await reaches(service, attachment_id, "ready")
     await first.stop()
     await storage.delete(row.key)
-    # It is as if an event had reported a new file that is deleted before the worker reads it.
+    # This has the same effect as an event about a new file that is deleted before the worker reads
+    # it.
     await service.execute(
         "UPDATE attachments SET state = 'uploaded', revision = revision + 1, attempt = 0,"
         " resized = false, due_at = now() WHERE id = $1",
@@ -245,8 +246,8 @@ async def test_f17_a_worker_that_never_hears_of_its_thumbnail_stores_it_again(
     await start_worker(service, s3_endpoint_url=proxy.url, **SOON)
     proxy.delay(1.0)
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
-    # The requests for reading have fewer bytes in total, so the worker is now writing the
-    # thumbnail.
+    # All requests for reading have fewer than 4000 bytes together. So if the proxy has received
+    # more, the worker is writing the thumbnail.
     await until(lambda: asyncio.sleep(0, proxy.requested > 4000))
     proxy.hold()
     row = await service.row(attachment_id)

@@ -203,7 +203,7 @@ async def test_uploads_that_are_refused_write_one_warning_and_each_its_end(
 ) -> None:
     refusing.forbidden = (b"GET ",)
     worker = await start_worker(service, s3_endpoint_url=refusing.url, attempts="1", **SOON)
-    # If an object cannot be read, only the client's attribute `size` tells its size.
+    # If an object cannot be read, its size is known only from the client's attribute `size`.
     ids = [await service.client.upload(PHOTO, "a.jpg", size=len(PHOTO)) for _ in range(20)]
     for each in ids:
         row = await reaches(service, each, "failed", attempt=1)

@@ -33,7 +33,7 @@ async def test_a_worker_whose_sweep_does_not_run_is_stuck_until_it_runs(
             return await asked(worker, "live") == (200, {"status": "alive"})
 
         await until(is_alive)
-        database.hold()  # the sweep's statement gets no answer
+        database.hold()  # from now on, the sweep's statement gets no answer
         stuck = await until(is_stuck, within_s=30)
         assert stuck["status"] == "stuck"
         assert stuck["faults"].keys() == {"sweep"}

@@ -95,7 +95,7 @@ async def test_f3_a_worker_that_stops_under_load_loses_nothing(
     await until(begun, every_s=0.01)
     assert await first.stop() == 0
     rows = [await service.row(attachment_id) for attachment_id in ids]
-    # The stopped worker has no upload any more.
+    # The stopped worker has released all its uploads.
     assert {row.state for row in rows} <= {"uploaded", "ready"}
     await start_worker(service, **SOON)
     await service.execute("UPDATE attachments SET due_at = now() WHERE state = 'uploaded'")
@@ -252,7 +252,7 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
 
     # Another worker claims the upload, as a sweep does when a lease is over.
     async def taken() -> Sequence[Due]:
-        # The worker may renew its lease between these two statements.
+        # The worker may renew its lease between these two statements. `until` then repeats them.
         async with service.database.acquire() as connection:
             await make_due(service, attachment_id)
             return (await take_due(connection, limit=1, lease_s=60, attempts=5)).due
@@ -266,7 +266,7 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
     (line,) = named(first.log(), "another worker took over")
     assert line["organization"] == service.client.organization_id
     assert (line["attachment"], line["revision"], line["attempt"]) == (int(attachment_id), 1, 1)
-    # The worker has closed its connections to the store.
+    # Wait until the worker has closed its connections to the store.
     await until(lambda: asyncio.sleep(0, proxy.links == 0))
     requested = proxy.requested
     proxy.let_go()
