@@ -1,4 +1,4 @@
-"""Every answer of an API of the tests is compared with the description, whoever asks for it."""
+"""The tests compare every answer of their APIs with the OpenAPI description, for any client."""
 
 import aiohttp
 import pytest

@@ -20,14 +20,18 @@ from tests.support.starting import StartService
 CONFIG = Path(__file__).parents[1] / "data/schemathesis.toml"
 
 KEPT = {"id", "state", "external_id", "created_at"}
-"""The filters that the requests use. The same code reads all others, and each costs much time."""
+"""The filters that the requests use.
+
+Each further filter would cost much time, and the API reads all filters by the same code.
+"""
 
 
 def adapted() -> Any:
     """Return the OpenAPI document in a form that schemathesis can use."""
     found = copy.deepcopy(description())
     attachments = found["paths"]["/api/v2/attachments"]
-    # schemathesis ignores parameters of media types, so it does not see `ext=bulk`.
+    # schemathesis ignores parameters of media types, so it cannot distinguish `ext=bulk`. Either
+    # schema is allowed for the answer.
     bodies = attachments["post"]["responses"]["201"]["content"]
     either = [bodies.pop(BULK)["schema"], bodies[MEDIA_TYPE]["schema"]]
     bodies[MEDIA_TYPE] = {"schema": {"anyOf": either}}
@@ -37,7 +41,7 @@ def adapted() -> Any:
 
 
 def is_kept(parameter: Any) -> bool:
-    """Return False for a filter that is like another one."""
+    """Return False for a filter that is not in KEPT, and True for every other parameter."""
     match = re.match(r"filter\[(\w+)\]", parameter["name"])
     return match is None or match[1] in KEPT
 

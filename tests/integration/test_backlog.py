@@ -1,6 +1,4 @@
-"""The backlog, which is the number for autoscaling: waiting uploads, their age, and its
-low cost.
-"""
+"""The backlog, the number for autoscaling: counted uploads, their age, the cost of counting."""
 
 import asyncio
 import json
@@ -49,7 +47,7 @@ async def test_an_upload_waits_from_when_a_worker_could_first_claim_it(
     async with service.database.acquire() as connection:
         found = await backlog.measure(connection)
     assert found.waiting == (waits_s is not None)
-    # Some time passes between the two statements by the database's clock.
+    # Time passes between the insert and the measurement, so the age may be a little greater.
     assert (waits_s or 0) <= found.oldest_seconds <= (waits_s or 0) + 20
 
 

@@ -1,4 +1,4 @@
-"""Rows in a former bucket use no object of the new bucket until they are moved there."""
+"""Rows of a former bucket use no object of the new bucket until their own objects are in it."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -86,7 +86,7 @@ async def test_a_row_of_another_bucket_uses_nothing_of_the_new_one_until_its_obj
         opened_storage(stack, changed.now.settings.s3_bucket) as storage,
         opened_storage(stack, changed.before.settings.s3_bucket) as former_storage,
     ):
-        # These objects belong to another deployment that used the new bucket before.
+        # These objects in the new bucket belong to another deployment, which used it before.
         for row in rows:
             await storage.write(row.key, OTHER, content_type="image/png")
             await storage.write(row.key.replace("/original/", "/thumb/"), OTHER, content_type="i/p")

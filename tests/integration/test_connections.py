@@ -155,8 +155,9 @@ async def test_clients_that_do_not_read_are_cut_off(
 
 
 def _server_sides(port: int | None, clients: set[int]) -> int:
-    """Count the API's sockets for these clients; closed sockets that the kernel still keeps count
-    too.
+    """Count the API's sockets for these clients.
+
+    The count includes sockets that the API has closed and the kernel still keeps.
     """
     return sum(
         bool(each.raddr) and each.laddr.port == port and each.raddr.port in clients
@@ -181,7 +182,7 @@ async def test_nothing_is_kept_of_an_unparsable_message(
 ) -> None:
     url = URL(service.base_url if port == "api" else service.metrics_url)
     gc.collect()
-    gc.disable()  # objects in reference cycles then stay in memory
+    gc.disable()  # otherwise, a collection could free the objects that are counted below
     try:
         reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(beginning + b"x" * 200_000)

@@ -70,7 +70,7 @@ def general(value: Any, name: str = "") -> Any:
 
 
 def shape(value: Any) -> str:
-    """Return an answer as text, without its varying parts, and with its members in their order."""
+    """Return an answer as text. The order of members is kept, and parts that vary are replaced."""
     return json.dumps(general(value), indent=1)
 
 

@@ -71,8 +71,9 @@ async def start_site(
 
 
 def policy_of(created: Any) -> tuple[datetime, dict[str, str]]:
-    """Return the expiry in a signed policy, and the policy's form fields; `meta.expires_at` must be
-    equal.
+    """Return the expiry in a signed policy, and the policy's form fields.
+
+    Assert that `meta.expires_at` is equal to this expiry.
     """
     fields = created["data"]["attributes"]["aws_policy"]
     document = json.loads(base64.b64decode(fields["policy"]))
@@ -82,8 +83,9 @@ def policy_of(created: Any) -> tuple[datetime, dict[str, str]]:
 
 
 def an_hour_from_now() -> datetime:
-    """Return a time just before the usual expiry of a policy, because the test itself
-    takes time.
+    """Return a time that is a little before the usual expiry of a policy made now.
+
+    The difference allows for the time that the test takes.
     """
     return datetime.now(UTC) + timedelta(seconds=3500)
 
@@ -168,7 +170,8 @@ async def test_a_link_ends_with_its_credentials(source: CredentialSource, start_
     site.service.stack.relay.target = site.api.url
     attachment_id = await site.client.upload(images.encode(images.quadrants(), "PNG"))
     url = await until(lambda: shown_url(site.client, attachment_id))
-    # SeaweedFS ignores session tokens. For a `ready` attachment, the API need not ask the store.
+    # For a `ready` attachment, the API redirects without a request to the store. SeaweedFS does not
+    # check session tokens, so the test checks only the address.
     await site.service.execute("UPDATE attachments SET state = 'ready'")
 
     address = f"{site.api.url}{urlsplit(url).path}?{urlsplit(url).query}"

@@ -1,4 +1,4 @@
-"""Permanent removal: all versions of exactly the given keys, but no object older than its row."""
+"""Permanent removal deletes all versions of the given keys, but no object older than its row."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

@@ -129,7 +129,7 @@ async def test_every_head_fits_in_a_balancers_buffer(working: Service, name: str
     assert (status, body) == (200, TEXT)
     encoded = headers["Content-Disposition"].partition("filename*=UTF-8''")[2]
     extension = ".txt" if name.endswith(".txt") else ""
-    # A shortened name must not end in another extension by accident.
+    # The store may send a shortened name, but the name's extension must be kept.
     stem = encoded.removesuffix(extension or "_")
     assert encoded.endswith(extension)
     assert stem

@@ -1,4 +1,4 @@
-"""The host in links: the host that a client names is used only if the settings allow it."""
+"""The host in links: the API uses the host that a client names only if the settings allow it."""
 
 import asyncio
 import json

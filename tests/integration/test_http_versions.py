@@ -20,7 +20,7 @@ HTTP2_CLIENT = HTTP2 + b"\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
 async def send(url: str, *pieces: bytes) -> bytes:
-    """Send bytes; read until the connection ends or no byte arrives for 2 s."""
+    """Send the pieces one by one; read until the connection ends or no byte arrives for 2 s."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     answer = b""

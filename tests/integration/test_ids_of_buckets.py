@@ -1,6 +1,7 @@
-"""If the bucket has ids above the database's sequence, no API starts.
+"""If an object in the bucket has an id above the database's sequence, no API starts.
 
-The doctor also reports this, until an operator corrects the sequence.
+The doctor reports the same fault. After an operator has corrected the sequence, an API starts, and
+the doctor reports no fault.
 """
 
 import asyncio
@@ -187,7 +188,7 @@ async def test_an_api_does_not_start_until_it_is_mended(
 
     assert status == 1
     assert "Traceback" not in printed
-    # On a slow machine, the API also logs what it waits for.
+    # These lines are no faults. On a slow machine, the API also logs what it waits for.
     usual = ("metrics are served", "api waits")
     (line,) = (each for each in printed.splitlines() if not any(word in each for word in usual))
     assert REMEDY in line
@@ -207,7 +208,7 @@ async def test_the_doctor_fails_until_it_is_mended(alone: Service) -> None:
     assert examined["sequence"]["status"] == "failed"
     assert str(taken) in examined["sequence"]["found"]
     assert REMEDY in examined["sequence"]["mend"]
-    # The doctor's probe would get an id that the bucket already uses.
+    # The doctor uploads no probe, because the probe would get an id that the bucket already uses.
     assert examined["upload"]["status"] == "skipped"
     await command(alone, "reconcile", "--mend")
     examined = await examine(environment(alone), wait=1)

@@ -235,11 +235,11 @@ async def test_rejected_files_are_kept(
         [*old, *same, died],
     )
     await asyncio.to_thread(migrate, empty_url)
-    # The result of the last row is unknown, so the row is checked once more.
+    # The decoder had died, so the result for the last row is unknown. The row is processed again.
     assert await found() == [*renamed, *same, ("uploaded", None)]
     due = "SELECT due_at <= now() AND revision = 1 FROM attachments ORDER BY id DESC LIMIT 1"
     assert await connection.fetchval(due)
-    # A worker of the release before still writes the old states and reasons.
+    # A worker of the previous release may still run, and writes the old states and reasons.
     for number, (state, reason) in enumerate([*old, *same, died], 1):
         await connection.execute(
             "UPDATE attachments SET state = $2, reason = $3 WHERE id = $1", number, state, reason

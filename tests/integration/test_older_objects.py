@@ -121,7 +121,7 @@ async def test_a_file_of_a_lost_row_is_never_adopted(
 
 
 async def runs_on_to_expired(reused: Reused) -> None:
-    """Let the policy expire; assert that the row expires and that the object is not moved."""
+    """Let the policy end; assert that the row becomes `expired` and that the object stays."""
     await reused.service.execute(
         "UPDATE attachments SET policy_expires_at = now() - interval '1 day', due_at = now()"
         " WHERE id = $1",
@@ -183,7 +183,8 @@ async def test_some_seconds_between_the_two_are_enough(
     assert await reused.download() is None
     await start_worker(quick, **QUICK)
     await until(lambda: is_in(quick, reused, "pending"), within_s=30)
-    # The test has changed no ages, so the second organization's upload is accepted as it is.
+    # This test has not changed `created_at` of the second row (`minutes=0`). So an upload now is
+    # younger than the row, and the service accepts it.
     quick.stack.relay.target = quick.base_url
     assert (await reused.second.post_file(reused.created, SECOND))[0] == 201
     await until(lambda: is_in(quick, reused, "ready"), within_s=30)

@@ -81,7 +81,8 @@ async def test_commands_go_through_pgbouncer(
     ):
         ended = await command(service, *arguments)
         assert ended.status == 0, (arguments, ended.err)
-    # The command also lists objects of other tests, because they are in the same bucket.
+    # The bucket may also contain objects of other tests. If the command lists such objects, its exit
+    # status is 1.
     ended = await command(service, "reconcile", "--json")
     assert ended.status in (0, 1)
     assert ended.err == ""
@@ -142,8 +143,8 @@ async def test_the_settings_that_pgbouncer_refuses_are_set_on_the_role(
     try:
         names = await set_on_role(url)
         assert set(names) == {*SERVER_SETTINGS, "search_path"} - {"application_name"}
-        # PgBouncer opens sessions on demand. An open session keeps the settings with which it
-        # started.
+        # A session gets the role's settings when it starts. Open a new session: one that PgBouncer
+        # opened before still has the old settings.
         session = await asyncpg.connect(database_url)
         assert await session.fetchval("SHOW statement_timeout") == "5s"
         assert await find_missing(session, wanted) == []

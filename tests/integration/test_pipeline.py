@@ -1,4 +1,4 @@
-"""One upload that the test's process handles with real servers, while its object changes."""
+"""The worker's pipeline in the test's process, with real servers: faults and replaced objects."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -46,7 +46,7 @@ class ReplacingStorage(Storage):
 
 
 class DyingSniffers(Sniffers):
-    """Sniffers whose process dies for every file."""
+    """Sniffers that fail for every file, as if their process had died."""
 
     async def identify(self, organization_id: int, head: bytes, size: int, read: Read) -> str:
         raise DecoderFault("decoder_died")

@@ -45,9 +45,9 @@ async def served_type(service: Service, key: str) -> str:
 
 
 async def post_part(created: Any, changed: Mapping[str, str], part_type: str) -> int:
-    """Post an HTML page with a policy; `part_type` is the type of the form's file part.
+    """Post an HTML page with a policy, and return the status.
 
-    Return the status.
+    `part_type` is the content type that the form names for its file.
     """
     form = aiohttp.FormData()
     fields = created["data"]["attributes"]["aws_policy"]

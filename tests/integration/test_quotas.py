@@ -26,7 +26,7 @@ async def limit(service: Service, client: Client, *options: str) -> None:
     assert ended.status == 0, ended.err
 
     async def known() -> bool:
-        # The API learns the new quota from a notification, or after 5 s.
+        # The quota is committed. The API learns it from a notification, or else within 5 s.
         own = await service.database.fetchval(
             "SELECT (quota_attachments, quota_bytes, quota_uploads_per_day)::text"
             " FROM organizations WHERE id = $1",

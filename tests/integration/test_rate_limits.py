@@ -37,7 +37,7 @@ class Clock:
 
 
 def admitted(limits: RateLimit, asked: int, caller: Caller) -> int:
-    """Count `asked` requests for the caller's rate limit; return how many are admitted."""
+    """Spend `asked` requests of the caller's rate limit, and return how many are admitted."""
     count = 0
     for _ in range(asked):
         with suppress(Problem):
@@ -84,7 +84,9 @@ async def test_a_process_admits_its_share_of_what_is_left() -> None:
     limits = RateLimit(LIMIT, clock=clock)
     assert admitted(limits, 1, caller) == 1
     assert limits.take(10) == {key: (LIMIT, 1)}
-    assert admitted(limits, 2, caller) == 2  # sent after the report: its answer does not count them
+    # These two requests come after the report of `take`. So the answer to the report, which `learn`
+    # receives, does not count them.
+    assert admitted(limits, 2, caller) == 2
     limits.learn({key: (12.0, 4)})
 
     assert admitted(limits, 50, caller) == 12 // 4 - 2

@@ -1,4 +1,4 @@
-"""Requests that retry deliveries of webhooks: once for an Idempotency-Key, many in batches."""
+"""Requests that retry deliveries of webhooks, repeated with an Idempotency-Key and in batches."""
 
 import asyncio
 from dataclasses import replace
@@ -120,7 +120,8 @@ async def test_other_requests_are_served_between_two_batches_of_a_retry(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "RETRIED_AT_ONCE", BATCH)
-    service = await start_service(**SETTINGS, database_pool="2")  # clients have one of them
+    # Of the two connections, one is for clients.
+    service = await start_service(**SETTINGS, database_pool="2")
     place = await with_failed(service, 2 * BATCH)
     retry_some = deliveries.retry_since
     others: list[asyncio.Task[Answer]] = []

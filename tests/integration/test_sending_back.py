@@ -1,4 +1,7 @@
-"""A client sends a resource back as it was shown: unchanged values report no new upload."""
+"""A client sends a resource back as the API showed it. Unchanged values have no effect.
+
+In particular, an unchanged `temp_url` does not report a new upload.
+"""
 
 import copy
 from collections.abc import AsyncIterator
@@ -105,7 +108,7 @@ async def test_shown_attributes_can_be_sent_back_in_every_state(
     service: Service, bucket: "S3Client", having: Any
 ) -> None:
     attachment_id = await having(service, bucket)
-    # The name was allowed when it was set.
+    # The API no longer accepts this name, but an older row may have it.
     await service.execute("UPDATE attachments SET name = 'a.exe', message_id = ''")
     for state in STATES:
         await service.execute(
@@ -176,7 +179,7 @@ async def test_the_address_of_the_file_is_known_however_it_was_asked_for(
         for saved in hosts:
             answer = await send(client, shown, headers={"Host": saved})
             assert answer.status == 200, (asked, saved, answer.body)
-            # HTTP libraries spell an address in these ways.
+            # HTTP libraries may change the spelling of an address in these ways.
             for spelling in (
                 temp_url.partition("?")[0],
                 f"{temp_url}&utm=1#here",

@@ -1,4 +1,4 @@
-"""Shares of connections: one organization leaves some to others, and some for the store."""
+"""Shares of connections: one organization cannot use all, so others and the store are served."""
 
 import asyncio
 import json
@@ -63,7 +63,8 @@ async def status_of_bulk(client: Client) -> int:
     url = URL(client.base_url)
     reader, writer = await asyncio.open_connection(url.host, url.port)
     sent = long_bulk(client)
-    writer.write(sent[:-1])  # a body in one piece needs no slot
+    # The last byte is sent later, because a body that arrives complete needs no slot.
+    writer.write(sent[:-1])
     await writer.drain()
     await asyncio.sleep(0.05)
     writer.write(sent[-1:])
@@ -116,7 +117,8 @@ async def test_an_organization_that_fills_its_share_keeps_no_one_waiting(
 
         await until(is_full)
         key = created["data"]["attributes"]["aws_policy"]["key"]
-        if clients > 1:  # one connection for all clients leaves none for another
+        # If all clients share one connection, the other organization must wait for it.
+        if clients > 1:
             assert (await other.create("b.png"))["data"]["id"]
         assert (await service.client.request("GET", "/health/ready")).status == 200
         answer = await service.client.request("GET", PATH, headers={"X-Auth-Token": "unknown"})

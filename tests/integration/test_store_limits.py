@@ -27,9 +27,7 @@ client.
 
 @pytest.fixture
 def outage(monkeypatch: pytest.MonkeyPatch) -> Outage:
-    """Replace the outage log of the store, so that a test does not inherit the outage of another
-    test.
-    """
+    """Replace the outage log of the store, because outages of other tests would change it."""
     fresh = Outage("store is unavailable", "store is back")
     monkeypatch.setattr("shared.store_faults.STORE", fresh)
     return fresh
@@ -135,7 +133,7 @@ async def test_a_limit_of_a_task_that_waits_for_something_else_is_no_fault_of_th
     await until(lambda: asyncio.sleep(0, proxy.held))
     with pytest.raises(TimeoutError):
         async with store_limit(LIMIT_S):
-            await asyncio.Event().wait()  # as if waiting for a turn or for the database
+            await asyncio.Event().wait()  # like a task that waits for a turn or for the database
     others.cancel()
     await asyncio.wait([others])
     assert outage.away is None

@@ -1,4 +1,4 @@
-"""Tokens that expire, that allow only some requests, and that show when they were last used."""
+"""Tokens: their expiry, the requests that they allow, and the time of their last use."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

@@ -36,7 +36,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 async def create(client: Client, **headers: str) -> Answer:
-    """Create an attachment in a request whose parent is the caller's span."""
+    """Send a create request whose `traceparent` names the caller's span as its parent."""
     named = {"traceparent": f"00-{TRACE}-{CALLER}-01", **headers}
     answer = await client.request("POST", "/api/v2/attachments", CREATE, headers=named)
     assert answer.status == 201
@@ -44,7 +44,10 @@ async def create(client: Client, **headers: str) -> Answer:
 
 
 def path_to(span: SeenSpan, spans: list[SeenSpan]) -> list[str]:
-    """Return the names of all spans above a span, from the top; the caller's span is `caller`."""
+    """Return the names of all spans above a span, the top one first.
+
+    The caller's span is returned as `caller`.
+    """
     by_id = {each.span_id: each for each in spans}
     names = []
     above = span.parent_id

@@ -32,10 +32,10 @@ FOLDERS = ("worker.decoding", "worker.sniffing")
 """Folders that count as one module. Calls between their files are not followed."""
 
 RECORDS = {"shared.attachments", "shared.facts", "shared.keys", "shared.reserved"}
-"""Modules of records and pure functions. They store nothing about an upload."""
+"""Modules that contain only records and pure functions. Calls to them are not counted."""
 
 MORE_THAN_ONCE = "entered more than once:"
-"""The words that come before the list of modules in the docstring."""
+"""The words before the list of modules in the docstring of the package `worker`."""
 
 PASSED_ON = {"shared.lifecycle": "shared.database"}
 """Modules whose functions the worker does not call directly, each with the module that
@@ -57,7 +57,8 @@ class Entries:
         entered = module_of(frame)
         if event != "call" or entered is None or frame in self._started:
             return
-        self._started.add(frame)  # a kept frame is never reused for another call
+        # Python may reuse the address of a frame that has ended. It cannot while the set holds it.
+        self._started.add(frame)
         if frame.f_code is Jobs.start.__code__:
             self.start = self.start or calls_to(frame)
         elif frame.f_code is inspect.unwrap(Storage.read).__code__:
@@ -122,7 +123,7 @@ async def process(service: Service, name: str, body: bytes) -> tuple[Entries, st
 
 
 def listed() -> set[str]:
-    """Return the modules that, by the docstring, are entered more than once."""
+    """Return the modules that the docstring of `worker` lists as entered more than once."""
     text = (worker.__doc__ or "").split(MORE_THAN_ONCE)[1]
     return set(re.findall(r"^    ((?:worker|shared)\.\w+)  ", text, re.MULTILINE))
 
@@ -144,7 +145,10 @@ async def test_an_upload_enters_each_module_once_or_the_docstring_says_why(
 
 
 def drawn() -> list[str]:
-    """Return the functions in the docstring's drawing, from the task to the first byte."""
+    """Return the functions in the drawing in the docstring of `worker`.
+
+    The first one starts the task, and the last one reads the first byte.
+    """
     return re.findall(r"^    (\w+) +worker\.\w+ {2,}\w", introduction(), re.MULTILINE)
 
 

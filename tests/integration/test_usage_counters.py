@@ -15,9 +15,10 @@ from tests.support.service import Service, until
 
 
 async def test_a_recount_beside_creates_and_deletes_is_exact(service: Service) -> None:
-    """A recount runs while others write. It must see all of a change, or nothing of it.
+    """A recount runs while other requests create and delete attachments.
 
-    If it saw a part of a change, the counter would stay wrong.
+    For each change, the recount must see both the row and the counter changed, or neither. If it
+    saw only one of the two, the counter would stay wrong.
     """
     client = service.client
 
@@ -61,7 +62,7 @@ async def test_a_large_organization_is_counted_by_a_worker(
 
 
 async def test_counting_costs_the_same_for_every_number_of_rows(service: Service) -> None:
-    """The query plan for reading usage contains only the tables of counters and organizations."""
+    """The query that reads usage must not read the rows of attachments."""
     await usage(service.client)
     async with service.database.acquire() as connection:
         plan = await connection.fetchval(

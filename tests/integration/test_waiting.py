@@ -1,5 +1,6 @@
-"""The parameter `wait`: the answer comes when an attachment is settled; waiting uses no
-connection.
+"""The parameter `wait`: the API answers when an attachment is settled.
+
+Meanwhile, the request uses no database connection.
 """
 
 import asyncio
@@ -35,8 +36,9 @@ def wait(
 
 
 async def waiting(service: Service, count: int) -> None:
-    """Wait until `count` API processes announce that clients wait; by then, the clients' first
-    reads are over.
+    """Wait until `count` API processes announce in the database that clients wait.
+
+    At that time, the first reads of these clients are over.
     """
 
     async def announced() -> bool:

@@ -19,9 +19,9 @@ LOOK_EVERY_S = 0.02
 
 
 class Looks:
-    """The looks of a process for settled attachments, and the queries that they made.
+    """A counter of the times at which a process looks for settled attachments, and its queries.
 
-    Each look asks twice whether notifications arrive; `asked` counts that.
+    Each look calls `hears` twice. `asked` counts these calls, so it is twice the number of looks.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ class Looks:
         monkeypatch.setattr(settling, "find_settled", find_counted)
 
     def follow(self, service: Service) -> None:
-        """Count the looks of a service."""
+        """Count how often a service looks for settled attachments."""
         hears = service.waiters.hears
 
         def hears_counted() -> bool:
@@ -49,7 +49,7 @@ class Looks:
         self._monkeypatch.setattr(service.waiters, "hears", hears_counted)
 
     async def until_more(self, looks: int) -> None:
-        """Wait until the process has looked more often."""
+        """Wait until the process has looked `looks` more times."""
         target = self.asked + 2 * looks
 
         async def looked() -> bool:

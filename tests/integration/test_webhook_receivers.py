@@ -1,4 +1,4 @@
-"""Receivers of webhooks that cannot be trusted. Each of them is a real server on this machine."""
+"""Receivers of webhooks that cannot be trusted. Each receiver is a real server on this machine."""
 
 import asyncio
 import socket
@@ -64,7 +64,7 @@ async def test_row95_of_an_answer_of_ten_gigabytes_little_is_read(
     # Besides the 4 KiB, one read may return everything that the kernel has buffered for the
     # connection.
     assert 4096 < taken < 32 * 1024
-    # The kernel's buffers accept some bytes that the sender never reads.
+    # `written` also counts bytes that are in the kernel's buffers and that the sender never reads.
     assert server.written < 64 * 1024 * 1024
 
 
@@ -113,7 +113,8 @@ async def test_row96_a_body_that_trickles_does_not_undo_the_status() -> None:
 async def test_row96_a_status_counts_that_comes_just_before_the_timeout() -> None:
     async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
-        # The body comes long after the timeout of 2 s. The sender waits at most one second for it.
+        # The head of the answer comes before the timeout of 2 s, the body long after the timeout.
+        # The sender waits at most one second for the body.
         await asyncio.sleep(1.2)
         writer.write(b"HTTP/1.1 200 Fine\r\nContent-Length: 100\r\n\r\n")
         await writer.drain()
@@ -137,8 +138,8 @@ async def test_row97_a_redirect_is_not_followed(status: int) -> None:
 
         async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await read_request(reader)
-            # No server answers at 169.254.169.254 here. So one case redirects to an address at
-            # which a server would answer.
+            # On this machine, no server listens at 169.254.169.254. So one case redirects to an
+            # address at which a server listens: that server must get no connection.
             place = f"http://127.0.0.1:{hidden}/" if status == 307 else "http://169.254.169.254/"
             head = f"HTTP/1.1 {status} Away\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n"
             writer.write(head.encode())

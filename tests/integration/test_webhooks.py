@@ -128,7 +128,7 @@ async def test_a_failed_delivery_is_tried_again_after_five_seconds_with_the_same
     await worker.stop()
     lines = named(worker.log(), "delivery not accepted")
     assert {each["organization"] for each in lines} == {service.client.organization_id}
-    # A test event is about no attachment.
+    # The line about the test event names no attachment.
     assert {each.get("attachment") for each in lines} == {None, attachment_id}
 
 

@@ -1,4 +1,4 @@
-"""A worker that processes uploads; some are replaced or removed meanwhile."""
+"""A worker that processes uploads. Some objects are replaced or removed during the processing."""
 
 import asyncio
 import hashlib
@@ -51,7 +51,7 @@ def alike(image: Image.Image, colours: list[tuple[int, ...]]) -> bool:
 
 
 async def overwrite(service: Service, created: Any, body: bytes, state: State = "ready") -> Any:
-    """Post another file with the policy that was used before, and wait for its result."""
+    """Upload another file with the same policy, and wait until the file has been processed."""
     row_id = created["data"]["id"]
     etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
     assert (await service.client.post_file(created, body))[0] == 201
@@ -195,7 +195,7 @@ async def test_an_image_of_another_format_leaves_no_second_thumbnail(
 ) -> None:
     client = working.client
     created = await client.create("img.gif")
-    # The content is a JPEG, but the attachment's name is img.gif.
+    # The content is a JPEG, although the name ends with .gif. The thumbnail keeps the name.
     await client.post_file(created, images.photo())
     await client.settled(created["data"]["id"])
     old = (await working.row(created["data"]["id"])).thumbnail_key
