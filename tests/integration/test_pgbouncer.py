@@ -81,7 +81,7 @@ async def test_commands_go_through_pgbouncer(
     ):
         ended = await command(service, *arguments)
         assert ended.status == 0, (arguments, ended.err)
-    # The bucket may also contain objects of other tests. If the command lists such objects, its exit
+    # The bucket may also contain objects of other tests. If the command lists any of them, its exit
     # status is 1.
     ended = await command(service, "reconcile", "--json")
     assert ended.status in (0, 1)
