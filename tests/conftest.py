@@ -75,8 +75,8 @@ def pytest_configure() -> None:
 def pytest_collection() -> Generator[None, object, object]:
     """Exclude the modules and the collected tests from all later garbage collections.
 
-    They live as long as the process. Searching them again and again would take a third of the
-    time in which pytest collects the tests.
+    These objects live as long as the process. If each garbage collection searched them, that would
+    take a third of the time in which pytest collects the tests.
     """
     try:
         return (yield)
@@ -87,7 +87,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.fixture(autouse=True)
 def described_answers() -> Iterator[None]:
-    """Fail if an API answers otherwise than described, in this process or in a forked one."""
+    """Fail if an API's answer does not match its description, in this process or in a fork."""
     yield
     assert [*take_undescribed(), *take_noted(server.faults)] == []
 
@@ -109,7 +109,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> UnitSched
 
 @pytest.fixture(autouse=True)
 def unconfigured_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prevent an API in this process from configuring the log: loggers keep their first
+    """Prevent an API in this process from configuring the log, because loggers would keep that
     configuration.
     """
     monkeypatch.setattr("shared.log.configure_logging", lambda *_, **__: None)
@@ -209,7 +209,8 @@ async def working(running: Service) -> AsyncIterator[Service]:
     test.
     """
     before, running.stack.relay.target = running.stack.relay.target, running.base_url
-    # Since this database was made, other tests have left objects with higher ids in the bucket.
+    # Since this database was made, other tests have left objects in the bucket under higher ids.
+    # So use ids that no other test uses.
     await running.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {fresh_ids()}")
     yield running
     running.stack.relay.target = before

@@ -32,10 +32,10 @@ class Chaos:
         self.left_out: Counter[str] = Counter()
 
     async def run(self, progress: Callable[[], float], over: asyncio.Event) -> None:
-        """Inject each fault when `progress`, the finished part of the uploads, has reached the
-        fault's `at`.
+        """Inject each fault when `progress` returns at least the fault's `at`.
 
-        Once `over` is set, the remaining faults are left out.
+        `progress` returns the fraction of the uploads that have ended. Once `over` is set, the
+        remaining faults are left out.
         """
         for fault in self._faults:
             while progress() < fault.at and not over.is_set():  # noqa: ASYNC110 - there is no event to wait for

@@ -94,8 +94,8 @@ class Clients:
     async def run(
         self, uploads: Iterator[Upload], over: asyncio.Event, *, side_by_side: int
     ) -> None:
-        """Carry out the plan. After `over` is set, begin no upload, but finish those that have
-        begun.
+        """Carry out the plan. After `over` is set, begin no upload, but finish the uploads that
+        have begun.
         """
 
         async def caller() -> None:

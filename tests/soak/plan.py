@@ -16,7 +16,7 @@ KILLS: Final[Mapping[str, int]] = {"worker": 35, "decoder": 25, "api": 25, "valk
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A file to upload, `after_s` seconds after the step before it.
+    """A file to upload, `after_s` seconds after the previous step of the same upload.
 
     No other version has the same `code`.
     """
@@ -46,8 +46,8 @@ class Upload:
 class Fault:
     """A planned fault.
 
-    `at` is its time, as a fraction of all uploads. `pick`, from 0 to 1, chooses which process it
-    hits.
+    The fault is injected when the fraction `at` of all uploads has ended. `pick`, from 0 to 1,
+    chooses the process that gets the fault.
     """
 
     at: float
@@ -77,7 +77,7 @@ class Mix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
-    """The treatment of an event: forward, drop, duplicate, delay or shuffle."""
+    """How the relay treats an event: forward, drop, duplicate, delay or shuffle."""
 
     kind: str
     delay_s: float = 0
@@ -124,8 +124,9 @@ def _draw_pause(random: Random) -> float:
 
 
 def draw_faults(seed: int, *, kills: int) -> list[Fault]:
-    """Return the plan of faults: `kills` kills, one freeze for every six kills, one flush for every
-    ten.
+    """Return the plan of faults: `kills` kills, and some freezes and flushes.
+
+    There is a freeze for every six kills, and a flush of the broker for every ten kills.
     """
     random = Random(f"{seed}/faults")
     faults = [

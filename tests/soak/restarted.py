@@ -11,9 +11,9 @@ from deploy.local.services import answers
 from deploy.processes.supervisor import Child, Part, Program, start
 
 START_S = 60.0
-"""The maximum seconds for a start.
+"""Maximum duration of a start, in seconds.
 
-The number is high, because the soak test keeps the machine busy.
+It is long, because the soak test keeps the machine busy.
 """
 
 

@@ -34,9 +34,9 @@ from tests.soak.verdict import (
 )
 
 ROOM = 200
-"""The number of uploads that may wait for the workers. Above it, the clients pause.
+"""The number of uploads that may wait for the workers. If more wait, the clients pause.
 
-The machine is then still busy, but the results do not depend on the length of a queue.
+This limit keeps the machine busy, but the results do not depend on the length of a queue.
 """
 PROGRESS_S = 10.0
 

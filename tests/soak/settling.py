@@ -25,7 +25,7 @@ BACK_S = 120.0
 PROOF_S = 60.0
 PROOF_AT_ONCE = 8
 MARGIN_S = 180.0
-"""How many seconds after the last check a row may still be due.
+"""Time, in seconds, after the last check of the store in which a row may still be due.
 
 The time is enough for a sweep, a lease, and the pauses of a few attempts.
 """
@@ -41,7 +41,7 @@ UNSETTLED = """
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """The final state: rows by id, objects by key, and the numbers that thumbnails show by id."""
+    """The final state: rows by id, objects by key, and by id the number that a thumbnail shows."""
 
     rows: dict[int, Attachment]
     objects: dict[str, StoredItem]

@@ -1,6 +1,6 @@
 """The processes of a soak test: the real servers, two APIs and two workers.
 
-All are restarted if they end.
+A server or process that ends is restarted.
 """
 
 import asyncio
