@@ -27,8 +27,8 @@ _starts: list[str] = []
 
 
 def _note_start(event: str, _arguments: object, names: tuple[str, ...] = STARTS) -> None:
-    # The names are a default argument: at the interpreter's end, the module's own variables are
-    # already gone.
+    # Python still calls this hook while the interpreter ends. The module's variables are gone by
+    # then, so the names are a default argument.
     if event in names:
         _starts.append(event)
 
@@ -57,7 +57,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 async def ended_decoders(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """End all decoders of a test, even if the test fails.
 
-    Other tests count the child processes of this process.
+    Other tests count the child processes of this process, so no decoder may be left.
     """
     begun: list[Decoders] = []
     begin = Decoders.__init__
@@ -69,7 +69,7 @@ async def ended_decoders(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]
     monkeypatch.setattr(Decoders, "__init__", note)
     yield
     for decoders in begun:
-        await decoders.close()  # a second `close` does nothing
+        await decoders.close()  # does nothing if the test has closed them
     for child in find_decoders(os.getpid()):
         with suppress(psutil.NoSuchProcess):
             child.kill()

@@ -1,5 +1,6 @@
-"""Attributes that the API refuses: each error has the contract's text, and all errors come
-together.
+"""Attributes that the API refuses.
+
+Each error has the text of the contract, and one answer lists the errors of all attributes.
 """
 
 from typing import Any

@@ -14,7 +14,7 @@ PACKAGES = ("api", "worker", "shared", "deploy")
 
 INSIDE = "worker.decoding.inside"
 ALLOWED = {"shared.errors", "shared.facts", "shared.reasons"}
-"""The modules outside the decoder's inner package that this package may import."""
+"""The only other modules of the service that the decoder's inner package may import."""
 
 NAMING_ALLOWED = {
     "shared.content_types",
@@ -23,8 +23,9 @@ NAMING_ALLOWED = {
     "worker.sniffing.ranges",
     "worker.sniffing.tiff_tags",
 }
-"""Modules that name types may import one another and these modules, but no other module of the
-service.
+"""Modules that the modules for finding a file's type may import.
+
+They may also import one another, but no other module of the service.
 """
 
 BOTH_SIDES = {
@@ -39,9 +40,9 @@ BOTH_SIDES = {
 }
 """The modules of `worker.sniffing` that the worker's own process loads, outside the sandbox.
 
-Their use of a file's bytes is simple: `signatures` compares the first 16 bytes; `dimensions` and
-`tiff_tags` read numbers at fixed offsets; `svg_size` searches the head for one tag, by patterns of
-bounded length.
+They read a file's bytes only in simple ways: `signatures` compares the first 16 bytes; `dimensions`
+and `tiff_tags` read numbers at fixed offsets; `svg_size` searches the head for one tag, by patterns
+of bounded length.
 """
 
 
@@ -90,7 +91,7 @@ def test_a_process_with_credentials_loads_no_code_that_reads_files(module: str) 
 
 
 def naming_modules() -> set[str]:
-    """Return the modules that only the sandboxed process for naming types may load."""
+    """Return the modules that find a file's type and that only the sandboxed process may load."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     contracts: list[dict[str, Any]] = project["tool"]["importlinter"]["contracts"]
     (found,) = [

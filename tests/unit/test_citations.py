@@ -54,7 +54,7 @@ def around_names(path: Path) -> str:
     """
     text = text_of(path)
     return "\n".join(
-        text[text.rfind(" ", 0, max(at - BEFORE, 0)) + 1 : at + AFTER]  # begins with a whole word
+        text[text.rfind(" ", 0, max(at - BEFORE, 0)) + 1 : at + AFTER]  # from the start of a word
         for at in (match.start() for match in re.finditer(r"\.md\b", text))
     )
 
@@ -204,7 +204,7 @@ def test_a_path_that_a_page_names_is_there() -> None:
     named_paths = {
         (named(page), path)
         for page in PAGES
-        if page.name != "CHANGELOG.md"  # it may name deleted files
+        if page.name != "CHANGELOG.md"  # the changelog may name deleted files
         for path in PATH.findall(page.read_text())
     }
     assert named_paths

@@ -22,7 +22,8 @@ def settings(
 ) -> Iterator[None]:
     """Set valid settings whose servers do not run.
 
-    Commands log only errors. Tests do not configure the log, so the fixture captures its warnings.
+    A real command logs only errors. The tests do not configure the log, so this fixture captures
+    the warnings.
     """
     values = {
         "DATABASE_URL": f"postgresql://attachments:{PASSWORD}@127.0.0.1:{closed_port}/attachments",
@@ -124,7 +125,10 @@ def test_without_settings_and_local_stack_the_missing_ones_are_named(capsys: Cap
 
 
 def run_here(*program: str, **settings: str) -> tuple[int, str, str]:
-    """Run a module in this folder with the test's settings; return its exit status and output."""
+    """Run a module in the working directory, with the settings of the test.
+
+    Return its exit status, its output and its error output.
+    """
     kept = {name: value for name, value in os.environ.items() if name.startswith("ATTACHMENTS_")}
     environment = {"PATH": os.environ["PATH"], **kept, **settings}
     status, out, err = run_module(program, environment, timeout_s=30, folder=Path.cwd())
@@ -180,7 +184,7 @@ def test_up_reports_a_wrong_setting_in_one_line(name: str, value: str, rule: str
     assert heading == HEADING
     assert fault.startswith(f"  ATTACHMENTS_{name}: {rule}")
     assert "Unknown error" not in fault
-    assert not list(Path("kept").glob("[!l]*"))  # it holds only the lock file
+    assert not list(Path("kept").glob("[!l]*"))  # the folder has only the lock file
 
 
 @pytest.mark.slow

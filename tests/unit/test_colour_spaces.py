@@ -162,7 +162,7 @@ def test_row80_code_points_of_a_container_count(
 ) -> None:
     """The wanted values are those that Chromium 156 draws for AVIF.
 
-    HEIC stores the code points in the same boxes.
+    HEIC stores the code points in the same boxes, so a HEIC must show the same values.
     """
     content = images.encode(Image.new("RGB", (32, 32), COLOUR), kind, quality=100)
     at = content.find(b"colrnclx")

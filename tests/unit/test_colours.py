@@ -196,7 +196,7 @@ def test_row80_four_inks_show_their_colours(content: bytes) -> None:
 )
 def test_row80_sixteen_bits_become_eight(colour: int, wanted: list[tuple[int, ...]]) -> None:
     image = shown(odd_images.deep_png(colour))
-    if colour == 4:  # Pillow reads such a PNG as RGBA
+    if colour == 4:  # Pillow reads a grey PNG with alpha as RGBA
         wanted = [(grey, grey, grey, alpha) for grey, alpha in wanted]
     for x, expected in enumerate(wanted):
         assert near(pixel(image, x), expected, within=1), x

@@ -65,7 +65,7 @@ def test_the_keys_are_made_where_any_user_of_the_container_reads_them(
     paths = sorted(tmp_path.iterdir())
     assert [path.name for path in paths] == ["security.toml", "tls.pem"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o644}
-    # The program resolves this path from its working directory.
+    # SeaweedFS resolves this path from its working directory, which is the folder of the keys.
     assert 'cert = "tls.pem"' in paths[0].read_text()
 
 

@@ -135,8 +135,8 @@ def test_a_jpeg_of_many_scans_has_so_many_and_is_sound(
     ids=["gif", "apng", "webp"],
 )
 def test_an_animation_has_so_many_frames(draw: Callable[[int], bytes]) -> None:
-    # Another process reads the file. In this process, the decoder's PNG reader may be in use, and
-    # it skips frames.
+    # Another process reads the file. In this process, another test may have enabled the decoder's
+    # PNG reader, which skips frames.
     read = """import io, sys
 from PIL import Image
 with Image.open(io.BytesIO(sys.stdin.buffer.read())) as image:

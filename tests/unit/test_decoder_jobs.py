@@ -118,7 +118,7 @@ async def test_kinds_of_box_share_the_places() -> None:
         assert len(find_zygotes(os.getpid())) == 1
         child.resume()
         assert (await jobs[0]).facts.width == 800
-        with pytest.raises(Undecodable):  # an image is sent as a document
+        with pytest.raises(Undecodable):  # the image was sent as a document
             await jobs[1]
     assert len(find_zygotes(os.getpid())) == 2
     await decoders.close()
@@ -149,7 +149,7 @@ async def test_one_that_hangs_is_killed_and_its_file_is_not_to_blame() -> None:
 async def test_one_that_dies_without_a_job_costs_no_file_an_attempt(
     pool: Decoders, number: signal.Signals
 ) -> None:
-    # The first round kills the spare decoder, the second one the decoder of the organization.
+    # The first round kills the spare decoder. The second round kills the organization's decoder.
     for _ in range(2):
         found = children()
         for child in found:

@@ -83,7 +83,7 @@ PRIVATE_IN_TESTS: dict[str, dict[str, set[str]]] = {
         "prometheus-client": {"_documentation", "_labelnames", "_name", "_upper_bounds"}
     },
 }
-"""The same table for the tests."""
+"""Private names of other packages that the tests use, by file and package."""
 
 EXPLAINED = PRIVATE | PRIVATE_IN_TESTS
 BOUNDED = sorted({package for by in EXPLAINED.values() for package in by})
@@ -225,7 +225,7 @@ def used(tree: ast.Module, inherited: set[str]) -> set[str]:
             paths = (each.value for each in node.args if isinstance(each, ast.Constant))
             names |= {part for path in paths for part in str(path).split(".")}
     names -= own
-    # A name also counts as foreign if a base class from another package has such an attribute.
+    # A name that the file defines is still foreign if a base class from another package has it.
     names |= own & inherited
     return {each for each in names if isinstance(each, str) and is_private(each)} - STANDARD
 
@@ -261,7 +261,7 @@ def test_private_names_of_other_packages_in_tests_are_known() -> None:
     for path, tree in sources("tests"):
         listed = set().union(*PRIVATE_IN_TESTS.get(path, {}).values())
         found = used(tree, inherited=listed)
-        # Some listed names are also names of the service; its other names do not count.
+        # Names that the service or the tests define do not count, unless they are in the table.
         assert found - (own - listed) == listed, path
 
 

@@ -1,6 +1,6 @@
-"""The doctor's verdicts on servers that tests cannot start: too old, replicas, with wrong clocks.
+"""The doctor's verdicts on servers that are too old, that are replicas, or whose clock is wrong.
 
-The acceptance tests run the doctor with real servers.
+Tests cannot start servers of these kinds. The acceptance tests run the doctor with real servers.
 """
 
 import json
@@ -232,7 +232,7 @@ async def test_the_difference_of_the_stores_clock_is_reported(
     here = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
     class Stopped(datetime):
-        """A clock that never advances, so that the time of the request does not matter."""
+        """A clock that never advances, so that the duration of the request does not matter."""
 
         @classmethod
         def now(cls, _: tzinfo | None = None) -> Self:

@@ -44,12 +44,12 @@ SERIES = {
     "attachments_request_seconds": len(PAIRS) + 1,
     "attachments_requests_total": sum(len(statuses_of(each)) for each in {*ROUTES, "none"}),
 }
-"""The number of series of metrics whose labels do not occur in all combinations."""
+"""For each metric whose labels do not occur in all combinations: its number of series."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A metric of the code; `buckets` is 0 unless it is a histogram."""
+    """A metric of the code; `buckets` is 0 unless the metric is a histogram."""
 
     name: str
     kind: str
@@ -72,7 +72,10 @@ def metrics() -> Iterator[Made]:
 
 
 def shapes_of(made: MetricWrapperBase | RequestCounts) -> Iterator[Made]:
-    """Describe a metric of prometheus-client, or those of requests, which we collect ourselves."""
+    """Describe a metric of prometheus-client, or the metrics of requests.
+
+    The service collects the metrics of requests itself, in a `RequestCounts`.
+    """
     if isinstance(made, RequestCounts):
         made = RequestCounts()
         made.note("/", "GET", 200, 0.1)
@@ -87,8 +90,8 @@ def shapes_of(made: MetricWrapperBase | RequestCounts) -> Iterator[Made]:
             )
         return
     kind = TYPES[type(made)]
-    # `_name` and `_labelnames`, as `_documentation` and `_upper_bounds` here, are private in
-    # prometheus-client, which has no public way to read them.
+    # `_name`, `_labelnames`, `_documentation` and `_upper_bounds` are private in prometheus-client.
+    # It has no public way to read them.
     yield Made(
         name=f"{made._name}_total" if kind == "counter" else made._name,
         kind=kind,

@@ -59,10 +59,10 @@ CHECKS = {
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_process_that_is_stopped_is_unhealthy_in_time(name: str) -> None:
     check = CHECKS[name]
-    # In the worst case the process stops just after a successful check. Each next check begins one
-    # interval after the last one ended.
+    # In the worst case, the process stops just after a successful check. Then each failed check
+    # takes one interval of waiting and one timeout.
     assert check["retries"] * (check["interval"] + check["timeout"]) <= NOTICED_S
-    # The check itself reports the missing answer before its own timeout ends it.
+    # The command must report a missing answer before the timeout of the health check ends it.
     assert check["timeout"] > health.TIMEOUT_S
 
 
@@ -81,7 +81,7 @@ class Unready(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def port() -> Iterator[str]:
-    """Run the process's HTTP server on a free port, and yield the port."""
+    """Run the HTTP server of an unready process on a free port, and yield the port."""
     server = HTTPServer(("127.0.0.1", 0), Unready)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -101,11 +101,13 @@ def test_a_check_asks_its_process_at_the_metrics_address(
     monkeypatch.setattr("sys.argv", command[2:])
     monkeypatch.setenv("ATTACHMENTS_METRICS_PORT", port)
     if name == "api":
-        # `docker compose up --wait` must wait until the API can serve clients.
+        # `docker compose up --wait` must wait until the API can serve clients. So the check of the
+        # API asks for readiness.
         with pytest.raises(SystemExit, match=r"^attachments health: answered 503$"):
             health.main()
         assert ASKED == ["/health/ready"]
     else:
-        # An outage of the database must not make a worker or consumer unhealthy.
+        # An outage of the database must not make a worker or consumer unhealthy. So their checks
+        # ask only whether the process is alive.
         health.main()
         assert ASKED == ["/health/live"]

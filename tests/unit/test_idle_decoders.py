@@ -103,7 +103,7 @@ async def test_one_that_writes_without_a_job_is_killed(
 async def test_output_without_a_job_is_never_the_next_answer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The job may also be sent just before the unexpected bytes arrive."""
+    """The decoder sends a second answer, which may arrive before or after the next job is sent."""
     monkeypatch.setattr(sys, "executable", str(python_with_changed_zygote(tmp_path, WRITES)))
     async with running() as decoders:
         for _ in range(20):
@@ -162,7 +162,10 @@ def busy_machine() -> Iterator[None]:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 async def test_an_honest_decoder_is_never_taken_for_one_that_computes(kind: str) -> None:
-    """A decoder finishes all its work, such as freeing memory, before it answers."""
+    """A decoder finishes all its work, such as freeing memory, before it answers.
+
+    So it uses almost no CPU time while it has no job.
+    """
     large = await asyncio.to_thread(large_image, kind)
     broken = large[: len(large) // 2]
     files = [large, SMALL, broken, SMALL, b"no image", *[SMALL] * 40]

@@ -81,7 +81,10 @@ async def test_one_that_does_something_without_a_question_is_ended(
 async def test_the_next_file_has_a_fresh_one_and_its_own_answer(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """This holds even if no check of idle processes ran between two files."""
+    """A process that was active without a request is replaced before the next file.
+
+    It is replaced even if no check of idle processes ran between the two files.
+    """
     monkeypatch.setattr(sys, "executable", changed_child(tmp_path, what))
     started, pids = Sniffers(timeout_s=20), set()
     for _ in range(3):
@@ -100,7 +103,7 @@ async def test_the_next_file_has_a_fresh_one_and_its_own_answer(
 async def test_output_without_a_question_is_never_the_next_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The request may also be sent just before the unexpected bytes arrive."""
+    """The process sends a second answer, which may arrive before or after the next request."""
     monkeypatch.setattr(sys, "executable", changed_child(tmp_path, WRITES))
     started = Sniffers(timeout_s=20)
     for _ in range(20):

@@ -83,7 +83,7 @@ async def test_an_idle_decoder_is_ended_when_another_organization_needs_its_plac
 async def test_idle_decoders_of_some_organizations_are_kept_for_their_next_files(
     served: dict[int, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A new organization's decoder replaces the one that has been idle longest.
+    """The decoder of a new organization replaces the decoder that has been idle longest.
 
     After the time limit for idle decoders, only one used decoder is left.
     """

@@ -17,7 +17,8 @@ LONG = {
     "CHANGELOG.md",
     # All SQL statements of an attachment's life are in one file, so that a reader can compare them.
     "shared/lifecycle.py",
-    # Web pages import one file without a build step. A quarter of its lines are types.
+    # Web pages import this one file without a build step, so its code is not split. A quarter of
+    # its lines are types.
     "api/browser/attachments.js",
 }
 """Files that may be longer than the limit."""
@@ -62,7 +63,8 @@ def test_the_map_names_every_module_and_nothing_that_is_not_there() -> None:
     folders = "|".join(PACKAGES)
     listed = set(re.findall(rf"`((?:{folders})/[^` ]+)`", section))
     assert [each for each in listed if not any(ROOT.glob(each))] == []
-    # A pattern must have a prefix or a suffix: one for a whole package would match every module.
+    # A pattern without a prefix or suffix is not allowed, because it would match every module of
+    # its folder.
     assert not [each for each in listed if re.fullmatch(rf"(?:{folders})/\*(\.py)?", each)]
     named = {path.relative_to(ROOT) for each in listed for path in ROOT.glob(each)}
     modules = {path for path in files() if path.name != "__init__.py"}

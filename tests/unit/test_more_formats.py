@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("kind", MORE_FORMATS)
 def test_more_formats_are_upright_too(kind: str, orientation: int) -> None:
     content = images.oriented(orientation, kind, width=600, height=400)
-    if kind != "TIFF":  # AVIF and HEIF use the boxes `irot` and `imir`
+    if kind != "TIFF":  # AVIF and HEIF store the orientation in `irot` and `imir`
         boxes = {1: (), 3: (b"irot",), 6: (b"irot",), 8: (b"irot",), 5: (b"irot", b"imir")}
         assert all(box in content for box in boxes.get(orientation, (b"imir",)))
     made, image = make_and_open(content)

@@ -86,7 +86,8 @@ def test_a_part_that_comes_and_goes_fills_no_log(outage: Outage, clock: Clock) -
             outage.success()
             clock.now += 3
             outage.tick()
-    # The required quiet time doubles until it is longer than the pause of three seconds.
+    # An outage ends only after a quiet time. This time doubles when the second outage begins. It is
+    # then longer than the pause of three seconds, so the second outage does not end.
     assert events(lines)[:3] == ["part is unavailable", "part is back", "part is unavailable"]
     assert set(events(lines)[3:]) == {"part is unavailable"}
     assert len(lines) <= 3 + 3000 / LINE_EVERY_S

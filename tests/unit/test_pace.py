@@ -1,7 +1,6 @@
-"""The rate limit for requests that the API refuses: a burst is answered immediately, later ones
-after a wait.
+"""The rate limit for requests that the API refuses.
 
-No refused request waits for long.
+The API answers the requests of a burst immediately, and later requests after a short wait.
 """
 
 import pytest

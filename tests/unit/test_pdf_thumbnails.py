@@ -1,4 +1,4 @@
-"""Thumbnails of a PDF's first page: upright, on white, small; and pages that cannot be drawn."""
+"""Thumbnails of PDFs show the first page, upright and on white. Some pages cannot be drawn."""
 
 import io
 import struct

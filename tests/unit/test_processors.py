@@ -23,7 +23,7 @@ V1_OPTIONS = "rw,cpu,cpuacct"
 def system(
     root: Path, *, own: str, kind: str, mount_root: str, point: str, files: dict[str, str]
 ) -> Path:
-    """Write files as Linux's /proc and /sys describe cgroups, and return their root folder."""
+    """Write files like those of /proc and /sys that describe cgroups; return their root folder."""
     options = "rw" if kind == "cgroup2" else V1_OPTIONS
     proc = root / "proc/self"
     proc.mkdir(parents=True)

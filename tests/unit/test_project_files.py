@@ -1,4 +1,4 @@
-"""Configuration files of tools and texts for new developers agree with the project."""
+"""The configuration of tools and the texts for new developers agree with the project."""
 
 import re
 import shlex

@@ -1,6 +1,7 @@
 """The API refuses a `temp_url` whose object the client may not copy.
 
-Some buckets have a fence: objects may be copied only if their keys have a prefix.
+A fence is a key prefix in the settings. From a bucket with a fence, clients may copy only objects
+whose keys begin with this prefix.
 """
 
 from collections.abc import Mapping

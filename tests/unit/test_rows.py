@@ -19,14 +19,14 @@ from shared.rows import FromRow, columns_of
 ROOT = Path(__file__).parents[2]
 
 BY_HAND = {
-    # Each limit comes from a column or from a setting.
+    # Each field of `Quotas` depends on a column and on a setting, so `from_row` cannot build it.
     "shared/quotas.py",
 }
 """Modules that build a record from a row without `from_row`."""
 
 for module in pkgutil.walk_packages(shared.__path__, "shared."):
     if ".migrations." not in module.name:
-        import_module(module.name)  # so that `FromRow.__subclasses__` lists its records
+        import_module(module.name)  # so that `FromRow.__subclasses__` has its classes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ def is_column(node: ast.AST, kind: type[str] | type[int]) -> bool:
 
 
 def taken_apart(tree: ast.AST) -> list[int]:
-    """Return the numbers of lines with a tuple of several columns of a row, each by its number."""
+    """Return the numbers of lines with a tuple that reads several columns of a row by number."""
     return [
         node.lineno
         for node in ast.walk(tree)

@@ -126,7 +126,8 @@ def test_no_system_call_reveals_if_a_path_exists(
         "",
     ]
     found = run_with_system_calls(REVEALING_CALLS, json.dumps(names), json.dumps(paths), place)
-    # Some of these system calls do not exist in this kernel or on this architecture.
+    # Some of these system calls may be missing in this kernel or on this architecture. So the test
+    # does not require all of them.
     assert len(found) > len(names) / 2
     for name, answers in found.items():
         # The result -1 with the error number 1 is EPERM (not permitted).

@@ -1,6 +1,4 @@
-"""Addresses of an attachment's status: their signature, their expiry, and what else they give
-access to.
-"""
+"""Addresses of an attachment's status: their signature, their expiry, and what they do not open."""
 
 from datetime import timedelta
 from typing import Any

@@ -236,7 +236,8 @@ def botocore_client(token: str | None) -> Any:
     )
 
 
-# A `?` or `#` would end the path of a URL, and no key contains such a character (shared.keys).
+# A `?` or `#` would end the path of a URL. No key contains these characters (shared.keys), so the
+# tests leave them out.
 odd_keys = st.text(
     st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="?#\u2028\u2029"),
     min_size=1,

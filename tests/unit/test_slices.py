@@ -71,7 +71,7 @@ def test_a_newcomer_waits_for_the_job_in_progress_alone(floods: int) -> None:
     turns.end(given_slice, 0)
     order = work_off(turns)
     assert order[0] == A
-    # The interrupted slice continues after this job. The second job of A waits for its turn.
+    # The interrupted slice continues after A's first job. A's second job waits for the turn of A.
     assert order[1:8] == [given_slice.organization] * 7
     assert order[8:].index(A) == 8 * (floods - 1)
 
@@ -83,7 +83,7 @@ def test_newcomers_that_come_again_and_again_keep_no_flood_from_its_slices(flood
     order: list[int] = []
     for _ in range(120):
         for organization in (A, B, C):
-            # Each of these organizations has at most one waiting job.
+            # Remove the job that may still wait, so that each newcomer has one waiting job.
             turns.withdraw(organization, organization)
             turns.wait(organization, organization)
         turns.end(given_slice, 0)
@@ -136,14 +136,14 @@ def test_none_takes_the_last_place_while_another_waits() -> None:
         held.append(served[1])
     assert len(held) == 3
     fill(turns, B, 2)
-    turns.end(held.pop(), 0)  # the slice of this job is not finished
+    turns.end(held.pop(), 0)  # one job of A ends, but its slice could go on
     served = turns.serve(0)
     assert served is not None
     assert served[0] == B
     turns.end(held.pop(), 0)
     served = turns.serve(0)
     assert served is not None
-    assert served[0] == A  # A has only one of the three places
+    assert served[0] == A  # A has only one of the three places, so it may take one more
 
 
 @pytest.mark.parametrize("places", [2, 3, 8])

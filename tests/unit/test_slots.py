@@ -47,7 +47,8 @@ def test_no_organization_fills_all_slots_while_another_waits(
     for organization in range(10, 10 + newcomers):
         assert slots.next_of([A, organization]) == organization
         assert slots.take(organization)
-        # A newcomer is an organization without a slot. This one has a slot now.
+        # Only an organization without a slot is a newcomer. This organization has a slot now, so it
+        # gets no second one.
         assert slots.take(organization) is None
     assert slots.take(B) is None
     assert slots.next_of([A, B]) is None

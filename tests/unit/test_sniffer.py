@@ -121,7 +121,8 @@ async def test_only_so_many_organizations_have_one(
     (first,) = sniffing_children()
     await identify(sniffers, TEXT, 2)
     await identify(sniffers, TEXT, 1)
-    # The child process for organization 3 replaces the one for organization 2.
+    # The child process for organization 3 replaces the one for organization 2, which has been idle
+    # longest.
     await identify(sniffers, TEXT, 3)
     assert len(sniffing_children()) == 2
     assert first in sniffing_children()
@@ -206,7 +207,7 @@ async def test_a_server_that_dies_is_replaced_and_leaves_no_child(sniffers: Snif
     await asyncio.to_thread(server.wait, 10)
     if sys.platform == "linux":
         await wait_for_end(pid)
-    # These two attempts fail, because the fork server has ended. Then a new one is started.
+    # These two attempts may fail, because the fork server has ended. Then a new fork server starts.
     for organization_id in (1, 2):
         with suppress(DecoderFault):
             await identify(sniffers, TEXT, organization_id)

@@ -30,7 +30,7 @@ def framed(answer: Any) -> bytes:
 
 
 NO_PROCESS = 2**22
-"""The limit of process ids on Linux, which no process has as its id."""
+"""An id that no process has: on Linux, all process ids are smaller than this limit."""
 
 
 @asynccontextmanager

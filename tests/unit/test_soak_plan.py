@@ -1,4 +1,4 @@
-"""The plan of the soak test depends only on its seed, and its files all differ."""
+"""The plan of the soak test depends only on its seed, and all files of the plan differ."""
 
 import io
 from dataclasses import replace

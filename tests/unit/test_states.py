@@ -1,4 +1,7 @@
-"""SQL statements name only states and reasons that exist; the type checker does not read SQL."""
+"""SQL statements name only states and reasons that exist.
+
+The type checker does not read SQL, so these tests compare the words in SQL with the types.
+"""
 
 import ast
 import re
@@ -23,7 +26,7 @@ DELIVERY_WORDS = {
 """The states of a delivery, the faults of a delivery, and the reasons that deactivate a webhook."""
 
 OTHER_WORDS = {"second", "state"}
-"""Quoted words in these statements that are neither states nor reasons."""
+"""Quoted words in the SQL statements that are neither states nor reasons."""
 
 
 def statements() -> Iterator[tuple[str, str]]:

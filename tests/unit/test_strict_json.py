@@ -28,7 +28,7 @@ def test_json_is_read_as_it_was_written(value: Any, spaced: bool, escaped: bool)
     text = json.dumps(value, indent=1 if spaced else None, ensure_ascii=escaped)
     try:
         body = text.encode()
-    except UnicodeEncodeError:  # a lone surrogate needs an escape sequence
+    except UnicodeEncodeError:  # UTF-8 has no lone surrogates; JSON can escape them
         body = json.dumps(value).encode()
     assert parse_json(body) == value
 
@@ -52,7 +52,7 @@ def test_no_bytes_make_reading_json_fail_otherwise(body: bytes) -> None:
 @given(st.text(st.sampled_from('[]{}":,\\u0061a1-+.eE \n'), max_size=40))
 def test_a_body_that_orjson_reads_too_is_read_as_the_strict_decoder_reads_it(text: str) -> None:
     body = text.encode()
-    # A long body is read by the strict decoder alone.
+    # The spaces make the body long. A long body is read by the strict decoder alone.
     padded = body + b" " * SHORT_BYTES
     assert read(body) == read(padded)
 
@@ -91,7 +91,7 @@ def test_a_body_that_orjson_alone_would_not_read_is_read(text: str, value: Any) 
 
 
 def read(body: bytes) -> tuple[str, Any]:
-    """Return the kind and the text of the result of a body, or its error."""
+    """Parse a body. Return `read` and the text of the value, or `refused` and the errors."""
     try:
         return "read", repr(parse_json(body))
     except Problem as problem:

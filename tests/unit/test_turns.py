@@ -53,7 +53,7 @@ async def test_the_last_places_are_for_keys_that_hold_none() -> None:
     for key in "aabb":
         assert turns.take_free(key)
     assert turns.take_free("c")
-    # The key "c" may have two places. But the last free place is kept for keys that have none.
+    # The key "c" may have two places. But the last free place is kept for keys without a place.
     assert not turns.take_free("c")
     waits = asyncio.create_task(turns.take("c"))
     await asyncio.sleep(0)
@@ -103,7 +103,7 @@ async def test_a_cancelled_wait_keeps_no_place() -> None:
     waiting = [asyncio.create_task(turns.take("a")) for _ in range(3)]
     await asyncio.sleep(0)
     waiting[0].cancel()
-    turns.give_back("a")  # the second waiter gets it, and is cancelled first
+    turns.give_back("a")  # the second waiter gets the place, but is cancelled before it runs
     waiting[1].cancel()
     await waiting[2]
     turns.give_back("a")

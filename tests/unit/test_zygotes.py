@@ -33,8 +33,8 @@ pytestmark = [
 async def test_a_forked_decoder_is_sealed_and_holds_nothing_but_its_socket(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # The change keeps the decoder's user and leaves it dumpable, so that the test can inspect it
-    # without root.
+    # With this change, decoders keep the user of the test and stay dumpable. So the test can
+    # inspect them without root.
     change = "from worker.sandbox import privileges\nprivileges.drop = lambda: None\n"
     monkeypatch.setattr(sys, "executable", str(python_with_changed_zygote(tmp_path, change)))
     async with running() as decoders:
@@ -74,7 +74,7 @@ async def test_forked_decoders_read_further_formats(name: str) -> None:
 async def test_a_zygote_with_threads_does_not_fork(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Each decoder is then started as a separate Python process."""
+    """Instead, the worker starts each decoder as a separate Python process."""
     started = "import threading, time\n"
     started += "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
     program = python_with_changed_zygote(tmp_path, started)

@@ -100,10 +100,10 @@ def test_no_document_makes_reading_fail(document: Any, wrapped: bool) -> None:
         document = {**sample(WITHIN_SNS), "Message": json.dumps(document)}
     reading = read(document, bucket=BUCKET)
     for event in reading.events:
-        # SeaweedFS marks the folder of an object's versions. If the change removes the mark, the
-        # folder is read as a file of the same name.
+        # SeaweedFS marks the folder that holds an object's versions. A changed message may lack the
+        # mark. Then the folder is read as a file of the same name.
         assert (event.bucket, event.key) in {(BUCKET, KEY), (BUCKET, f"{KEY}.versions")}
         assert event.etag is None or (event.etag.isascii() and event.etag.isprintable())
-    # Each message yields an event, a fault or an ignored record, unless its list of records is
-    # empty.
+    # Each message yields an event, a fault or an ignored record. A message with an empty list of
+    # records yields only its dialect.
     assert reading.events or reading.faults or reading.ignored or reading.dialect
