@@ -2,8 +2,9 @@
 
 import sys
 
-# Signals are handled before the other imports, which take half a second. Environment variables that
-# are not meant for the service are removed here too, because some of these imports read variables.
+# Signals are handled before the other imports, which take half a second, because a signal may
+# arrive meanwhile. Environment variables that are not meant for the service are removed here too,
+# because some of these imports read variables.
 if __name__ == "__main__":
     from shared.beginning import end_on_signal
     from shared.foreign import forget_foreign_variables

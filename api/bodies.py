@@ -191,7 +191,7 @@ def parse_json(body: bytes) -> Any:
         try:
             document = orjson.loads(body)
         except orjson.JSONDecodeError:
-            pass  # the strict decoder finds the reason, and accepts a few rare bodies
+            pass  # the strict decoder reports the reason, or accepts the body in a few rare cases
         else:
             if _is_strict(document, colons=body.count(b":")):
                 return document
@@ -218,8 +218,8 @@ def _check_structure(body: bytes) -> None:
     # outside of a string, the pieces may be wrong. But then the body is no JSON, and the decoder
     # rejects it.
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
-    # Count the quotes before the split, to save memory. If there are more quotes than this, the
-    # strings need more than MAX_MARKS commas and colons.
+    # Count the quotes before the split, to save memory. In valid JSON, more than MAX_MARKS commas
+    # and colons separate so many strings.
     if plain.count(b'"') > 4 * MAX_MARKS:
         raise bad_request(TOO_MANY)
     marks = b"".join(plain.split(b'"')[::2]).translate(None, _NO_MARKS)

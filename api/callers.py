@@ -79,7 +79,8 @@ class Tokens:
         self._running: dict[bytes, tuple[float, asyncio.Task[Caller | None]]] = {}
         self._changes = 0
         self._turns = Turns(strangers)
-        # Tokens that were found before. Their look-ups do not wait for those of unknown tokens.
+        # Tokens that were found before. Their look-ups do not wait for look-ups of unknown
+        # tokens.
         self._known: dict[bytes, None] = {}
 
     async def find(self, token_digest: bytes, *, source: Callable[[], str] = str) -> Caller | None:

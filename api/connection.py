@@ -29,7 +29,7 @@ HTTP2 = b"PRI * HTTP/2.0\r\n"
 """The first bytes of HTTP/2 without TLS (RFC 9113, section 3.4)."""
 
 LOOK_AGAIN_S = 1.0
-"""Time, in seconds, by which a timeout is put off if bytes have arrived that are not read yet."""
+"""Time, in seconds, by which a timeout is extended if bytes have arrived that are not read yet."""
 
 MAX_LINE = 8190
 """Maximum length, in bytes, of a request's target and of each header field; nginx allows about as

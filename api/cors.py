@@ -33,7 +33,7 @@ EXPOSED = (
     "Content-Length, ETag, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After,"
     " X-Request-Id"
 )
-"""Headers of an answer that a page may read, in addition to those that every page may read."""
+"""Headers of an answer that a page may read, in addition to those that need no permission."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -21,9 +21,9 @@ from shared.settings import Settings
 
 MAX_MESSAGES: Final = 100
 MAX_EVENTS: Final = 10
-"""A group has up to MAX_MESSAGES messages of up to MAX_EVENTS events each. A store sends
-as many events in one batch. A message with more events is recorded alone, because its statement
-already costs little per event."""
+"""A group has up to MAX_MESSAGES messages of up to MAX_EVENTS events each. Stores send batches of
+up to MAX_EVENTS events. A message with more events is recorded alone, because its statement already
+costs little per event."""
 
 ALONE_S: Final = 10.0
 """Time, in seconds, for which every message is recorded alone after a group has failed. So a

@@ -86,8 +86,8 @@ the rest."""
 
 log = get_logger(__name__)
 
-# The results of `labels` are cached, because each call takes a lock and checks the labels. There
-# are few dialects and effects.
+# The results of `labels` are cached, because each call takes a lock and checks the labels. The
+# cache is small, because there are few dialects and effects.
 _counter = cache(EVENTS.labels)
 
 # One thread: if several large bodies were parsed in parallel, all would miss their deadline, and

@@ -30,10 +30,10 @@ yet."""
 
 
 def open_links(settings: Settings) -> Turns:
-    """Return the queue for look-ups of rows by links, in turns by attachment.
+    """Return the turns in which requests for files read their rows.
 
-    As many look-ups run at one time as there are connections for FILES. Requests for one attachment
-    run one after the other, so many requests for one link do not delay other links.
+    As many requests read at one time as there are connections for FILES. Requests for one
+    attachment read one after the other, so many requests for one link do not delay other links.
     """
     return Turns(share_of(split_pool(settings.database_pool)[0]), each=1, waiting=WAITING)
 

@@ -18,8 +18,8 @@ MAX_FILTER_IDS = 200
 _SAME = ("eq", "not_eq")
 RANGES = ("gt", "gt_eq", "lt", "lt_eq")
 
-# A name, then optionally an operator and an array index: filter[f], filter[f][eq], filter[f][],
-# filter[f][0].
+# A filter has a name, and may have an operator and an array index: filter[f], filter[f][eq],
+# filter[f][], filter[f][0].
 _FILTER = re.compile(
     r"filter\[([^\[\]]*)\](?:\[([^\[\]0-9][^\[\]]*)\])?(?:\[[0-9]{0,4}\])?", re.ASCII
 )

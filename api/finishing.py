@@ -8,7 +8,7 @@ from api.rate_limit import show_limits
 
 
 async def finish(request: web.Request, response: web.StreamResponse) -> None:
-    """Add what every answer needs, and compress an answer if its client accepts that.
+    """Add the headers that depend on the request, and compress the answer if the client accepts it.
 
     The server calls this for each request. As a middleware of aiohttp it would cost each request
     about 2 µs more.

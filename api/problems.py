@@ -26,9 +26,8 @@ PRIVATE = {
     "Vary": "Accept, Accept-Encoding, Authorization, X-Auth-Token, X-Organization-Id",
 }
 """Headers of every answer without its own Cache-Control, so that no cache gives the answer to
-another client. On its own, a shared cache protects only requests with the header Authorization (RFC
-9111, section 3.5). Without these headers, it would store the answer to a request with
-X-Auth-Token."""
+another client. A shared cache stores no answer to a request with Authorization (RFC 9111, section
+3.5). Without these headers, it would store the answer to a request with X-Auth-Token."""
 
 log = get_logger(__name__)
 

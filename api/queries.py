@@ -34,7 +34,7 @@ MAX_PAGE_NUMBER = 10**9
 MAX_OFFSET = 100_000
 """Maximum number of attachments before a page by number. The database must read all of them."""
 
-# A parameter that lists names, then optionally an array index: include, include[],
+# This matches the parameters that list names. They may have an array index: include, include[],
 # fields[attachments][0].
 _NAMES = re.compile(r"(include|fields\[[^\[\]]*\])(?:\[[0-9]{0,4}\])?", re.ASCII)
 _ANY_NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)

@@ -39,5 +39,5 @@ def path_attachment(request: web.Request) -> int:
 
 
 def shortened(text: str) -> str:
-    """Return the printable ones of a text's first 100 characters, for an error message."""
+    """Return the printable characters among the first 100 of a text, for an error message."""
     return "".join(character for character in text[:100] if character.isprintable())

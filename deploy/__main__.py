@@ -6,7 +6,8 @@ from deploy.serving import prepare
 def main() -> None:
     """Run the command line of this process.
 
-    `deploy.cli` is imported here, after `prepare`, because importing it takes half a second.
+    `deploy.cli` is imported here, after `prepare`: the import takes half a second, and a signal may
+    arrive meanwhile.
     """
     prepare()
     from deploy.cli import main as run

@@ -7,7 +7,7 @@ shows a traceback.
 
 import sys
 
-# Signal handling is set up first, because the imports below take half a second.
+# Signals are handled before the imports below, which take half a second: a signal may come then.
 if __name__ == "__main__":
     from deploy.serving import prepare
 
@@ -290,7 +290,7 @@ def _process_of(arguments: list[str]) -> str:
 def main() -> None:
     """Run the command line of this process."""
     name_process(_process_of(sys.argv[1:]))
-    # Before a command imports modules that read the variables which this removes.
+    # Remove the variables before a command imports modules that read environment variables.
     forget_foreign_variables()
     sys.excepthook = show_bug
     sys.exit(run(sys.argv[1:]))

@@ -50,8 +50,8 @@ def _address(
 ) -> tuple[str, str] | str:
     """Return the host and the port to ask: of the metrics address, or of the API's own address.
 
-    Every process has a metrics address. Without `process`, it is used if its port is known. Returns
-    a text that names the setting if no address is known.
+    Every process has a metrics address. If `process` is None, the metrics address is used if its
+    port is known. Returns a text that names the setting if no address is known.
     """
     port = given.get("ATTACHMENTS_METRICS_PORT") or ""
     if process == "api" or (process is None and port in ("", "0")):

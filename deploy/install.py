@@ -100,7 +100,7 @@ def link() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     _forget_earlier(packages)
-    # A relative path: names of outer folders may contain text that `site` misreads.
+    # The path is relative, because names of outer folders may contain text that `site` misreads.
     (packages / "attachments.pth").write_text(f"{os.path.relpath(ROOT, packages)}\n")
     record = packages / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     record.mkdir()

@@ -33,8 +33,8 @@ def locate(url: str, settings: Settings) -> tuple[str, str] | None:
     Returns None for any other address, and for an address with a user, a fragment, a backslash or
     control characters. A query is ignored. `may_take` decides whether the key may be copied.
     """
-    # Parsers differ about these: urlsplit drops tabs, and some clients treat a backslash as a
-    # slash.
+    # Programs treat these characters differently: urlsplit drops tabs, and some clients treat a
+    # backslash as a slash.
     if "\\" in url or _CONTROLS.search(url):
         return None
     parts = _split(url)

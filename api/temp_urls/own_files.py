@@ -121,7 +121,7 @@ def _is_news(row: Attachment, etag: str | None, *, is_shown: bool) -> bool:
         # If the address is only repeated, rows that are not measured stay the same: the sweep asks
         # the store about them later.
         return not is_shown or row.state in MEASURED
-    # A worker that processes the row reads the present object, so no upload must be recorded.
+    # A worker that processes the row reads the present object, so nothing needs to be recorded.
     if row.etag is None:
         return row.state not in UNDER_WAY
     return etag != row.etag

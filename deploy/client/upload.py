@@ -72,7 +72,7 @@ class Uploaded:
 
     @property
     def succeeded(self) -> bool:
-        """Return True if the file is ready. If the caller does not wait: if it was uploaded."""
+        """Return True if the file is ready, or if it was uploaded and the caller does not wait."""
         # the reason of a ready file only explains why it has no thumbnail
         if self.state == "ready":
             return True

@@ -28,7 +28,7 @@ UploadCode = Literal[
     "unreadable_file",
     "timeout",
 ]
-"""Codes of the reasons why a file was not uploaded, or why the client did not see the result of its
+"""Codes of the reasons why a file was not uploaded, or why the client did not see the result of the
 processing.
 """
 
@@ -203,7 +203,7 @@ async def _repeat(
 
 
 def _form(fields: dict[str, str], boundary: str) -> tuple[bytes, bytes]:
-    """Return the parts of a multipart form before and after the file, which comes last."""
+    """Return the bytes of a multipart form before and after the file, which is the last field."""
     lines = []
     for name, value in fields.items():
         if not isinstance(value, str) or '"' in name or "\r" in name + value:

@@ -69,9 +69,9 @@ def read_settings(data_dir: Path, part: type[P]) -> P: ...
 def read_settings(data_dir: Path, part: "type[LogSettings] | None" = None) -> "LogSettings":
     """Read the settings from the environment, or those of the local stack in `data_dir`.
 
-    The local stack is used only if no address of a database is set. A variable that is set replaces
-    the stack's. If `part` is given, only the settings of that class are read; others may be missing
-    or wrong. Raises SettingsError.
+    The local stack is used only if no address of a database is set. An environment variable that is
+    set replaces the stack's setting. If `part` is given, only the settings of that class are read;
+    others may be missing or wrong. Raises SettingsError.
     """
     from shared.settings import Settings, load_part
 

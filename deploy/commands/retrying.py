@@ -19,8 +19,9 @@ AT_A_TIME = 500
 
 BY_STATE: "tuple[State, ...]" = ("failed", "rejected")
 BY_REASON: "tuple[State, ...]" = ("ready", *BY_STATE)
-"""States whose attachments may be processed again: if selected by state, and if selected by reason.
-A `ready` attachment is processed again only if it has a reason."""
+"""BY_STATE are the states whose attachments may be processed again if they are selected by state.
+BY_REASON are the states if they are selected by reason. A `ready` attachment is processed again
+only if it has a reason."""
 
 
 def retry(

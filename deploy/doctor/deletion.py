@@ -9,7 +9,7 @@ from shared.keys import PREFIX
 
 TWICE = (b"a first version", b"a second version")
 PROBE_AGE_S = 3600.0
-"""The age of the row, in seconds, that is passed to the eraser. The eraser keeps objects that are
+"""The age of the probe's row, in seconds, that the eraser gets. The eraser keeps objects that are
 older than their row. The probe is only seconds old, so all its versions are removed.
 """
 
@@ -26,8 +26,8 @@ async def check_deletion(examination: Examination) -> Verdict:
     try:
         versioned = await eraser.keeps_versions()
         if versioned:
-            # Try to list versions before anything is stored: without that right, the object could
-            # not be erased again.
+            # Try to list versions before anything is stored: without the right to list them, the
+            # object could not be erased again.
             await storage.versions(key, limit=1)
         for body in TWICE:
             await storage.write(key, body, content_type="text/plain")

@@ -55,7 +55,7 @@ def draw() -> bytes:
 async def check_upload(examination: Examination) -> Verdict:
     """Create an attachment, and post an image with its policy as a browser's form does.
 
-    First, checks in a transaction that is rolled back whether the database role may write.
+    First checks whether the database role may write, in a transaction that is rolled back.
     """
     refused = await _find_refused_writes(examination)
     if refused is not None:
@@ -114,8 +114,8 @@ async def _create(examination: Examination) -> Attachment:
         creator_id=None,
         bucket=settings.s3_bucket,
         policy_ttl_s=settings.policy_ttl,
-        # Half of the wait: if the event is lost, the sweep still finds the upload in time for the
-        # later checks.
+        # At most half of the wait: if the event is lost, the sweep still finds the upload in time
+        # for the later checks.
         first_check_s=min(settings.pending_check, examination.wait_s / 2),
     )
     examination.created = row

@@ -29,7 +29,7 @@ REDIRECTS = 10  # as in aiohttp's default
 
 
 async def check_event(examination: Examination) -> Verdict:
-    """Wait for the store's event of the upload; report how it came and its delay."""
+    """Wait for the store's event of the upload; report the way it came and its delay."""
     arrivals = await _wait_for_arrivals(examination)
     if not arrivals:
         return failed(*await _explain_silence(examination))
@@ -199,7 +199,7 @@ async def check_links(examination: Examination) -> Verdict:
 
 
 async def _open(examination: Examination, address: str) -> tuple[int, str | None, bytes]:
-    """Request an address of the API directly, and follow its redirects through a proxy, if any.
+    """Request an address of the API directly; follow its redirects through a proxy if one is set.
 
     Returns the status, the host and the body of the last answer.
     """

@@ -68,7 +68,7 @@ async def check_store(examination: Examination) -> Verdict:
             "check that the metadata service, container endpoint, STS or credential process works",
         )
     try:
-        # GET first, because an answer to HEAD has no body, so no error code.
+        # GET first, because an answer to HEAD has no body and so no error code.
         try:
             async with examination.storage.read(key, end=1):
                 pass

@@ -42,9 +42,9 @@ def find_binaries() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunAs:
-    """The uid and gid to run PostgreSQL with; None means those of this process.
+    """The uid and gid to run PostgreSQL with; None means the ids of this process.
 
-    `prefix` is a command that is put in front of PostgreSQL's own. It changes the ids itself.
+    `prefix` is a command that is put in front of PostgreSQL's own command and changes the ids.
     """
 
     ids: tuple[int, int] | None = None

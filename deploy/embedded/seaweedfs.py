@@ -41,12 +41,12 @@ SWITCHED_OFF = (
     "-disableHttp",  # no HTTP for master and filer, because the S3 gateway uses gRPC
 )
 OWN_SOCKETS = ("-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock")
-"""The paths are relative to the working directory, because a Unix socket's path has at most 107
-bytes.
+"""The paths of these sockets are relative to the working directory, because the path of a Unix
+socket has at most 107 bytes.
 """
 DATA, IDENTITIES = "data", "s3.json"
-"""Also relative to the working directory: SeaweedFS splits paths at commas, and ends if a path is
-not UTF-8.
+"""These paths are relative to the working directory too: SeaweedFS splits paths at commas, and ends
+if a path is not UTF-8.
 """
 READINESS_KEY = ".readiness"
 

@@ -22,8 +22,8 @@ VALID_DAYS = 3650
 RENEW_DAYS = 1825
 """A certificate is replaced at the next start if it is valid for fewer days than this."""
 SKEW_DAYS = 1
-"""How many days before now a certificate becomes valid. So it is still valid if the clock is set
-back by less than that.
+"""A certificate is valid from this number of days before it is made. So it is still valid if the
+clock is set back by less than that.
 """
 DAY_S = 86_400
 JWT_SECTIONS = ("signing", "signing.read", "filer_signing", "filer_signing.read")
@@ -47,8 +47,9 @@ def write_security(directory: Path, host: str) -> None:
 def write_container_security(directory: Path, host: str) -> None:
     """Write the same files as `write_security`, readable by every user, for a container.
 
-    There, SeaweedFS runs with a user id that is not known here. The files' volume must not be
-    mounted elsewhere. May be repeated; a running SeaweedFS reads the files only at its next start.
+    In the container, SeaweedFS runs with a user id that is not known here. The files' volume must
+    not be mounted elsewhere. May be repeated; a running SeaweedFS reads the files only at its next
+    start.
     """
     write_security(directory, host)
     for name in (CERTIFICATES, CONFIGURATION):
@@ -56,9 +57,9 @@ def write_container_security(directory: Path, host: str) -> None:
 
 
 def _sections() -> list[str]:
-    # Key, certificate and CA are in one file, so that they always belong together. Only the name of
-    # that file is used: a path may contain text that is not valid TOML. SeaweedFS looks for both
-    # files in its working directory.
+    # Key, certificate and CA are in one file, so that they always belong together. The file is
+    # given by its name only, because its path may contain text that is not valid TOML. SeaweedFS
+    # looks for this file and for `security.toml` in its working directory.
     path = CERTIFICATES
     pair = {"cert": path, "key": path}
     return [

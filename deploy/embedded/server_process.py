@@ -13,7 +13,7 @@ START_S = 30.0
 class Server:
     """A server in its own directory.
 
-    Its output goes to `log` or, if that is None, to a file there.
+    Its output goes to `log` or, if `log` is None, to a file in the directory.
     """
 
     name: str = field(init=False)

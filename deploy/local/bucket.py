@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 async def check_bucket(settings: Settings, *, mend: bool) -> None:
     """Check that the bucket belongs to this stack and that its next ids are free in it.
 
-    With `mend`, repairs both. Raises StartFailed if one of them is not so. If the database or the
-    store does not answer, the API makes the check later. If they answer but the result is
-    undecided, a note is printed.
+    With `mend`, repairs both. Otherwise raises StartFailed if the bucket belongs to another
+    deployment or if ids are taken. If the database or the store does not answer, the API makes the
+    check later. If they answer but the result is undecided, a note is printed.
     """
     from shared.database import open_database
     from shared.store_client import open_storage
 
     async with open_database(settings) as database, open_storage(settings) as storage:
         try:
-            # The ids come first: once the bucket belongs to this stack, ids are assigned.
+            # Mend the ids first: as soon as the bucket belongs to this stack, ids may be assigned.
             if mend:
                 await _check_ids(database, storage, mend=True)
             await _check_owner(database, storage, mend=mend)

@@ -1,4 +1,4 @@
-"""The data directory of a local stack: its lock, its secrets, and the ports kept over restarts."""
+"""The data directory of a local stack: its lock, and the secrets and ports that it keeps."""
 
 import fcntl
 import json

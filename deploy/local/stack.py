@@ -1,6 +1,7 @@
 """A local stack: its parts, and the order in which they start and stop.
 
-Modules that take long to import and that only the start needs are imported while servers start.
+Some modules take long to import, and only the start needs them. They are imported while the
+servers start.
 """
 
 import asyncio
@@ -105,8 +106,8 @@ class Stack:
         loading = asyncio.create_task(asyncio.to_thread(import_module, "shared.schema"))
         if self.servers.postgres is not None:
             await self.servers.postgres.start()
-        # Log only errors here: the API logs the warning about parameters of the address that it
-        # ignores.
+        # Log only errors here. The API also connects, and logs the warning about parameters of the
+        # address that are ignored.
         configure_logging("error", self.settings.log_format)
         connector = Connector(self.settings.database_url.get_secret_value())
         await _until_connected(connector)

@@ -86,7 +86,7 @@ def api_fault_of(port: int) -> str | None:
 def _fault_at(host: str, port: int) -> str | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # Resolve the name first: create_server would replace this error by another one.
+        # Resolve the name first: create_server would replace an error of the resolver by its own.
         socket.getaddrinfo(host, port, family)
         listening = listen_everywhere(host, port)
         (listening or socket.create_server((host, port), family=family)).close()
