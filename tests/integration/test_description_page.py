@@ -1,4 +1,7 @@
-"""/openapi.json and /docs are served without a token, cached, compressed, and from a package."""
+"""/openapi.json and /docs need no token, and their answers are compressed and cached.
+
+The page /docs loads only files that this service serves. These files are in a Python package.
+"""
 
 import gzip
 import re

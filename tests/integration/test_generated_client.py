@@ -1,4 +1,4 @@
-"""openapi-python-client generates a typed client from the OpenAPI document, and it can upload."""
+"""The typed client that openapi-python-client generates from the OpenAPI document can upload."""
 
 import asyncio
 import sys

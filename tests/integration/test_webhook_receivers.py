@@ -61,8 +61,8 @@ async def test_row95_of_an_answer_of_ten_gigabytes_little_is_read(
         (reply,) = await send(f"http://127.0.0.1:{port}/")
         await asyncio.wait_for(ended.wait(), 10)
     assert reply == Reply(status=200)
-    # Besides the 4 KiB, one read may return everything that the kernel has buffered for the
-    # connection.
+    # The sender stops after 4 KiB. But one read may return more: all bytes that the kernel has
+    # buffered for the connection.
     assert 4096 < taken < 32 * 1024
     # `written` also counts bytes that are in the kernel's buffers and that the sender never reads.
     assert server.written < 64 * 1024 * 1024

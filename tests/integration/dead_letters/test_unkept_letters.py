@@ -1,4 +1,7 @@
-"""Dead letters without a database: the source sends its message again, and no secret is shown."""
+"""Messages that cannot be stored as dead letters: their sender gets 503 and sends them again.
+
+No token and no body of such a message is logged.
+"""
 
 import json
 import secrets

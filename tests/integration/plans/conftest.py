@@ -38,7 +38,7 @@ async def filled(stack: Stack) -> AsyncIterator[str]:
     )
     for statement in FURTHER:
         await connection.execute(statement)
-    # VACUUM marks rows as visible to all only if their commit is surely on disk.
+    # VACUUM marks a page as all-visible only if the commit of its rows is surely on disk.
     await connection.execute("SET synchronous_commit = on")
     # Building the indexes of a full table costs half as much as adding each row to them.
     indexes = await connection.fetch(INDEXES)

@@ -73,8 +73,8 @@ async def test_a_list_reads_no_more_of_a_large_organization_than_it_shows_and_co
     statement, values = await sent(call)
     plain = await asyncpg.connect(filled)
     for _ in range(5):
-        # After a rolled-back test, some pages are not visible to all. VACUUM skips a page that
-        # another process of PostgreSQL is using, so it may have to run again.
+        # An earlier test, although rolled back, leaves pages that are not marked as all-visible.
+        # VACUUM skips a page that another process of PostgreSQL uses, so it may have to run again.
         await plain.execute("VACUUM ANALYZE attachments")
         plan = json.loads(
             await connection._connection.fetchval(

@@ -1,4 +1,4 @@
-"""SNS messages are accepted beside slow clients, a slow certificate and a busy database."""
+"""SNS messages are accepted although clients or a certificate are slow, or the database is busy."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The SQL statements of couriers and of the upkeep of deliveries; no courier runs."""
+"""The SQL statements with which couriers and the upkeep change deliveries. No courier runs here."""
 
 import asyncio
 from typing import Any
