@@ -1,4 +1,4 @@
-"""Fixtures of tests whose own process runs the API and sends requests to real servers."""
+"""Fixtures of tests that run the API in their own process, with real servers."""
 
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture
 async def bucket(stack: Stack) -> AsyncIterator["S3Client"]:
-    """Open a client of the store that does not use the service."""
+    """Open an S3 client that uses the store directly, not through the service."""
     async with open_bucket(stack) as client:
         yield client

@@ -22,7 +22,8 @@ CONFIG = Path(__file__).parents[1] / "data/schemathesis.toml"
 KEPT = {"id", "state", "external_id", "created_at"}
 """The filters that the requests use.
 
-Each further filter would cost much time, and the API reads all filters by the same code.
+Each further filter would cost much time and find little, because the API reads all filters by the
+same code.
 """
 
 

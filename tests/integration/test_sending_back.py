@@ -29,7 +29,7 @@ FOREIGN = "attachments.elsewhere.example:8000"
 
 @pytest_asyncio.fixture
 async def bucket(stack: Stack) -> AsyncIterator["S3Client"]:
-    """Open a client of the store that does not use the service."""
+    """Open an S3 client that uses the store directly, not through the service."""
     async with open_bucket(stack) as client:
         yield client
 

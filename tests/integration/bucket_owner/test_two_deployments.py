@@ -129,7 +129,7 @@ async def test_an_upload_of_one_deployment_is_never_used_for_an_older_row_of_ano
     two: Two, stack: Stack, start_worker: StartWorker
 ) -> None:
     """The service refuses objects that are older than their row. Here the row is the older one, so
-    only the bucket's marker protects it.
+    only the bucket's marker protects the row.
     """
     stack.relay.target = None
     row = (await two.second.client.create("img.png"))["data"]

@@ -1,4 +1,4 @@
-"""Copies that the API makes within a request: their maximum number, and copies left to workers."""
+"""Copies that the API makes within a request: how many at a time, and which workers make."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -84,8 +84,9 @@ async def test_row62_a_kept_certificate_proves_nothing_once_it_is_no_longer_vali
 
 
 def kept_certificate(amazon: Amazon, *, valid_days: float, url: str | None = None) -> str:
-    """Let the stand-in serve a certificate that is valid since yesterday; return the certificate's
-    address.
+    """Let the stand-in serve a certificate, and return the certificate's address.
+
+    The certificate is valid from yesterday until `valid_days` days from now.
     """
     url = url or fresh_certificate()
     certificate = amazon.authority.certify(amazon.signing_key, "sns", days=(-1, valid_days))
