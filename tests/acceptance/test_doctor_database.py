@@ -1,4 +1,4 @@
-"""`attachments doctor` on PostgreSQL: addresses, poolers, encodings, privileges."""
+"""`attachments doctor` checks PostgreSQL: its address, pooler, encoding and privileges."""
 
 from pathlib import Path
 

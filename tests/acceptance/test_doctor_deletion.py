@@ -1,4 +1,4 @@
-"""`attachments doctor` on deletion: buckets with versioning, and missing permissions."""
+"""`attachments doctor` checks deletion: in buckets with versioning, and without permission."""
 
 import pytest
 

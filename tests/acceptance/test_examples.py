@@ -1,4 +1,4 @@
-"""The example backends: a page gets its ticket, and a webhook reports what becomes of the file."""
+"""Each example backend gives a ticket to a page, and gets the file's state by a webhook."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 """Request bodies that are not valid documents of an attachment.
 
-The name of each body begins with its row in the table of bad inputs (limits.md).
+The name of each body begins with the number of its row in the table of bad inputs (limits.md).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""BMP files, icons and cursors of any colour depth, which code writes byte by byte."""
+"""BMP files, icons and cursors of any colour depth, written by code byte by byte."""
 
 import struct
 from typing import Final

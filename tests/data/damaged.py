@@ -42,7 +42,7 @@ STILL: Final = (
 
 
 def cut(name: str, sixteenths: int) -> bytes:
-    """Return the first `sixteenths` sixteenths of the bytes of a valid file."""
+    """Return the beginning of a valid file: `sixteenths` / 16 of its bytes."""
     content = seed(name)
     return content[: len(content) * sixteenths // PIECES]
 

@@ -1,4 +1,4 @@
-"""Test images of every kind, which code draws, and files that only look like images."""
+"""Test images of every kind, drawn by code, and files that only look like images."""
 
 import io
 import struct

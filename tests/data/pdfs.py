@@ -1,4 +1,4 @@
-"""Test PDFs, which code writes object by object: valid, unusual and broken files."""
+"""Valid, unusual and broken PDFs for tests. The code writes each PDF object by object."""
 
 import hashlib
 import struct

@@ -73,9 +73,10 @@ def with_segments(content: bytes, *segments: bytes) -> bytes:
 
 
 def bits_from_left(numbers: Iterable[tuple[int, int]]) -> bytes:
-    """Pack pairs of a value and its number of bits as JPEG's entropy-coded data.
+    """Pack numbers from the highest bit down, as in JPEG's entropy-coded data.
 
-    The last byte is filled up with ones. A zero byte is added after each byte FF.
+    Each pair is a number and the count of its bits. The last byte is filled up with ones. A zero
+    byte is added after each byte FF.
     """
     value, length = 0, 0
     for number, bits in numbers:
@@ -86,7 +87,10 @@ def bits_from_left(numbers: Iterable[tuple[int, int]]) -> bytes:
 
 
 def bits_from_right(numbers: Iterable[tuple[int, int]]) -> bytes:
-    """Pack pairs of a value and its length in bits from the lowest bit up, as WebP does."""
+    """Pack numbers from the lowest bit up, as WebP does.
+
+    Each pair is a number and the count of its bits.
+    """
     value, length = 0, 0
     for number, bits in numbers:
         value, length = value | number << length, length + bits

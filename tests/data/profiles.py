@@ -1,4 +1,4 @@
-"""ICC profiles of wide colour spaces and of grey, which code writes."""
+"""ICC profiles of wide colour spaces and of grey, written by code."""
 
 import struct
 from collections.abc import Mapping

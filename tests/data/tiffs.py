@@ -1,4 +1,4 @@
-"""TIFF files with any layout of samples, which code writes (TIFF 6.0; BigTIFF)."""
+"""TIFF files with any layout of samples, written by code (TIFF 6.0; BigTIFF)."""
 
 import struct
 import zlib

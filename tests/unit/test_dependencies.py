@@ -160,7 +160,7 @@ def test_everything_that_is_imported_is_declared() -> None:
 
 @pytest.fixture(scope="module")
 def foreign_names() -> dict[str, set[str]]:
-    """Return the private names of other packages' base classes, by the file that inherits them."""
+    """For each file, return the private names that its classes inherit from other packages."""
     found: dict[str, set[str]] = {}
     for package in (api, deploy, shared, worker):
         for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -176,7 +176,7 @@ def foreign_names() -> dict[str, set[str]]:
 
 
 def private_names(base: type) -> set[str]:
-    """Return the private names that another package's class defines, and those that it sets."""
+    """Return the private names that a class of another package defines or sets."""
     top = base.__module__.partition(".")[0]
     if top in OURS or top in sys.stdlib_module_names:
         return set()

@@ -93,7 +93,8 @@ def test_a_link_to_a_service_of_kubernetes_is_no_port_of_ours() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["api", "worker", "deploy.cli"])
 def test_a_process_forgets_before_libraries_are_imported(module: str) -> None:
-    # The program prints which of the variables still exist when one of these libraries is imported.
+    # Whenever a library of the list is imported, this program prints which of the two variables
+    # still exist.
     watch = """
 import os, runpy, sys
 class Watch:

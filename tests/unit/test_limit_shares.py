@@ -1,4 +1,4 @@
-"""The task that divides an organization's rate limit among API processes, without a broker."""
+"""The task that divides rate limits among API processes; these tests need no broker."""
 
 import asyncio
 from typing import Any

@@ -96,9 +96,9 @@ async def test_a_decoder_that_must_be_sealed_and_is_not_gets_no_file(
     monkeypatch.setattr(sys, "executable", python_that_cannot_seal(tmp_path, obstacle))
     (zygote,) = find_zygotes(os.getpid())
     zygote.kill()
-    # The kernel kills the decoders together with their zygote. A decoder that is ending has no
-    # command line, but its socket may still be open. So the test waits until the processes have
-    # ended.
+    # The kernel kills the decoders together with their zygote. A decoder that is ending is not
+    # among `children`, because it has no command line, but its socket may still be open. So the
+    # test waits until the processes have ended.
     _, alive = await asyncio.to_thread(psutil.wait_procs, spares, 10)
     assert alive == []
     with (

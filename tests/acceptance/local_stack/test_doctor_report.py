@@ -1,4 +1,4 @@
-"""`attachments doctor` on a healthy service and a local stack: its JSON and its table."""
+"""The report of `attachments doctor` about a service or a local stack, as JSON and as a table."""
 
 import json
 

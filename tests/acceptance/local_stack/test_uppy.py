@@ -22,7 +22,7 @@ pytestmark = [
 
 
 def bundled(folder: Path) -> str:
-    """Install the packages of package-lock.json; return the page's script bundled with them."""
+    """Install the packages of package-lock.json, and return a bundle of the page's script."""
     assert NPM is not None
     for name in ("package.json", "package-lock.json", ".npmrc", "page.js"):
         shutil.copy(FOLDER / name, folder / name)
