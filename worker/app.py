@@ -38,9 +38,9 @@ log = get_logger(__name__)
 
 
 class Messages:
-    """Passes wake-ups to the runtime as they arrive: the task's `Strategy` in Celery.
+    """The task's `Strategy` in Celery: passes wake-ups to the runtime as they arrive.
 
-    Celery's own strategy gives each message to a thread and takes no more messages than it has
+    Celery's own strategy gives each message to a thread and takes no more messages than there are
     threads, so one organization could occupy all threads. This strategy never blocks.
     """
 

@@ -1,6 +1,6 @@
 """The trace span of an attempt at an upload, and the fields of the attempt's log lines.
 
-The span's parent is the span that sent the wake-up, or the one whose context the row contains.
+The span's parent is the span that sent the wake-up, or the span whose context the row contains.
 """
 
 from contextlib import AbstractContextManager

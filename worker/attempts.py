@@ -239,8 +239,7 @@ class Attempts:
         )
 
     async def _give_back(self, claim: Claim) -> None:
-        """Release the claim without counting the attempt: it was stopped for a reason outside the
-        upload.
+        """Release the claim without counting the attempt: its end is not the upload's fault.
 
         If the claim is already lost, let the upload be processed again: this worker may have
         overwritten the thumbnail of the worker that claimed it next.

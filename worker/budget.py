@@ -15,8 +15,9 @@ from typing import Final
 from worker.stages import measured
 
 SHARE_KEPT: Final = 8
-"""1/8 of the budget is reserved for small files that overtake a larger file. Together they hold at
-most this 1/8, so that the larger file gets its turn. One organization holds at most 7/8."""
+"""1/8 of the budget is reserved for small files that get bytes although a larger file waits before
+them. Together, such small files hold at most this 1/8, so that the larger file gets its turn. One
+organization holds at most 7/8 of the budget."""
 
 
 @dataclass(slots=True, eq=False)
@@ -98,7 +99,7 @@ class Budget:
                 hold.granted.set_result(None)
 
     def _next(self) -> tuple[Hold, bool] | None:
-        """Return the next file for which there is room, and whether it overtakes a larger one.
+        """Return the next file for which there is room, and whether a larger one waits before it.
 
         Returns None if no file that waits can get its bytes now.
         """

@@ -1,4 +1,4 @@
-"""Read the bytes of an original and its checksum: its head, or the whole object into a buffer."""
+"""Read an original: only its head, or all its bytes into a buffer. Also find its checksum."""
 
 import asyncio
 import hashlib

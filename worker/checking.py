@@ -61,7 +61,7 @@ async def check_object(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp |
 
 
 async def _leave_elsewhere(tools: Tools, row: Attachment) -> None:
-    """Settle a row that names another bucket: no object in this bucket belongs to this row."""
+    """End the check of a row that names another bucket: this bucket has no object of this row."""
     if row.state in END_STATES:
         await tools.database.run(lifecycle.settle_unchanged, row)
     else:

@@ -80,8 +80,8 @@ class Copying:
     ) -> None:
         """Start a task that makes the copy that an attachment's row requests. May be repeated.
 
-        Does nothing if the row requests no copy. `copy_attempt` is the row's number as the sweep
-        has read it, or None after a wake-up.
+        Does nothing if the row requests no copy. `copy_attempt` is the row's value of that name
+        when the sweep read the row, or None after a wake-up.
         """
         if attachment_id in self._jobs:
             return

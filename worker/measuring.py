@@ -87,8 +87,8 @@ over."""
 
 KillCause = Literal["cpu_time", "wall_clock", "memory", "died", "idle", "cancelled"]
 """Why a decoder ended. `cpu_time`, `memory`: the file needed more than the limit. `wall_clock`: the
-time was over, but little CPU time was used. `died`: ended by itself. `idle`: did something without
-a job. `cancelled`: the attempt was stopped."""
+time was over, but little CPU time was used. `died`: the decoder ended by itself. `idle`: the
+decoder was active without a job. `cancelled`: the attempt was stopped."""
 
 Recovered = Literal["no_event", "no_wake_up", "dead_worker"]
 """Why the sweep had to start an upload. `no_event`: the store had an object, but no event about it

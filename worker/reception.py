@@ -27,7 +27,7 @@ If more come, the sweep takes their uploads when they are due."""
 
 WAITING: Final = 20_000
 """Maximum number of waiting wake-ups of all organizations: about 5 MB. If one more comes, the
-organization with the most waiting wake-ups loses its newest one."""
+newest wake-up of the organization with the most waiting wake-ups is dropped."""
 
 ROWS_PER_STATEMENT = 1000
 """Maximum number of rows that one statement makes due for other workers when this worker stops."""

@@ -1,6 +1,7 @@
 """The event loop of a worker: it opens the parts of the worker, runs them, and closes them.
 
-The loop has its own thread; Celery has the main thread. The package's docstring follows an upload.
+The loop has its own thread; Celery has the main thread. The docstring of the package `worker` lists
+the modules through which an upload passes.
 """
 
 import asyncio
@@ -130,7 +131,7 @@ class Runtime:
         except BaseException as error:
             self._failure = error
             log.exception("the worker's loop ended")
-            if self._ready.is_set():  # without the loop, Celery would only drop messages
+            if self._ready.is_set():  # stop Celery, which without the loop only drops messages
                 os.kill(os.getpid(), signal.SIGTERM)
         finally:
             self._jobs.stopping = True
@@ -194,6 +195,6 @@ class Runtime:
                 task.cancel()
             jobs.start(leave_to_others(tools.database, self.reception.close()))
             await jobs.end(within_s=DRAIN_S)
-            # not earlier, because uploads in flight needed their leases renewed
+            # Leases were renewed until now, because uploads in flight needed them.
             renewing.cancel()
             await asyncio.gather(renewing, *periodic, return_exceptions=True)

@@ -115,7 +115,7 @@ def note_cpu(seconds: float) -> None:
 
 @contextmanager
 def begin(row: Attachment) -> Iterator[Stages]:
-    """Open the record of an attempt for the block, and add the time that the upload queued."""
+    """Open the record of an attempt for the block, and add how long the upload has waited."""
     stages = Stages()
     # later attempts wait on purpose, so their wait is not recorded
     if row.attempt == 1 and row.uploaded_at is not None:

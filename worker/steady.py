@@ -1,4 +1,4 @@
-"""Celery's consumer with reconnects at a steady pace.
+"""Celery's consumer with reconnects at a fixed interval.
 
 If the broker is unavailable or denies a command, one line is logged. Celery itself would retry in a
 tight loop.
@@ -27,7 +27,7 @@ _LOOK_S: Final = 0.1
 
 
 class SteadyConsumer(Consumer):
-    """A consumer that reconnects at a steady pace. `shared.outages` logs the loss of the broker.
+    """A consumer that reconnects at a fixed interval. `shared.outages` logs the broker's loss.
 
     If the broker denies a command, Celery's own consumer retries at once: hundreds of times a
     second, with a traceback at every fifth retry.

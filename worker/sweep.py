@@ -69,7 +69,7 @@ class Sweep:
             finally:
                 self._slots.give_back(free - taken)
             if taken and taken == free:
-                with self._beat.resting():  # all slots are busy, and nobody knows for how long
+                with self._beat.resting():  # waiting for busy slots is no fault, even if it is long
                     await self._slots.wait_for_sweep()
             else:
                 with suppress(TimeoutError):

@@ -43,7 +43,7 @@ PROGRESS_S = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of a soak test. Its plan is drawn from them."""
+    """The options of a soak test. The plan of the test is drawn from these options."""
 
     minutes: float
     uploads: int

@@ -1,4 +1,4 @@
-"""Checks of the design's invariants, which compare rows, objects and the clients' knowledge."""
+"""Checks the design's invariants: compares rows, objects and the clients' knowledge."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""All decoders of a worker. Decides which organization uses one next; has a pool for each kind."""
+"""All decoders of a worker: a pool for each kind, and turns by organization for their use."""
 
 import asyncio
 from collections.abc import Collection

@@ -56,10 +56,10 @@ def forbid_gain() -> None:
         return
     _prctl(_SET_NO_NEW_PRIVS, 1)
     capability = 0
-    # fails with EINVAL after the kernel's last capability
+    # `_prctl` fails with EINVAL after the kernel's last capability
     while (held := _prctl(_CAPBSET_READ, capability)) >= 0:
         if held:
-            _prctl(_CAPBSET_DROP, capability)  # fails with EPERM without CAP_SETPCAP
+            _prctl(_CAPBSET_DROP, capability)  # without CAP_SETPCAP, this fails with EPERM
         capability += 1
 
 
@@ -118,5 +118,5 @@ def _become_box_user() -> None:
         os.setgroups([])
         os.setresgid(BOX_USER, BOX_USER, BOX_USER)
         os.setresuid(BOX_USER, BOX_USER, BOX_USER)
-    except OSError:  # fails for example in a user namespace that does not map this id
+    except OSError:  # the cause may be a user namespace that does not map this id
         return

@@ -74,7 +74,7 @@ class Child:
     def idle_fault(self) -> str | None:
         """Return what the child did without a job, or None if it did nothing.
 
-        The rule is that of `Decoder.idle_fault`.
+        `Decoder.idle_fault` explains why this is checked.
         """
         try:
             unasked = self.channel.recv(1, socket.MSG_PEEK)

@@ -143,7 +143,7 @@ class Sniffers:
                 log.error("idle sniffers could not be checked", error=repr(error))
 
     async def _fork(self) -> Child:
-        self._children += 1  # before the fork, so that concurrent callers count this child
+        self._children += 1  # counted before the fork, so that concurrent callers see this child
         try:
             child = await (await self._serving()).fork()
         except BaseException as error:

@@ -110,7 +110,7 @@ def _is_member(file: PartialFile, start: int) -> Reading[bool]:
 
 
 def _ends(tail: bytes, start: int, size: int) -> Iterator[tuple[int, int, int]]:
-    """Yield for each possible directory its end, its length, and its stated offset.
+    """Yield the end, the length and the stated offset of each possible directory.
 
     A record that ends exactly at the end of the file is tried first, then the others from last to
     first, as Java does. Java ignores the stated offset, so data before and after the archive are

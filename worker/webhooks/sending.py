@@ -36,7 +36,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The receiver's status code, and the fault if it did not accept the delivery."""
+    """The receiver's status code, and the fault if the receiver did not accept the delivery."""
 
     status: int | None = None
     fault: DeliveryFault | None = None
@@ -90,7 +90,7 @@ class Sender:
     async def _post(self, target_url: str, body: bytes, headers: dict[str, str]) -> Reply:
         url = URL(target_url)
         if url.scheme != "https" and not self._allow_http:
-            # The setting may have changed since the webhook was made.
+            # The setting that allows http may have changed since the webhook was made.
             raise AddressRefused("the receiver's URL is not https")
         async with asyncio.timeout(self._timeout_s):
             answer = await self._session.post(

@@ -114,7 +114,7 @@ def _decode(file: BinaryIO, fill: int, open_: Open) -> ImageFile.ImageFile:
     """Decode onto an image of one colour. Exceptions of the decoder are ignored."""
     image = open_(file)
     if image.format == "GIF":
-        # the elements: bits, whether it is interlaced, transparent colour
+        # the tuple's elements: bits, whether the image is interlaced, transparent colour
         arguments = image.tile[0].args
         image.info["interlace"] = isinstance(arguments, tuple) and bool(arguments[1])
     if image.format not in ("WEBP", "AVIF", "HEIF"):

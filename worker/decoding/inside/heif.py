@@ -61,7 +61,7 @@ def has_other_codec(meta: bytes) -> bool:
 def colour_space(meta: bytes) -> ColourSpace | None:
     """Return the colour space that a picture's code points give; None without known code points.
 
-    For these formats, browsers treat the transfer functions of video like that of sRGB.
+    In these formats, browsers treat each transfer function of video like the function of sRGB.
     """
     at = meta.find(b"colrnclx")
     if at < 0 or len(meta) < at + 12:

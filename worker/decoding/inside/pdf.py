@@ -91,7 +91,7 @@ def _first_page(document: pypdfium2.PdfDocument) -> pypdfium2.PdfPage:
     """Load the first page. Its form fields and annotations become part of its content."""
     page = document[0]
     if pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY) == pdfium.FLATTEN_SUCCESS:
-        page.close()  # load it again, because the open page does not show what was flattened
+        page.close()  # load the page again: only then does it show the flattened form fields
         page = document[0]
     return page
 
