@@ -70,7 +70,7 @@ class Uploads:
 
 @pytest.fixture(scope="module")
 def uploads() -> Uploads:
-    """Return the files that this module has uploaded so far."""
+    """Return the `Uploads` that all tests of this module share; no file is uploaded yet."""
     return Uploads()
 
 

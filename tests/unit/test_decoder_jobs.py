@@ -114,7 +114,7 @@ async def test_kinds_of_box_share_the_places() -> None:
         ]
         # The second process is the next spare decoder.
         await until(lambda: asyncio.sleep(0, len(children()) == 2))
-        # No zygote for documents starts before a decoder for documents may run.
+        # The zygote for documents starts only when the job of the document gets its turn.
         assert len(find_zygotes(os.getpid())) == 1
         child.resume()
         assert (await jobs[0]).facts.width == 800

@@ -39,7 +39,7 @@ PAIRS = {
 }
 DIALECT, EFFECT = (("attachments_events_total", label) for label in ("dialect", "effect"))
 SERIES = {
-    # Messages of SNS are the only events with the effect `refused`.
+    # Only messages of SNS have the effect `refused`, so this effect adds one series.
     "attachments_events_total": len(VALUES[DIALECT]) * (len(VALUES[EFFECT]) - 1) + 1,
     "attachments_request_seconds": len(PAIRS) + 1,
     "attachments_requests_total": sum(len(statuses_of(each)) for each in {*ROUTES, "none"}),

@@ -150,7 +150,7 @@ def test_celery_ignores_its_own_variables_and_uses_our_broker(
 def test_the_health_check_of_the_image_reads_variables_as_the_api_does(
     environment: dict[str, str], port: str
 ) -> None:
-    # No process listens at this loopback address.
+    # No process listens at this loopback address. The error message names the requested address.
     given = {"PATH": os.environ["PATH"], "ATTACHMENTS_API_HOST": "127.9.8.7", **environment}
     asked = subprocess.run(
         [sys.executable, "-m", "deploy.health"],

@@ -33,7 +33,7 @@ def test_every_reason_is_documented_and_no_other() -> None:
 @pytest.mark.parametrize("code", REASONS)
 def test_a_reason_is_documented_as_it_is(code: ReasonCode) -> None:
     printed, state, again = documented()[code]
-    state = state.partition(";")[0]  # the rest is about optional scanning
+    state = state.partition(";")[0]  # the text after ";" is about optional scanning
     assert printed == REASONS[code].sentence == sentence(code)
     assert (again == "no") is REASONS[code].final
     assert (state == "ready") is (code in {*UNDECODABLE, "decoder_died"})

@@ -1,4 +1,4 @@
-"""Thumbnails of images: of every mode, upright, small, sharp, and without metadata."""
+"""Thumbnails of images of every mode are upright, small and sharp, and have no metadata."""
 
 import struct
 from contextlib import suppress

@@ -70,8 +70,9 @@ async def test_an_upload_goes_on_after_the_network_was_cut(
 async def test_all_uploads_go_on_after_the_whole_network_was_away(
     view: UploadView, context: BrowserContext
 ) -> None:
-    """After the outage, the page also requests tickets and statuses again, even for files that were
-    dropped meanwhile.
+    """After the outage, the page also requests tickets and statuses again.
+
+    It does so even for a file that the user dropped onto the page during the outage.
     """
     network = await Network.of(context, view)
     await network.limit(bytes_per_s=20_000)
