@@ -240,7 +240,7 @@ async def test_after_each_end_the_next_run_carries_on(data_dir: Path) -> None:
         stops_and_leaves_nothing(up, signal.SIGINT, others)
     with running(data_dir, ATTACHMENTS_LOG_FORMAT="json") as up:
         after = up.document()
-        page = {"upload_page_url": after["upload_page_url"]}  # it has a new secret in each run
+        page = {"upload_page_url": after["upload_page_url"]}  # the URL has a new secret in each run
         assert without_pids(after) == without_pids(before) | page
         async with client_of(after) as client, s3_client(after) as store:
             assert (await client.show(created["data"]["id"]))["id"] == created["data"]["id"]
