@@ -108,7 +108,7 @@ def _text(value: Any) -> str | None:
 def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:
     """Make the Celery application whose task passes wake-ups to the runtime.
 
-    The names of all its keys at the broker begin with `prefix`.
+    The names of all keys that the application uses at the broker begin with `prefix`.
     """
     app = make_celery(settings.broker_url.get_secret_value(), prefix)
     # 0 means no prefetch limit. The runtime acknowledges a message at once if its upload must wait

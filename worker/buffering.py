@@ -14,8 +14,8 @@ from worker.stages import measured
 from worker.temporary import anonymous_file
 
 HEAD_BYTES = 64 * 1024
-"""Number of bytes that are read first. They usually suffice to identify the type. The type decides
-whether the rest is read."""
+"""Number of bytes that are read first. These bytes usually suffice to identify the type. The type
+decides whether the rest is read."""
 
 MEMORY_BYTES = 4 * 1024 * 1024
 """Largest size of a file, in bytes, that is buffered in memory. A larger one is buffered in an

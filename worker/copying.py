@@ -30,9 +30,10 @@ from worker.patience import backoff_s, report
 from worker.tools import Tools
 
 COPIES, COPIES_EACH, COPIES_OF_NEWCOMERS = 8, 2, 4
-"""Maximum number of copies that one worker makes at one time, and how many of them may belong to
-one organization. The third number is how many of the eight are reserved for organizations that have
-no copy in progress. So their copies begin at once even if all other copies hang in the store."""
+"""The first number is the maximum number of copies that one worker makes at one time. The second is
+how many of these copies may belong to one organization. The third is how many of the eight are
+reserved for organizations that have no copy in progress. So the first copy of an organization
+usually begins at once, even if all other copies hang in the store."""
 
 WAITING, ALL_WAITING = 100, 10_000
 """Maximum number of copies that wait in this process: of one organization, and of all organizations

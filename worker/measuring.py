@@ -115,7 +115,7 @@ class Measured:
 
 @contextmanager
 def measured_attempt(row: Attachment) -> Iterator[Measured]:
-    """Measure an attempt at a claimed upload, however it ends."""
+    """Measure an attempt at a claimed upload, however the attempt ends."""
     IN_FLIGHT.inc()
     with begin(row) as stages:
         attempt = Measured(stages)

@@ -126,7 +126,7 @@ async def _examine_scanned(tools: Tools, scanner: Scanner, claim: Claim) -> Outc
 
 
 async def _scan(tools: Tools, scanner: Scanner, row: Attachment) -> Scanned:
-    """Scan the object of a row before it is parsed. Raises the same as `examine`."""
+    """Scan a row's object before any of it is parsed. Raises the same as `examine`."""
     try:
         async with scanner.reading(tools.storage, row) as (found, chunks):
             _check_age(tools, found, row)

@@ -41,7 +41,7 @@ async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
 
 @pytest_asyncio.fixture
 async def postgres(stack: Stack, tmp_path: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """Start a PostgreSQL that only this test uses and may kill. Its service uses the
+    """Start a PostgreSQL that only this test uses and may kill. The test's service uses the
     usual bucket.
     """
     # The server writes durably, because the test kills it.

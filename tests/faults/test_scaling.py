@@ -27,7 +27,7 @@ the store, and the processors are mostly idle."""
 DOUBLED = 1.5
 """Number of events that are sent for each upload that the first worker processes.
 
-It is twice 0.75, a load that one worker can take.
+The number is twice 0.75. A load of 0.75 is one that a single worker can process.
 """
 
 RISE = 6

@@ -21,7 +21,7 @@ from tests.support.objects import content
 
 POLL_S = 1.0
 BACK_S = 120.0
-"""The maximum seconds until all processes run again and the backlog is processed."""
+"""Maximum time, in seconds, until all processes run again and the backlog is processed."""
 PROOF_S = 60.0
 PROOF_AT_ONCE = 8
 MARGIN_S = 180.0

@@ -36,8 +36,8 @@ operator decides whether the risk is worth it."""
 PDF: Final = "application/pdf"
 
 SVG: Final = "image/svg+xml"
-"""Drawings are always drawn: their reader is written in a memory-safe language, runs no scripts and
-opens no files. They are never shown inline."""
+"""The type of drawings. They always get a thumbnail: their reader is written in a memory-safe
+language, runs no scripts and opens no files. The originals are never shown inline."""
 
 FORMATS: Final = frozenset({*IMAGES, *SIMPLE, PDF, SVG}.union(*MORE.values()))
 """All types that are ever decoded."""

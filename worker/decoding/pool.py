@@ -32,9 +32,9 @@ MAX_IDLE_BYTES."""
 
 MAX_IDLE_BYTES: Final = 64 * 1024**2
 """Maximum resident memory, in bytes, of a decoder that is used again. Most decoders have under 25
-MiB after an image. After an image of 49 megapixels, glibc may keep 200 MiB of freed heap, and the
-decoder is replaced too. Without this limit, idle decoders that an attacker controls could hold 1
-GiB each."""
+MiB after an image. After an image of 49 megapixels, glibc may keep 200 MiB of freed heap, so the
+decoder is replaced. Without this limit, idle decoders that an attacker controls could hold 1 GiB
+each."""
 
 KEPT_S: Final = 60.0
 """Time, in seconds, without a job after which a decoder beyond `size` is ended."""

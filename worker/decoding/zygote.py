@@ -53,7 +53,7 @@ class Zygote:
     def serve(self) -> None:
         """Answer requests until the worker closes its end, then kill every decoder.
 
-        The first answer is the number of threads.
+        The first answer comes before any request. It is the number of threads of this process.
         """
         self._answer(threads())
         try:
@@ -138,8 +138,8 @@ def main(descriptor: int, kind: Box = Box.IMAGES, more: Collection[str] = ()) ->
     # decoders inherit the results.
     compile_filter(threads="heic" in more)
     privileges.forbid_gain()
-    # Exclude all present objects from garbage collection in the forks: it writes to them, so the
-    # kernel would copy the shared pages.
+    # Exclude all present objects from garbage collection in the forks. Garbage collection writes to
+    # objects, so the kernel would copy the pages that the forks share.
     gc.collect()
     gc.freeze()
     Zygote(control, kind, more, make).serve()

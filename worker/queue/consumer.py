@@ -32,8 +32,8 @@ WAIT_S = 20
 """Time, in seconds, that a request waits for a message: the maximum of SQS."""
 
 HOLD_S = 10
-"""Visibility timeout of a batch, in seconds; it is renewed three times in that time. If a consumer
-is killed, another consumer gets the messages after this time."""
+"""Visibility timeout of a batch, in seconds. The consumer renews the timeout three times in this
+time. If a consumer is killed, another consumer gets the messages after this time."""
 
 TRY_S = 4.0
 """Timeout of the database for a batch, in seconds. It is short, so that a stop need not wait long

@@ -31,8 +31,8 @@ TOO_LONG: Final = "INSTREAM size limit exceeded. ERROR"
 """The answer for a stream of more than StreamMaxLength bytes, which clamd does not scan."""
 
 EXCEEDED: Final = "Heuristics.Limits.Exceeded"
-"""The name of the signature that clamd reports if a file exceeds one of its limits. It does so only
-if AlertExceedsMax is on."""
+"""The name of the signature that clamd reports if a file exceeds one of clamd's limits. clamd
+reports it only if AlertExceedsMax is on."""
 
 _SIZE = struct.Struct("!L")
 

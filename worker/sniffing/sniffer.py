@@ -98,7 +98,7 @@ class Sniffers:
                 await self._end(child)
                 raise
             except asyncio.CancelledError:
-                await self._end(child)  # otherwise the next file could get the answer to this one
+                await self._end(child)  # otherwise the next file could get this file's answer
                 raise
             child.files += 1
             if child.files >= FILES_PER_CHILD:

@@ -100,8 +100,8 @@ def identify_archive(file: PartialFile) -> Reading[str | None]:
 def _is_member(file: PartialFile, start: int) -> Reading[bool]:
     """Return True if the archive at `start` is the last member of a Unix archive.
 
-    The member's header has 60 bytes and is directly before the archive. It must give exactly the
-    archive's size (POSIX `ar`).
+    The member's header has 60 bytes and is directly before the archive. The header must give
+    exactly the archive's size (POSIX `ar`).
     """
     header = yield from file.look(start - 60, 60)
     if len(header) < 60 or not header.endswith(b"`\n") or not header[48:58].strip().isdigit():

@@ -35,8 +35,8 @@ ALWAYS: Final[tuple[Reader, ...]] = (
 may load every installed reader. The JPEG reader sees only the first picture of an MPO."""
 
 _UNKNOWN: Final = ("unknown pixel mode", "unknown data organization", "unsupported", "no codec")
-"""Texts in exceptions of a decoder that does not support this variant of its format. Only the text
-of the exception shows that."""
+"""Texts in exceptions of a decoder that does not support the file's variant of the format. Only the
+text of the exception shows this cause."""
 
 MAX_TOP_LEVEL_PARTS: Final = 100
 """Maximum number of top-level boxes (ISO/IEC 14496-12) of an AVIF or HEIC that are read. Most files

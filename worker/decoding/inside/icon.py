@@ -76,9 +76,9 @@ def largest_picture(file: BinaryIO) -> Picture | None:
 def _bitmap(body: bytes) -> Picture:
     """Return a bitmap as a BMP of its visible half, and its transparency.
 
-    The mask has one bit per pixel; 1 is transparent. Its rows begin at the bottom, and each is
-    padded to a multiple of 32 bits. A bitmap with 32 bits per pixel has its own alpha, unless that
-    is 0 everywhere.
+    The mask has one bit per pixel; 1 is transparent. The rows of the mask begin at the bottom, and
+    each row is padded to a multiple of 32 bits. A bitmap with 32 bits per pixel has its own alpha,
+    unless this alpha is 0 everywhere.
     """
     if len(body) < _HEADER:
         raise Undecodable("damaged")

@@ -38,7 +38,7 @@ _NUMBER_OF_LINES: Final = 0xDC
 
 _TAIL_BYTES: Final = 4096
 """Number of bytes after the end of an image in which a preview is searched. Padding may come before
-it."""
+the preview."""
 
 _MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 """A marker with a meaning. The search skips everything else, as libjpeg does: stuffed bytes,

@@ -54,8 +54,8 @@ _PIECE_BYTES: Final = 256 * 1024
 def skip_unused_chunks() -> None:
     """Make Pillow's reader skip UNUSED chunks, and ignore OPTIONAL chunks that it cannot parse.
 
-    Pillow then no longer verifies checksums. It need not: zlib has its own checksum of the pixels,
-    and `has_wrong_checksum` verifies those of the header. Pillow looks up the handler of each chunk
+    Pillow then no longer verifies checksums. It need not, because zlib verifies its own checksum of
+    the pixels, and `has_wrong_checksum` those of the header. Pillow looks up the handler of a chunk
     by its name, so setting attributes is enough. May be repeated.
     """
     stream = PngImagePlugin.PngStream

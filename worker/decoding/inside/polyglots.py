@@ -26,8 +26,8 @@ def carries_more(file: BinaryIO) -> bool:
     """Return True if data follow the end of a PNG, GIF or WebP, or a GIF begins like a script.
 
     Returns True also if the end cannot be found. Blank bytes after the end do not count. A JPEG is
-    not checked, because cameras often append previews and films. It is served with its own type,
-    which no browser treats as a script, a page or an archive.
+    not checked, because cameras often append previews and films. A JPEG is served with its own
+    type, which no browser treats as a script, a page or an archive.
     """
     if not _has_end(_signature(file)):
         return False

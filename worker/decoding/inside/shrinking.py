@@ -28,7 +28,7 @@ def drafted(width: int, height: int) -> tuple[int, int]:
 
 
 def fitting(width: int, height: int) -> tuple[int, int]:
-    """Return the size of an image's thumbnail. It is never enlarged, and at least 1 × 1."""
+    """Return the size of an image's thumbnail. The image is never enlarged. At least 1 × 1."""
     scale = min(1.0, MAX_EDGE / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 

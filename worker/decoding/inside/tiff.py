@@ -47,7 +47,7 @@ def open_image(file: BinaryIO) -> TiffImagePlugin.TiffImageFile:
     or if libtiff cannot read the layout either.
     """
     file.seek(0)
-    # Pillow reads the directory of a BigTIFF as that of a usual TIFF
+    # Pillow reads the directory of a big-endian BigTIFF as if the file were a usual TIFF
     if file.read(4) == _BIG_ENDIAN_BIGTIFF:
         raise Undecodable("unsupported")
     image = _open(file, by_libtiff=True)
