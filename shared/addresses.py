@@ -39,9 +39,9 @@ def without_credentials(url: str) -> str:
 
     A query may contain credentials (`X-Amz-Signature`, `AWSAccessKeyId`, `Policy`, `sig`, `token`)
     under names that no list can cover, so all of the query is removed. `versionId` is removed too,
-    because a copy does not use that version. A query of digits is a stamp and stays. A path is cut
-    before the first credential's name that is followed by `=`, even if name and `=` are encoded. A
-    user name stays only if it looks like a host name. May be repeated.
+    because a copy from such an address does not use it. A query of digits is a stamp and stays. A
+    path is cut before the first credential's name that is followed by `=`, even if name and `=` are
+    encoded. A user name stays only if it looks like a host name. May be repeated.
     """
     found = _QUERY.search(url)
     end = len(url) if found is None else found.start()

@@ -21,7 +21,7 @@ _warned = False
 
 
 def is_older_than_row(object_age_s: float | None, row_age_s: float) -> bool:
-    """Return whether an object existed before its row. Both ages are of the same moment.
+    """Return whether an object existed before its row. Both ages must be of the same moment.
 
     Returns False if the object's age is unknown (None).
     """

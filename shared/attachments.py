@@ -100,7 +100,7 @@ class Attachment(FromRow):
     carries_more: bool = False
     #: The state. `shared.lifecycle` has the changes of state.
     state: State = "pending"
-    #: Why it was rejected or failed, why an attempt failed, or what is wrong with a ready file.
+    #: Why the upload was rejected or failed, or an attempt failed; or the fault of a ready file.
     reason: ReasonCode | None = None
     #: The scanner's verdict about the object; None if the object was not meant to be scanned.
     scan_verdict: Verdict | None = None
@@ -130,7 +130,7 @@ class Attachment(FromRow):
     copy_etag: str | None = None
     #: The revision at which the copy was requested. A later upload cancels the copy.
     copy_revision: int | None = None
-    #: Counts the claims of copies, and tells them apart; see `shared.copies`.
+    #: Counts the claims of copies, so each claim has its own number; see `shared.copies`.
     copy_attempt: int = 0
     #: The size in bytes that a requested copy counts for the quota until the object is measured.
     copy_bytes: int | None = None
@@ -138,7 +138,8 @@ class Attachment(FromRow):
     created_at: datetime
     #: When the upload policy ends, in whole seconds.
     policy_expires_at: datetime
-    #: When the current upload was recorded. Its second is the stamp in the file's address.
+    #: When the current upload was recorded. In whole seconds, it is the stamp in the file's
+    #: address.
     uploaded_at: datetime | None = None
     #: When processing last ended.
     processed_at: datetime | None = None
@@ -271,10 +272,11 @@ async def delete(
 ) -> bool:
     """Mark an attachment as deleted, and set the time at which the sweep purges its objects.
 
-    The purge must come after the last write to the attachment's keys. So it waits for four times:
-    the retention (`retention_s`), the end of the last upload that the policy allows, the lease of a
-    worker that holds the attachment, and LATE_UPLOAD_S for a copy that the store may be making.
-    Returns False if the attachment does not exist or is already deleted. May be repeated.
+    The purge must come after the last write to the attachment's keys. So it waits for the latest of
+    four times: the retention (`retention_s`) has passed, the last upload that the policy allows has
+    ended, the lease of a worker that holds the attachment has ended, and LATE_UPLOAD_S has passed
+    for a copy that the store may be making. Returns False if the attachment does not exist or is
+    already deleted. May be repeated.
     """
     status = await connection.execute(
         f"""

@@ -133,7 +133,10 @@ class BacklogWatch:
 
     @property
     def latest(self) -> Backlog | None:
-        """The backlog, aged to this moment, or None if the database is unavailable."""
+        """The last backlog that was read, or None if the database is unavailable.
+
+        `oldest_seconds` includes the time since the backlog was read.
+        """
         if self._latest is None or not self._latest.waiting:
             return self._latest
         aged_s = time.monotonic() - self._read_at

@@ -25,7 +25,8 @@ def end_on_signal() -> None:
 
 def _leave_at_signals() -> None:
     signal.signal(signal.SIGTERM, _leave)
-    # A shell starts background processes with SIGINT ignored. If SIGINT is ignored, it stays so.
+    # A shell starts background processes with SIGINT ignored. If SIGINT is ignored now, it stays
+    # ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
 

@@ -32,7 +32,7 @@ log = get_logger(__name__)
 
 
 class BucketGuard:
-    """What this process knows about the bucket's owner.
+    """Keeps the last known owner of the bucket, and blocks work while another deployment owns it.
 
     If the service's rights do not suffice to find the owner, a warning is logged and nothing is
     blocked.
@@ -100,7 +100,7 @@ class BucketGuard:
             async with self._looking:
                 if not self._has_looked:
                     failed_at, failure = self._failed
-                    if failure is not None and failed_at >= asked_at:  # failed meanwhile
+                    if failure is not None and failed_at >= asked_at:  # another caller failed
                         away = isinstance(failure, DatabaseAway)
                         raise (DatabaseAway if away else StoreUnavailable)(str(failure))
                     await self._look()

@@ -67,8 +67,8 @@ class Owner:
     def may_be_anothers(self, row: Attachment, found: StoredObject | None = None) -> bool:
         """Return whether an object under a row's key may be the former owner's.
 
-        The object is the row's own if a worker has read it: the row is processed and its etag is
-        that of `found`. Without `found`, a processed row suffices.
+        A row that a worker has processed shows that the object is the row's own. If `found` is
+        given, its etag must also be the row's.
         """
         own = row.processed_at is not None and (found is None or row.etag == found.etag)
         return row.id <= self.taken_at and not own
@@ -103,7 +103,10 @@ async def find_owner(database: Database, storage: Storage) -> Owner:
 
 
 async def has_used(connection: Connection, bucket: str) -> bool:
-    """Return whether a worker of this deployment has read a file in the bucket (last 1000 rows)."""
+    """Return whether a worker of this deployment has read a file in the bucket.
+
+    Only the last 1000 rows are looked at.
+    """
     found = await connection.fetchval(
         "SELECT bool_or(a.processed_at IS NOT NULL) FROM (SELECT bucket, processed_at"
         " FROM attachments ORDER BY id DESC LIMIT 1000) AS a WHERE a.bucket = $1",
@@ -124,11 +127,11 @@ async def find_other_bucket(connection: Connection, bucket: str) -> str | None:
 
 
 async def claim_bucket(database: Database, storage: Storage) -> Owner:
-    """Return the owner. A bucket without a marker and without strangers is marked as this one's.
+    """Return the owner, after marking the bucket as this deployment's if it has no owner yet.
 
-    `Owner` explains strangers. Several processes, also of several deployments, may call this at
-    once: one deployment becomes the owner. May be repeated. Raises the errors of `find_owner`, and
-    StoreUnavailable if the new marker has disappeared.
+    A bucket with strangers (see `Owner`) is not marked. Several processes, also of several
+    deployments, may call this at once: one deployment becomes the owner. May be repeated. Raises
+    the errors of `find_owner`, and StoreUnavailable if the new marker has disappeared.
     """
     found = await find_owner(database, storage)
     if found.theirs is not None or found.has_strangers:
@@ -191,7 +194,10 @@ async def read_marker(storage: Storage) -> tuple[str | None, int]:
 
 
 async def _has_strangers(database: Database, storage: Storage) -> bool:
-    """Return whether the bucket has originals, and no row of this database describes any."""
+    """Return whether the bucket has originals, and no row of this database describes any of them.
+
+    See `Owner.has_strangers`.
+    """
     strangers, pages = False, 0
     async for page in storage.list_keys(keys.PREFIX):
         named = [(key, found, keys.parse_key(key)) for key, found in page]

@@ -3,10 +3,11 @@
 from typing import Final
 
 PRIVATE_FILE: Final = "private, max-age=31536000"
-"""For thumbnails of the private mode. Clients read them at signed addresses, which make the store
-answer with another Cache-Control."""
+"""The value for thumbnails in the private mode. Clients do not get this value: they read thumbnails
+at signed addresses, which make the store answer with another Cache-Control."""
 
 PUBLIC_FILE: Final = "public, max-age=86400, immutable"
-"""For all objects in the public mode, in which clients read the store without a signature. An
-address with a stamp always has the same bytes, so a cache need not revalidate them. The limit is
-one day, because a cache may show a file for that time after the store has removed the file."""
+"""The value for all objects in the public mode, in which clients read the store without a
+signature. An address with a stamp always has the same bytes, so a cache need not revalidate them.
+The limit is one day, because a cache may show a file for that time after the store has removed the
+file."""

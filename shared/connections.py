@@ -31,7 +31,10 @@ class TidyConnection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Write an answer. aiohttp parses data after a refused `Upgrade` only during this call."""
+        """Write an answer, and free data that could not be parsed.
+
+        aiohttp parses data after a refused `Upgrade` only during this call.
+        """
         finished = await super().finish_response(request, resp, start_time)
         self._let_go_of_errors()
         return finished

@@ -45,11 +45,11 @@ _FACTS = """
 async def recount(connection: Connection, organization_id: int) -> dict[str, int]:
     """Count an organization's rows, correct its counters, and return the correction of each.
 
-    Rows and counters are read in one snapshot without locks. Each change of a row is in both of
-    them or in neither, so the difference is right, and only the difference is added to a counter.
-    Takes up to ten minutes. Uploads of today that were already purged cannot be counted, so the
-    counter of today's uploads is never lowered. May be repeated. If two recounts run at once, the
-    second changes nothing.
+    Rows and counters are read in one snapshot without locks. A change of a row changes the counters
+    too, and the snapshot has both changes or neither. So the difference is right, and only the
+    difference is added to a counter. Takes up to ten minutes. Uploads of today that were already
+    purged cannot be counted, so the counter of today's uploads is never lowered. May be repeated.
+    If two recounts run at once, the second changes nothing.
     """
     await start(connection, organization_id)
     await _let_others_end(connection)

@@ -162,7 +162,7 @@ def _left_s(credentials: Credentials) -> float:
 
 
 class _Chain:
-    """botocore's list of sources; `load_credentials` returns them as RenewedCredentials."""
+    """botocore's list of sources, whose credentials are returned as RenewedCredentials."""
 
     def __init__(self, session: AioSession, region: str) -> None:
         self._chain = create_credential_resolver(session, region_name=region)

@@ -3,7 +3,8 @@
 libpq, poolers and ORMs each have parameters of their own. asyncpg reads some parameters of libpq,
 and sends all others to the server as session settings. The server closes the connection if it does
 not know a setting. So this module reads every parameter. A parameter is passed on, translated, or
-ignored with a warning. It is refused if the connection would be weaker than requested without it.
+ignored with a warning. A parameter is refused if ignoring it would make the connection weaker than
+requested.
 """
 
 import os

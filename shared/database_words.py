@@ -51,7 +51,8 @@ MEANINGLESS: Mapping[str, frozenset[str] | None] = {
     "sslsni": TRUE,
     "tty": None,
 }
-"""Parameters, each with its values that need no action by asyncpg; None means every value."""
+"""Parameters that are left out, each with the values that need no action by asyncpg. None means
+that no value needs action."""
 
 _VERIFY = "use sslmode=verify-full, which proves who the server is"
 REFUSED: Mapping[str, str] = {
@@ -82,7 +83,8 @@ CACHES = frozenset(
     {"statement_cache_size", "prepared_statement_cache_size", "statement_cache_capacity"}
     | {"prepared_statements", "preparethreshold", "prepare"}
 )
-"""Parameters that turn off prepared statements if false or 0. They mean that there is a pooler."""
+"""Parameters that turn off prepared statements if they are false or 0. This means that there is a
+pooler."""
 
 EXEC_MODES = frozenset({"exec", "simple_protocol", "cache_describe", "describe_exec"})
 

@@ -91,7 +91,7 @@ class StoreUnavailable(StoreError):
 
 
 class BucketForeign(StoreUnavailable):
-    """The bucket belongs to another deployment. The message names both, and the remedy."""
+    """The bucket belongs to another deployment. The message names both deployments and a remedy."""
 
 
 class Rejected(AttachmentsError):

@@ -1,8 +1,7 @@
-"""The measured facts of a file: one record, from the decoder's answer to the row's update.
+"""The measured facts of a file: one record for the decoder's answer and for the row's update.
 
-`shared.attachments.Attachment` has the same names as fields of its own, because they are columns of
-the row, and a `Facts` in it would be a second object for each row of a list. A test compares the
-names.
+`shared.attachments.Attachment` has fields with the same names. It does not contain a `Facts`,
+because that would be a second object for each row of a list. A test compares the names.
 """
 
 from dataclasses import dataclass, fields
@@ -62,7 +61,7 @@ NO_FACTS: Final = Facts()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thumbnail:
-    """An encoded thumbnail, its content type, and the facts that decoding its original found.
+    """An encoded thumbnail, its content type, and the facts that were measured in the original.
 
     `extension` is None if the thumbnail has the original's format, and so the original's file name.
     `reason` is `damaged` if a part of the original could not be shown, or if its end or a checksum

@@ -32,7 +32,10 @@ class KeyInUse(AttachmentsError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestKey:
-    """A client's Idempotency-Key. `digest` is its SHA-256, `fingerprint` that of its request."""
+    """A client's Idempotency-Key.
+
+    `digest` is the SHA-256 of the key, and `fingerprint` is the SHA-256 of the request.
+    """
 
     organization_id: int
     digest: bytes

@@ -1,7 +1,7 @@
 """Read and record the events that stores send by webhook, SNS or SQS.
 
 One transaction, usually a single statement, records the events and keeps the unusable messages as
-dead letters. Only after its commit may the sender be answered and workers be woken.
+dead letters. The sender may be answered and workers may be woken only after the commit.
 """
 
 import gc
@@ -49,8 +49,8 @@ class Message:
 def parse(body: bytes) -> Any:
     """Decode JSON. Raises orjson.JSONDecodeError.
 
-    The garbage collector is paused meanwhile. For a megabyte of brackets, it would scan half a
-    million new lists many times, which takes most of a second.
+    The garbage collector is paused during this. For a megabyte of brackets, the garbage collector
+    would scan half a million new lists many times, which takes most of a second.
     """
     paused = gc.isenabled()
     gc.disable()

@@ -80,7 +80,10 @@ class Links:
         return f"{self.base(origin)} {self._ttl_s} {window} {self._mark}"
 
     def sign(self, key: str, stamp: str, ends: str) -> str:
-        """Sign a key, its stamp and its end (Unix times): 144 bits of HMAC-SHA256 in Base64."""
+        """Return the signature of a key, a stamp and an end; these two are Unix times.
+
+        The signature is 144 bits of HMAC-SHA256 in Base64.
+        """
         return _signature(self._macs[0], key, stamp, ends).decode()
 
     def admits(self, key: str, stamp: str, ends: str, signature: str, now: datetime) -> bool:
@@ -90,7 +93,7 @@ class Links:
         """
         given = signature.encode("utf-8", "replace")
         genuine = False
-        for mac in self._macs:  # always all of them, so that the time does not show which one fits
+        for mac in self._macs:  # always all macs, so that the time does not show which one fits
             genuine |= hmac.compare_digest(_signature(mac, key, stamp, ends), given)
         if not genuine:
             return False

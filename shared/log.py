@@ -61,7 +61,7 @@ def configure_logging(level: str, form: str, *, serving: bool = False, process: 
     for noisy in ("botocore", "aiobotocore", "asyncio", "kombu", "celery", "PIL"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
     # These loggers log a warning with a traceback, which contains the output of the program that
-    # prints credentials. `shared.credentials` logs such a failure.
+    # prints credentials. `shared.credentials` logs such a failure without that output.
     for noisy in ("botocore.credentials", "aiobotocore.credentials"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     if serving:

@@ -28,8 +28,8 @@ def process_name() -> str:
 def wants_json() -> bool:
     """Return whether the environment chooses the log format `json`.
 
-    This serves faults that occur before the settings are read. The variable's name may be written
-    in lower case.
+    It is needed for faults that occur before the settings are read. The variable's name may be
+    written in lower case.
     """
     for name, value in os.environ.items():
         if name.upper() == "ATTACHMENTS_LOG_FORMAT":

@@ -7,7 +7,8 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_creat
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 
-# Otherwise each counter and histogram has one more series (`_created`), which nobody reads.
+# Without this call, each counter and histogram has one more series (`_created`), which nobody
+# reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # its package has no types for it
 
 EVENTS = Counter("attachments_events_total", "Events by dialect and effect", ["dialect", "effect"])
@@ -22,7 +23,7 @@ NOT_KEPT = Counter(
     "attachments_dead_letters_not_kept_total",
     "Unreadable messages that were not kept, because one origin sent too many",
 )
-"""Such a message still raises the count of an identical dead letter that is stored already."""
+"""A message that is not kept still raises the count of an identical dead letter, if one exists."""
 
 BACKLOG_OLDEST_SECONDS = Gauge(
     "attachments_backlog_oldest_seconds",

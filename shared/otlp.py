@@ -34,7 +34,7 @@ class Session(requests.Session):
             self.proxies = {"http": proxy, "https": proxy}
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send a request. Its fault is the name of an exception or a status, without any secret."""
+        """Send a request. If it fails, `fault` names the exception or the status, and no secret."""
         try:
             response = super().request(*args, **kwargs)
         except Exception as error:  # it is raised again, and only its class is remembered

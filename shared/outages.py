@@ -66,7 +66,7 @@ class Outage:
             self._add(cause, only_writes)
 
     def late_fault(self, cause: str) -> None:
-        """Record a fault of an older connection. It does not undo later successes."""
+        """Record a fault of an older connection, without restarting the QUIET_S seconds."""
         with self._lock:
             self._add(cause, only_writes=False)
 

@@ -65,9 +65,10 @@ async def count_states(
 async def estimate_state(
     connection: Connection, state: State, organization_id: int | None = None
 ) -> int:
-    """Estimate the number of attachments in a state from the planner's statistics, without rows.
+    """Estimate the number of attachments in a state, from the planner's statistics.
 
-    The result is above MAX_COUNTED, so call it only if `count_states` counted more than that.
+    No rows are read. The result is above MAX_COUNTED, so call it only if `count_states` counted
+    more than that.
     """
     where, values = "a.state = $1 AND a.deleted_at IS NULL", [state]
     more: list[Any] = []

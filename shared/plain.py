@@ -11,12 +11,13 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def escape(text: str) -> str:
-    r"""Replace characters that are not visible as themselves by JSON's escapes: `\n`, `\u202e`.
+    r"""Replace invisible characters and unusual spaces by JSON's escapes: `\n`, `\u202e`.
 
-    Escaped are control characters (C0 and C1), direction marks, zero-width, tag, private and
+    These are control characters (C0 and C1), direction marks, zero-width, tag, private and
     unassigned characters, lone surrogates, line separators, and every space except U+0020. A
     character beyond U+FFFF becomes a surrogate pair: `\udb40\udc41`. The result cannot control a
-    terminal, reorder a line or hide text. Inside a JSON string it means the same as the text.
+    terminal, reorder a line or hide text. Inside a JSON string, the result means the same as the
+    text.
     """
     if text.isprintable() and not _UNSEEN.search(text):
         return text

@@ -72,7 +72,8 @@ def parse_network(word: str) -> Network:
             " and no bits beyond the length of the prefix"
         ) from None
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
-        # Addresses of peers are compared as IPv4, also those of a socket for IPv6 and IPv4.
+        # A socket for IPv6 reports an IPv4 peer as a mapped address. Such addresses are compared as
+        # IPv4, so a mapped network must be IPv4 too.
         mapped = int(network.network_address) & 0xFFFF_FFFF
         return IPv4Network((mapped, network.prefixlen - 96))
     return network

@@ -227,7 +227,7 @@ class Publisher:
         return self._message.fill(wake_up, request_id, "" if span is None else span.traceparent)
 
     def _connect(self) -> Any:
-        """Return the Redis client that kombu would use. It connects again by itself."""
+        """Return the Redis client that kombu would use. The client reconnects by itself."""
         app = make_celery(self._broker_url, self._prefix or "")
         transport: Any = app.connection_for_write().transport
         channel = transport.create_channel(transport)

@@ -1,8 +1,8 @@
 """The quotas of organizations and their usage: bytes, attachments, uploads per day.
 
 Triggers count the usage (migrations 0005 and 0006), so every write to the table is counted. The
-counting starts when an organization's usage is first requested or limited. Before that, it costs
-nothing.
+counting starts when an organization's usage is first requested or limited. Before that, the
+triggers cost nothing.
 """
 
 import json
@@ -35,7 +35,7 @@ class NotCounted(AttachmentsError):
 
 
 class QuotaExceeded(AttachmentsError):
-    """A request would exceed a quota. Has the quota's name, its limit, and how much is used."""
+    """A request would exceed a quota. The error has the quota's name and limit, and the usage."""
 
     def __init__(self, quota: QuotaName, limit: int, used: int) -> None:
         super().__init__(f"the quota of {limit} {quota} is used up")
@@ -102,9 +102,10 @@ COUNTERS = """
 async def find_usage(
     connection: Connection, organization_id: int, usual: Quotas
 ) -> tuple[Usage, bool] | None:
-    """Return an organization's usage, and whether it is counted. None if it does not exist.
+    """Return an organization's usage, and whether the usage is counted.
 
-    `usual` are the quotas of the settings. The cost does not depend on the number of attachments.
+    Returns None if the organization does not exist. `usual` are the quotas of the settings. The
+    cost does not depend on the number of attachments.
     """
     row = await connection.fetchrow(
         f"""

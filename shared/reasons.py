@@ -63,7 +63,7 @@ REASONS: Final[dict[ReasonCode, Reason]] = {
     "infected": _final("The scanner found malware in the file."),
     # With ATTACHMENTS_SCAN_OPTIONAL the file is kept, and the attachment is `ready`.
     "unscannable": _final("The file is too large or too complex to be scanned."),
-    # The file is kept, and the attachment is `ready`. Only with `damaged` it may have a thumbnail.
+    # The file is kept, and the attachment is `ready`. Only a `damaged` file may have a thumbnail.
     "damaged": _final("The file is damaged or incomplete; its thumbnail, if any, shows the rest."),
     "too_expensive": _final("The file would take too much time or memory to decode."),
     "encrypted": _final("The document is encrypted, so it has no thumbnail."),
@@ -89,7 +89,8 @@ _SENTENCES: Final[dict[str, str]] = {code: each.sentence for code, each in REASO
 UNDECODABLE: Final[frozenset[FileCode]] = frozenset(get_args(FileCode))
 
 NO_OBJECT: Final[frozenset[ReasonCode]] = frozenset({"missing", *get_args(CopyCode)})
-"""The reasons of `failed` attachments that have no object: it is missing, or the copy failed."""
+"""The reasons of `failed` attachments without an object: the object is missing, or a copy was not
+made."""
 
 
 def sentence(code: str) -> str:

@@ -260,7 +260,8 @@ class Reconciliation:
     async def mend(self, difference: Difference) -> tuple[Difference, list[WakeUp]]:
         """Mend a difference if possible. Return the difference, and the wake-ups to publish.
 
-        If the row has changed since it was read, the row is not changed, and counts as mended.
+        If the row has changed since it was read, the row is left as it is, and the difference
+        counts as mended.
         """
         run, row, woken = self._database.run, difference.row, list[WakeUp]()
         check_s = self._settings.pending_check

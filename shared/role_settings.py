@@ -14,11 +14,12 @@ LOCK_KEY = 7_236_013_483  # an arbitrary number that no other advisory lock uses
 
 
 async def set_on_role(database_url: str) -> list[str]:
-    """Set the settings that a pooler refuses on the service's role in this database.
+    """Find the settings that a pooler refuses, and set them on the service's database role.
 
-    Returns the names of the settings, or an empty list if there is no pooler. Several processes may
-    call this at once; it may be repeated. A session reads these settings when it begins, so the
-    sessions that the pooler has open do not change. Raises DatabaseAway.
+    They apply to this database only. Returns the names of the settings, or an empty list if there
+    is no pooler. Several processes may call this at once; it may be repeated. A session reads these
+    settings when it begins, so the sessions that the pooler has open do not change. Raises
+    DatabaseAway.
     """
     connector = Connector(database_url, SERVER_SETTINGS)
     try:
@@ -78,7 +79,8 @@ async def find_missing(connection: Connection, wanted: Mapping[str, str]) -> lis
         transaction = connection.transaction()
         await transaction.start()
         try:
-            # PostgreSQL writes the wanted value in the form of the present one: 5000 as 5s.
+            # PostgreSQL shows a value in its own form, such as 5s for 5000. So it must also convert
+            # the wanted value, before the two are compared.
             meant = await connection.fetchval("SELECT set_config($1, $2, true)", name, value)
         except asyncpg.PostgresError:
             continue

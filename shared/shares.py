@@ -105,8 +105,8 @@ def split_pool(total: int) -> tuple[int, int]:
 def share_of(clients: int) -> int:
     """Return how many of the clients' connections one organization may use at one time.
 
-    Two thirds: with fewer, each request of an organization takes more CPU time, also when no other
-    organization is active.
+    The result is two thirds. With fewer connections, each request of an organization would take
+    more CPU time, even while no other organization is active.
     """
     return max(1, clients * 2 // 3)
 

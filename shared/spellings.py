@@ -26,8 +26,8 @@ MAX_FOLDED = 2 * MAX_KEY_BYTES
 may not be copied."""
 
 ORIGINALS = PREFIX.rstrip("/")
-"""The folder of the attachments' objects. In the service's bucket, no key may be copied whose fold
-begins with it."""
+"""The folder of the attachments' objects. In the service's bucket, a key whose fold begins with
+this folder may not be copied."""
 
 VERSIONS = ".versions"
 """The end of the names of the folders in which SeaweedFS stores old versions of an object."""
@@ -97,7 +97,7 @@ def fold(key: str) -> str | None:
     return None if segments is None else "/".join(segments)
 
 
-@lru_cache(maxsize=256)  # because a request checks its keys twice
+@lru_cache(maxsize=256)  # cached, because a request checks its keys twice
 def _folded_segments(key: str) -> tuple[str, ...] | None:
     text = _decoded(key)
     if text is None or "?versionid=" in text:  # in x-amz-copy-source, this text ends the key

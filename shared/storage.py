@@ -124,8 +124,8 @@ class Storage:
     async def create(self, key: str, body: bytes, *, content_type: str) -> bool:
         """Store a small object if there is none at its key. Returns whether it was stored.
 
-        A store that ignores the header `If-None-Match` stores it in any case. Raises StoreRefused
-        "NotImplemented" if the store refuses that header.
+        A store that ignores the header `If-None-Match` replaces an existing object. Raises
+        StoreRefused "NotImplemented" if the store refuses that header.
         """
         try:
             with mapped("put"):

@@ -41,9 +41,9 @@ _errors = cache(STORE_ERRORS.labels)
 def mapped(verb: StoreVerb, *, timed: bool = True) -> Iterator[None]:
     """Raise errors of `shared.errors` in place of the client's errors in the block.
 
-    Faults of the store are counted by verb and reported to its outage. A call that a limit of
-    `shared.store_limits` cancels counts as a fault too. If `timed`, the seconds of the call are
-    counted, and a span is recorded.
+    Faults of the store are counted by verb and reported to the store's `Outage`. A call that a
+    limit of `shared.store_limits` cancels counts as a fault too. If `timed`, the seconds of the
+    call are counted, and a span is recorded.
     """
     began = time.perf_counter()
     try:
@@ -92,7 +92,7 @@ def _mapped() -> Iterator[None]:
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code == "NoSuchBucket":
             raise StoreRefused(code) from error
-        if code == NO_UPLOAD:  # another worker has removed it, and makes the copy now
+        if code == NO_UPLOAD:  # another worker has removed the upload, and makes the copy now
             raise StoreUnavailable(code) from error
         if status == 404 or code in ("NoSuchKey", "NoSuchVersion"):
             raise ObjectMissing(code) from error

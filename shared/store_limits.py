@@ -14,7 +14,8 @@ from typing import Final
 NO_ANSWER: Final = "no answer in time"
 
 _limits: ContextVar[tuple[tuple[asyncio.Timeout, str], ...]] = ContextVar("_limits", default=())
-"""The limits of the running task, the outermost first, each with the fault to record if it ends."""
+"""The time limits of the running task, the outermost first. Each has the fault that is recorded if
+the limit ends."""
 
 
 @asynccontextmanager

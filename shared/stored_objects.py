@@ -36,7 +36,7 @@ class StoredVersion:
 
 
 def listed_version(item: Any, kind: str, page: Any) -> StoredVersion:
-    """Build the record of one entry of a page; `kind` is the name of its list in the page."""
+    """Build the record of one entry of a page; `kind` is the name of the entry's list there."""
     return StoredVersion(
         key=item["Key"],
         version_id=item.get("VersionId") or "null",
@@ -54,8 +54,8 @@ def age_of(answer: Any) -> float | None:
     """Return the Date minus the LastModified of an answer in seconds; None without LastModified.
 
     If the answer has no readable Date, the clock of this machine is used. The age is then wrong by
-    the difference between the clocks of store and machine. `attachments doctor` measures it.
-    Sources: RFC 9110, sections 6.6.1 (Date) and 8.8.2 (Last-Modified).
+    the difference between the clocks of store and machine. `attachments doctor` measures that
+    difference. Sources: RFC 9110, sections 6.6.1 (Date) and 8.8.2 (Last-Modified).
     """
     modified = answer.get("LastModified")
     if not isinstance(modified, datetime):

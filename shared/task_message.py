@@ -43,7 +43,8 @@ class TaskMessage:
         message["properties"]["delivery_info"]["routing_key"] = "<queue>"
         self._message = _template(json.dumps(message))
         self._body = _template(body.replace("[0, 0]", "[<arguments>]", 1))
-        # The beginning of a random UUID (version 4). Its last part is a counter here.
+        # A message's id has the form of a UUID (version 4): a random beginning, which is kept here,
+        # and a counter.
         self._id = str(uuid4())[:-12]
         self._count = 0
 

@@ -1,4 +1,4 @@
-"""Start the recording of traces in a process, if it is set and the extra `otel` is installed."""
+"""Start to record traces in a process, if a collector is set and the extra `otel` is installed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -57,7 +57,7 @@ def trusted() -> ssl.SSLContext | None:
         path = session.get_config_variable("ca_bundle")
         return ssl.create_default_context(cafile=path) if path else None
     except BotoCoreError as error:
-        # Only this class's message is known to contain no secret.
+        # Only the message of ProfileNotFound is known to contain no secret.
         words = f": {error}" if isinstance(error, ProfileNotFound) else ""
         raise SettingsError(f"AWS credentials: {type(error).__name__}{words}") from None
     except OSError:  # includes ssl.SSLError

@@ -15,7 +15,7 @@ SOURCE = "aws:s3"
 
 
 def recognises(document: Any) -> bool:
-    """Return whether this is S3's test message, S3's list of records, or one without a source."""
+    """Return whether this is S3's test message, or a list of records of S3 or without a source."""
     if isinstance(document, dict) and document.get("Event") == "s3:TestEvent":
         return True
     return source_of(document) in (SOURCE, "")

@@ -23,7 +23,8 @@ LOOKED_AT = 100
 
 CREATED = "ObjectCreated:"
 REMOVED = ("ObjectRemoved:", "LifecycleExpiration:", "ObjectLifecycle:Expiration:")
-"""The names of removals. The last two are by lifecycle rules, and the last one is Ceph's."""
+"""The beginnings of the names of removals. The last two name removals by lifecycle rules; the very
+last is Ceph's."""
 
 _KINDS = (CREATED, *REMOVED)
 

@@ -185,8 +185,8 @@ async def queue_test(
 async def prune_old(connection: Connection) -> int:
     """Remove up to REMOVED_AT_ONCE deliveries that are older than KEPT_DAYS.
 
-    Returns the number of removed ones. Call it again until that is 0. Ids rise with time, so the
-    oldest rows are found by their ids. May be repeated.
+    Returns the number of removed deliveries. Call it again until it returns 0. Ids rise with time,
+    so the oldest rows are found by their ids. May be repeated.
     """
     status = await connection.execute(
         f"""
@@ -247,8 +247,8 @@ def shares(counts: dict[int, int], most: int = MAX_KEPT) -> dict[int, int]:
 async def prune_surplus(connection: Connection, *, most: int = MAX_KEPT) -> dict[int, int]:
     """Remove the oldest deliveries of the organizations that have the most, until `most` are left.
 
-    Removes up to REMOVED_AT_ONCE of each webhook. Returns the number of removed ones by webhook id.
-    Call it again until that is empty. May be repeated.
+    Removes up to REMOVED_AT_ONCE deliveries of each webhook, and returns their numbers by webhook
+    id. Call it again until it returns an empty dict. May be repeated.
     """
     # A small table is not counted. A large table is counted with an index whose first column is
     # webhook_id. The deliveries of removed webhooks are left to `prune_orphans`.

@@ -72,7 +72,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """The deliveries that were taken. `count` includes those of inactive webhooks, now `failed`."""
+    """The deliveries that were taken. `count` also includes those that became `failed`."""
 
     deliveries: list[Delivery]
     count: int
@@ -226,7 +226,7 @@ class Deactivated(FromRow):
 
 
 async def settle(connection: Connection, attempts: Sequence[Attempt]) -> list[Deactivated]:
-    """Record the results of attempts, and what they mean for their webhooks, in one statement.
+    """Record the results of attempts, and update the webhooks accordingly, in one statement.
 
     Returns the webhooks that are deactivated by this call. A result is ignored if its delivery has
     a later attempt already, so the call may be repeated.

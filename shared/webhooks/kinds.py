@@ -46,11 +46,11 @@ DeliveryFault = Literal[ReceiverFault, OwnFault]
 OWN_FAULTS: Final[frozenset[OwnFault]] = frozenset(get_args(OwnFault))
 
 Deactivation = Literal["gone", "failing"]
-"""Reasons why the service deactivated a webhook. `gone`: the receiver answered 410. `failing`: it
-failed for FAILING_DAYS."""
+"""Reasons why the service deactivated a webhook. `gone`: the receiver answered 410. `failing`: the
+receiver failed for FAILING_DAYS."""
 
 DELAYS_S: Final = (5, 300, 1800, *(hours * 3600 for hours in (2, 5, 10, 14, 20, 24)))
-"""Seconds from each failed attempt to the next. After the last delay follows one more attempt.
+"""Seconds from each failed attempt to the next. After the last delay, one more attempt is made.
 Standard Webhooks recommends such a schedule."""
 
 TIMEOUT_S: Final = 15.0
@@ -59,13 +59,13 @@ TIMEOUT_S: Final = 15.0
 FAILING_DAYS: Final = 5
 """The number of days after which a webhook is deactivated if all its deliveries have failed.
 
-The days are the time between one failure and the next, of which at most MAX_PAUSE_S counts. So a
-failure after weeks without any delivery does not deactivate the webhook.
+The times between each failure and the next are added, but at most MAX_PAUSE_S counts for each of
+these times. So a failure after weeks without any delivery does not deactivate the webhook.
 """
 
 MAX_PAUSE_S: Final = DELAYS_S[-1]
-"""The longest time between two attempts at one delivery. A longer pause between two failures was a
-time without deliveries."""
+"""The longest time between two attempts at one delivery. If the time between two failures is
+longer, there was no delivery to attempt."""
 
 KEPT_DAYS: Final = 30
 MAX_KEPT: Final = 1_000_000

@@ -156,7 +156,7 @@ async def rotate(
 
     Returns None if the webhook does not exist.
 
-    A secret that is still valid from an earlier rotation ends at once.
+    A former secret of an earlier rotation becomes invalid at once.
     """
     secret = make_secret()
     row = await connection.fetchrow(

@@ -185,7 +185,8 @@ async def run(site: Site) -> Table:
     async with running_bench(site, site.database_url) as bench:
         ids = await bench.create(count)
         bench.waiters = await bench.connect(AT_ONCE)
-        await bench.wait_for(ids, 0)  # after this, first uses of code take no more memory
+        # First let the process use all of its code, so that the memory for code is not counted.
+        await bench.wait_for(ids, 0)
         await bench.all_answered()
         before = uss_bytes(bench.pid)
         bench.waiters += await bench.connect(count - len(bench.waiters))

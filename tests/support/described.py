@@ -93,7 +93,7 @@ def _pattern(path: str) -> str:
 
 @cache
 def operation(method: str, path: str) -> Any:
-    """Return the operation of the OpenAPI document for a request, or None if it has none."""
+    """Return the operation of the OpenAPI document for a request, or None if there is none."""
     method = "get" if method == "HEAD" else method.lower()
     for pattern, name in routes():
         if pattern.fullmatch(path) and method in description()["paths"][name]:

@@ -1,6 +1,6 @@
 """Processes of the service that a fork server starts.
 
-They behave as `subprocess.Popen` and start much faster.
+They behave like those of `subprocess.Popen` and start much faster.
 """
 
 import atexit

@@ -31,7 +31,7 @@ assert seccomp.seccomp_load(rules) == 0
 os.execv(sys.argv[1], sys.argv[1:])
 """
 """A program that runs another program. If the other program loads a filter of system calls, the
-kernel refuses it.
+kernel refuses the filter.
 
 Some containers refuse such filters in the same way.
 """
