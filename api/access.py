@@ -57,7 +57,7 @@ class Gate:
     async def admit_admin(self, request: web.Request) -> Caller:
         """Return the caller of a request like `admit`. The token must have the scope `admin`.
 
-        Raises the same Problems as `admit`: 403 for any other scope.
+        Raises the same Problems as `admit`, and 403 for any other scope.
         """
         caller = await self.admit(request)
         if not covers(caller.scope, "admin"):
@@ -124,7 +124,7 @@ class EventsGate:
         self._digests = [digest(token.get_secret_value()) for token in settings.events_tokens]
 
     def admits(self, *candidates: str | None) -> int | None:
-        """Return the number, from 1, of the events token that is among `candidates`, or None."""
+        """Return the number, from 1, of the events token in `candidates`; None if there is none."""
         found = None
         for candidate in candidates:
             given = digest(candidate or "")

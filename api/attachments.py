@@ -97,7 +97,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def index(request: web.Request) -> web.Response:
-    """Answer GET /api/v2/attachments: list by page number with totals, or by cursor without."""
+    """Answer GET /api/v2/attachments: a page by number with totals, or by cursor without totals."""
     parts, caller = await admit(request)
     check_accept(request)
     asked = parse_listing(request, parts.settings.zone)
@@ -244,9 +244,9 @@ async def update(request: web.Request) -> web.Response:
         )
         if conditions and meaning.kind is Kind.NOTHING:
             changed = await run(conditions.guard, attachment_id, organization_id, change)
-        else:  # no conditions, or `take_own` has already changed the row
+        else:  # there are no conditions, or `take_own` has already changed the row
             changed = await run(change)
-    elif meaning.kind is Kind.OWN_FILE:  # `take_own` may have recorded the file in the row
+    elif meaning.kind is Kind.OWN_FILE:  # read it again, `take_own` may have changed it
         changed = await run(attachments.find, attachment_id, organization_id)
     if changed is None:
         raise not_found()

@@ -63,9 +63,9 @@ def check_identity(
 ) -> dict[str, Any]:
     """Check type and id of a resource object, and return its attributes.
 
-    `attachment_id` is the resource's id; None if the client may not give one. `kind` is its type.
-    Raises Problem: 400 for a wrong structure, 403 for an id that may not be given, 409 for a wrong
-    type or id.
+    `attachment_id` is the resource's id; None if the client may not give one. `kind` is the type of
+    the resource. Raises Problem: 400 for a wrong structure, 403 for an id that may not be given,
+    409 for a wrong type or id.
     """
     if not isinstance(data, dict):
         raise bad_request("The member 'data' must be a resource object")
@@ -123,7 +123,7 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[Any, int], Fault | None]:
 
 
 def _integer_fault(value: Any, low: int, high: int) -> Fault | None:
-    if type(value) is int and low <= value <= high:  # not isinstance: True is an int in Python
+    if type(value) is int and low <= value <= high:  # `isinstance` would accept True and False
         return None
     meta = {"allow_nil": True, **_shown(value)}
     if isinstance(value, float):
@@ -175,7 +175,7 @@ def _check_text(value: Any, max_size: int) -> Fault | None:
 
 
 def check_text(value: Any) -> Fault | None:
-    """Return what is wrong with a text of up to MAX_TEXT characters; None if valid or null."""
+    """Return what is wrong with a text of at most MAX_TEXT characters; None if valid or null."""
     return _check_text(value, 0)
 
 
@@ -282,8 +282,8 @@ def _check(
         value = read_value(name, attributes.get(name))
         fault = None
         if name in RESERVABLE:
-            # This comes before the check of the form: a reserved type with wrong parameters is
-            # reserved too.
+            # Check this before the form of the value, because a reserved type with wrong parameters
+            # is reserved too.
             fault = _reserved_fault(name, value, reserved)
         fault = fault or checks[name](value, max_size)
         if fault is not None:

@@ -35,8 +35,8 @@ SHORT_BYTES = 16 * 1024
 """Maximum length, in bytes, of a body that is parsed in the event loop. A longer one is parsed in a
 thread, so that the loop can serve other requests."""
 
-# A single thread: with several, the event loop would wait more often for the interpreter lock
-# (GIL).
+# There is a single thread, because with several threads the event loop would wait more often for
+# the interpreter lock (GIL).
 _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-documents")
 
 _NO_MARKS = bytes(set(range(256)) - set(b"[]{},:"))
@@ -117,7 +117,7 @@ def inflate(request: web.Request, body: bytes, *, max_bytes: int) -> bytes:
         raise bad_request(CUT_SHORT) from None
     if len(inflated) > max_bytes:
         raise general(413, headers={"Connection": "close"})
-    # The body must end with its checksum, not before and not after it.
+    # A compressed body must end with its checksum. Nothing may be missing, and nothing may follow.
     if not inflater.eof or inflater.unused_data:
         raise bad_request(CUT_SHORT)
     return inflated
@@ -248,7 +248,7 @@ def _is_strict(document: Any, *, colons: int) -> bool:
     names = 0
     values = [document]
     for value in values:  # the loop appends nested values to this list
-        kind = type(value)  # orjson makes no subclasses, and each `isinstance` would be a call
+        kind = type(value)  # faster than `isinstance`; orjson makes no subclasses
         if kind is dict:
             names += len(value)
             values += value.values()

@@ -106,7 +106,7 @@ class Tokens:
         """Clear the cache, because a token has changed.
 
         A look-up in progress may have read the row before the change. Only the requests that
-        already wait for it get its result, and the result is not cached.
+        already wait for the look-up get its result, and the result is not cached.
         """
         self._changes += 1
         self._remembered.clear()
@@ -122,7 +122,7 @@ class Tokens:
                 found = await self._database.run(find_caller, token_digest)
         if found is None:
             self._known.pop(token_digest, None)
-            # An earlier look-up may have put the token into the cache.
+            # An earlier look-up may have put the token into the cache, so it is removed.
             self._remembered.pop(token_digest, None)
             return None
         # first remove it, so that the new entry is the last in the dict

@@ -1,8 +1,8 @@
-"""Find out the client's address of a request. No other module does this.
+"""Find the address of a request's client. No other module does this.
 
-Usually it is the address of the other end of the connection. If a trusted proxy is there, it is the
-address that the proxy reports. `X-Forwarded-For` from others is ignored, because any client can
-send that header.
+Usually it is the address of the other end of the connection. If a trusted proxy made the
+connection, it is the address that the proxy reports. `X-Forwarded-For` from others is ignored,
+because any client can send that header.
 """
 
 import asyncio

@@ -90,7 +90,7 @@ def _digest(values: Sequence[Any]) -> str:
 
 
 def is_current(request: web.Request, tag: str) -> bool:
-    """Return True if If-None-Match contains the tag, so that the client's copy is current.
+    """Return True if If-None-Match contains the tag, which means that the client's copy is current.
 
     Source: RFC 9110, section 13.1.2.
     """

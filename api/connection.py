@@ -71,10 +71,10 @@ def _by_hand(problem: Problem, own_id: str) -> bytes:
 class Connection(TidyConnection):
     """One client's connection. It ends if a request cannot be parsed or arrives too slowly."""
 
-    # These names are private in aiohttp, which has no public ones for this. `_waiter`: whether the
-    # connection is between two requests. `_request_count`: the number of its requests.
-    # `_process_keepalive`, `_keepalive_handle`: the timer of idle connections. `_loop`: the event
-    # loop.
+    # This class uses private names of aiohttp, which has no public ones for the same purpose.
+    # `_waiter`: whether the connection is between two requests. `_request_count`: the number of its
+    # requests. `_process_keepalive`, `_keepalive_handle`: the timer of idle connections. `_loop`:
+    # the event loop.
     __slots__ = ("_address", "_begun", "_head_timer", "_noise", "on_lost")
 
     def __init__(self, manager: web.Server, *, noise: Noise, **settings: Any) -> None:
@@ -192,7 +192,7 @@ class Connection(TidyConnection):
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
         """Log an exception of aiohttp. For an error of its parser, only the class is logged.
 
-        The parser reports, for example, a body that is cut short after its answer was sent.
+        The parser reports, for example, a body that is cut short after the answer was sent.
         """
         error = kwargs.get("exc_info")
         if isinstance(error, HttpProcessingError):

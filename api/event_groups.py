@@ -97,11 +97,11 @@ class EventGroups:
             timer.cancel()
 
     def _go_on(self) -> None:
-        """Count a statement that has ended, and start the next one for the messages that wait."""
+        """Note that a statement has ended, and start the next one for the messages that wait."""
         self._free += 1
         if group := self._take_group():
             self._free -= 1
-            # An empty context, because the group belongs to no single request.
+            # The context is empty, because the group belongs to no single request.
             task = asyncio.create_task(self._record_group(group), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -113,7 +113,7 @@ class EventGroups:
             if not ids.isdisjoint(self._waiting[0].ids):
                 break
             waiting = self._waiting.popleft()
-            if not waiting.recorded.done():  # done if the time is up or the request cancelled
+            if not waiting.recorded.done():  # skip a message whose request has ended
                 ids |= waiting.ids
                 group.append(waiting)
         return group

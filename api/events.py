@@ -1,8 +1,8 @@
 """The intake of events about completed uploads: one address for every dialect.
 
 An event is authenticated, parsed, recorded and committed, and only then answered. Wake-ups for
-workers are published in the background, so the answer does not wait for the broker. Rules:
-events.md.
+workers are published in the background, so the answer does not wait for the broker. The rules are
+in events.md.
 """
 
 import asyncio
@@ -94,7 +94,8 @@ _counter = cache(EVENTS.labels)
 # again at each retry.
 _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-bodies")
 
-# Another thread, so that bodies of unauthenticated senders do not delay the store's events.
+# Bodies of unauthenticated senders have their own thread, so that they do not delay the store's
+# events.
 _strange_reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="strange-bodies")
 
 
@@ -173,7 +174,8 @@ async def _read_strange(request: web.Request, parts: Parts, reason: DenialReason
         place = parts.strangers
     try:
         async with place, asyncio.timeout(None if whole else STRANGER_S):
-            # Not decompressed: SNS does not compress, and a small body could expand to megabytes.
+            # The body is not decompressed: SNS does not compress, and a small body could expand to
+            # megabytes.
             return await read_raw(request, max_bytes=max_bytes)
     except TimeoutError:
         raise unavailable() if topics else unauthenticated(reason) from None

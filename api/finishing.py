@@ -10,8 +10,8 @@ from api.rate_limit import show_limits
 async def finish(request: web.Request, response: web.StreamResponse) -> None:
     """Add the headers that depend on the request, and compress the answer if the client accepts it.
 
-    The server calls this for each request. As a middleware of aiohttp it would cost each request
-    about 2 µs more.
+    The server calls this for each request. A middleware of aiohttp would cost each request about 2
+    µs more.
     """
     leave_no_token(request, response)
     if "Accept-Encoding" in request.headers:

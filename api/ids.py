@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 
 class IdCheck:
-    """Decides whether attachments may be created: yes, unless ids were found to be taken."""
+    """Decides whether attachments may be created. They may, unless ids were found to be taken."""
 
     def __init__(self, database: Database, storage: Storage) -> None:
         self._database = database
@@ -79,8 +79,8 @@ class IdCheck:
     async def _settle(self) -> bool:
         """Ask the database and the store once.
 
-        Returns True if the result is certain, or if it never will be because rights are missing.
-        Returns False if a retry is useful.
+        Returns True if the result is certain, or if it can never be certain because rights are
+        missing. Returns False if a retry is useful.
         """
         try:
             self.taken = await find_taken_id(self._database, self._storage)

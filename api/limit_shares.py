@@ -1,4 +1,4 @@
-"""Let all API processes of a deployment share one rate limit, by counts in the broker.
+"""Let all API processes of a deployment share one rate limit, through counts in the broker.
 
 While there is traffic, a process reports in the background how many requests it has admitted. It
 learns how many all processes may still admit, and how many processes there are. Requests are

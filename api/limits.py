@@ -65,7 +65,7 @@ def _read(holder: Any, pointer: str, max_size: int) -> tuple[Limits | None, Erro
     at = f"{pointer}/meta/limits".lstrip("/")
     if not isinstance(given, dict):
         return None, [invalid(at, "is invalid", {})]
-    # A misspelt name must be an error: ignored, it would mean "no limit".
+    # A misspelt name must be an error. If it were ignored, there would be no limit.
     errors = [
         invalid(f"{at}/{_shown(name)}", "is not a known limit", {"allowed": list(MEMBERS)})
         for name in islice((name for name in given if name not in MEMBERS), MAX_UNKNOWN)

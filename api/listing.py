@@ -23,7 +23,7 @@ class Page:
 
 
 async def read_page(parts: Parts, organization_id: int, asked: Listing, base: str) -> Page:
-    """Read the requested page. `base` is the list's address, with which its links begin.
+    """Read the requested page. `base` is the address of the list; the links begin with it.
 
     Raises Busy if too many walks of the organization wait, and Problem 400 if a walk takes too
     long.
@@ -44,7 +44,7 @@ async def read_page(parts: Parts, organization_id: int, asked: Listing, base: st
 async def _by_cursor(
     connection: Connection, organization_id: int, asked: Listing, base: str
 ) -> Page:
-    # Read one row more than the page has. It shows if there is another page.
+    # Read one row more than the page has. The extra row shows whether there is another page.
     rows = await lists.page(
         connection,
         organization_id,

@@ -72,7 +72,8 @@ class RequestCounts(Collector):
 
     def describe(self) -> tuple[CounterMetricFamily, HistogramMetricFamily]:
         """Return both metrics without a value."""
-        # Two metrics, because a histogram with all three labels could have thousands of series.
+        # There are two metrics, because a histogram with all three labels could have thousands of
+        # series.
         return (
             CounterMetricFamily(
                 "attachments_requests_total",
@@ -116,7 +117,7 @@ def find_route(request: Any) -> str | None:
     """Do the same as `route_of`; None if the request was refused before any route was searched."""
     try:
         match = request.match_info
-    except (AssertionError, AttributeError):  # from aiohttp, if it has searched no route
+    except (AssertionError, AttributeError):  # aiohttp raises them if it has searched no route
         return None
     if match is None:
         return None
@@ -124,6 +125,6 @@ def find_route(request: Any) -> str | None:
     return "none" if resource is None else _pattern(resource)
 
 
-@lru_cache(maxsize=256)  # An API has fewer resources.
+@lru_cache(maxsize=256)  # the API has fewer resources, so all patterns stay in the cache
 def _pattern(resource: web.AbstractResource) -> str:
     return resource.canonical.rstrip("/")

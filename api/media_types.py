@@ -14,7 +14,7 @@ MediaType = tuple[str, dict[str, str]]
 
 KEPT_CHARACTERS = 200
 """Maximum length of a text whose result is cached. Clients choose the texts, and the cache has 256
-entries.
+entries, so this limits its memory.
 """
 
 
@@ -53,7 +53,7 @@ _parse_remembered = lru_cache(maxsize=256)(_parse)
 
 
 def _split(pattern: re.Pattern[str], text: str, limit: int) -> tuple[list[str], bool]:
-    """Split a text into at most `limit` pieces; also return False if one could not be parsed."""
+    """Split a text into at most `limit` pieces; also return True if all could be parsed."""
     pieces: list[str] = []
     offset = 0
     while offset < len(text) and len(pieces) < limit:

@@ -31,8 +31,8 @@ def cursor_links(
     """Return the links of a page by cursor that shows `ids`.
 
     `more` is true if further attachments follow in the direction of the request. An empty page
-    before the beginning or after the end of the list has a link with an empty cursor. It leads to
-    the first or the last page.
+    before the beginning or after the end of the list has a link with an empty cursor. This link
+    leads to the first or the last page.
     """
     backwards = asked.before is not None
     earlier = more if backwards else asked.after is not None

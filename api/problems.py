@@ -174,7 +174,7 @@ def access_denied(detail: str | None = None, *, reason: DenialReason | SnsReason
 def not_found() -> Problem:
     """Return a 404: the object is missing, or deleted, or belongs to another organization.
 
-    Clients see no difference between the three.
+    Clients see no difference between these three cases.
     """
     return general(404)
 

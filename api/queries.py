@@ -156,8 +156,8 @@ def given(request: web.Request) -> list[tuple[str, str]]:
 
     If a name is repeated, its last value is used; an array keeps all its different values. Some
     clients add their parameters again to a link that already has them. If the service's links kept
-    each copy, they would grow from page to page. Raises Problem 400 if a parameter is given more
-    than MAX_REPEATED times.
+    each copy, the links would grow from page to page. Raises Problem 400 if a parameter is given
+    more than MAX_REPEATED times.
     """
     last: dict[Hashable, tuple[str, str]] = {}
     counts: dict[Hashable, int] = {}

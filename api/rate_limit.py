@@ -34,7 +34,7 @@ NAMES = {"o": "organization", "t": "token"}
 
 @dataclass(slots=True)
 class Bucket:
-    """How many requests this process may still admit for one key: `left` at the time `at`.
+    """The number of requests that this process may still admit for a key: `left` at the time `at`.
 
     `share` is the part of the limit that this process has. `spent` is the number of admitted
     requests that it has not reported yet.
@@ -65,7 +65,7 @@ class Bucket:
         self.at = now
 
     def retry_after_s(self) -> int:
-        """Return after how many whole seconds a request may be admitted."""
+        """Return the number of whole seconds until a request may be admitted."""
         return max(1, math.ceil((1 - self.left) / (self.limit * self.share)))
 
 

@@ -31,7 +31,7 @@ RULE = f"The header '{HEADER}' must be one string of 1 to {MAX_CHARACTERS} print
 
 
 class GivenKey:
-    """The Idempotency-Key of one request, with a fingerprint of the request from `note`."""
+    """The Idempotency-Key of one request, with a fingerprint of the request, which `note` makes."""
 
     def __init__(self, request: web.Request, organization_id: int, digest: bytes) -> None:
         self._request = f"{request.method} {request.path.rstrip('/')}\n"
@@ -106,7 +106,7 @@ async def run_once(
 ) -> T | Repeated:
     """Run `make` on a connection. With a key, run it only once for that key.
 
-    See `idempotency.once`. If it was run before, returns Repeated.
+    See `idempotency.once`. If `make` was run before, returns Repeated.
     """
     if key is None:
         return await database.run(make)

@@ -18,8 +18,8 @@ log = get_logger(__name__)
 class Answering:
     """A context in which a request is answered: all log lines in it have the request's id.
 
-    The id is that of the header `X-Request-Id` or `traceparent`, or a new one. If traces are on,
-    the context is also a span, except for health checks.
+    The id comes from the header `X-Request-Id` or `traceparent`, or is new. If traces are on, the
+    context is also a span, except for health checks.
     """
 
     __slots__ = ("_fields", "_id", "_span", "_started")

@@ -26,8 +26,8 @@ from api.slow_readers import cut_off_slow_readers
 from shared.log import get_logger
 from shared.proxies import Proxies
 
-# RFC 3986, section 3.2: a name or an address, then an optional port. `_` is allowed too, because
-# names of containers may contain it.
+# A host is a name or an address, with an optional port (RFC 3986, section 3.2). `_` is allowed too,
+# because names of containers may contain it.
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 
 MAX_SLASHES = 32
@@ -104,7 +104,7 @@ class Answers:
         if host is not None and not _is_host(host):
             note_refused(self._noise, client_address(request), "host")
             raise bad_request("The header 'Host' is not valid")
-        if "Expect" in request.headers:  # `_without_expect` has removed the one that is known
+        if "Expect" in request.headers:  # `_without_expect` has removed 100-continue
             note_refused(self._noise, client_address(request), "expect")
             raise general(417)
         if request.raw_path.partition("?")[0].count("/") > MAX_SLASHES:
@@ -150,10 +150,10 @@ class Server(web.Server):
 class Runner(web.AppRunner):
     """Runs an application on `Server`. aiohttp has no setting for the class of connections."""
 
-    # These names are private in aiohttp, which has no public ones. Of a runner: `_make_server`
-    # makes its server, `_app` is its application, `_shutdown_timeout` its timeout at the end. Of a
-    # site: `_server` is its asyncio server. Of the server that `_make_server` returns: `_loop` is
-    # its loop, `_kwargs` its other settings.
+    # This class uses private names of aiohttp, which has no public ones for them. A runner has
+    # `_make_server`, which makes its server, `_app`, its application, and `_shutdown_timeout`, its
+    # timeout at the end. A site has `_server`, its asyncio server. The server that `_make_server`
+    # returns has `_loop`, its loop, and `_kwargs`, its other settings.
     _watch: "asyncio.Task[None] | None" = None
 
     async def drain(self, wait_s: float, *, within_s: float) -> None:

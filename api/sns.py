@@ -63,8 +63,8 @@ class Sns:
     async def confirm(self, document: Any) -> None:
         """Confirm a subscription whose message has been verified. May be repeated.
 
-        Raises SnsRefused if its address does not belong to SNS, and SnsUnreachable if SNS does not
-        confirm.
+        Raises SnsRefused if the address in the message does not belong to SNS, and SnsUnreachable
+        if SNS does not confirm.
         """
         status, _ = await self._get(sns.subscribe_url(document), CONFIRM_TIMEOUT_S)
         if status != 200:
@@ -99,7 +99,7 @@ class Sns:
         status, body = await self._get(url, FETCH_TIMEOUT_S)
         if status >= 500 or status in (408, 429):
             raise SnsUnreachable(f"the certificate was answered with {status}")
-        if status != 200:  # also for redirects, which are not followed
+        if status != 200:  # redirects are not followed, so they are an error too
             raise SnsRefused("there is no such certificate")
         if len(body) > MAX_CERTIFICATE_BYTES:
             raise SnsRefused("the certificate is too large")

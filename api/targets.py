@@ -29,7 +29,7 @@ MAX_EXTENSION = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A presigned address at the store, and for how many seconds its redirect may be cached."""
+    """A presigned address at the store, and the seconds for which its redirect may be cached."""
 
     location: str
     cache_s: int

@@ -29,8 +29,8 @@ MAX_WAITERS_EACH = 5_000
 """Maximum number of waiting clients of one organization in one process."""
 
 MAX_BY_TICKET = 2_500
-"""A client with a ticket may wait only if fewer clients than this wait for its organization. So
-pages cannot use up the organization's maximum, which its own backend needs."""
+"""A client with a ticket may wait only if fewer clients of the same organization than this wait. So
+pages cannot use up MAX_WAITERS_EACH, and the organization's backend can wait too."""
 
 MAX_BY_TICKET_EACH = 20
 """A client with a ticket may wait only if fewer clients than this wait for the same attachment. The
@@ -100,7 +100,7 @@ class Waiters:
         note_leave: Callable[[Callable[[], None] | None], None],
         by_ticket: bool = False,
     ) -> Attachment | None:
-        """Return a row as soon as it is settled, or as it is after `within_s` seconds.
+        """Return a row as soon as it is settled, or in its present state after `within_s` seconds.
 
         `find` reads the row once at the beginning. `note_leave` gets the function to call if the
         client leaves, and None at the end. `by_ticket` means that the client has no token. Returns
@@ -205,8 +205,8 @@ class Waiters:
         found: asyncio.Future[Attachment | None] = asyncio.get_running_loop().create_future()
         self._reads.setdefault(attachment_id, []).append(found)
         if self._reader is None:
-            # An empty context, because this task is not part of the request that starts it: it
-            # reads rows for all clients.
+            # The context is empty, because this task is not part of the request that starts it: the
+            # task reads rows for all clients.
             self._reader = asyncio.create_task(self._read_all(), context=Context())
         row = await found
         if row is None or row.organization_id != organization_id or row.deleted_at is not None:

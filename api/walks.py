@@ -1,7 +1,7 @@
 """Decide which lists are walks, and limit how many walks run at one time.
 
 A list is called a walk if many rows must be read for it. Each organization may run one walk at a
-time, and all together two. So walks never use all of the database's capacity.
+time, and all organizations together two. So walks never use all of the database's capacity.
 """
 
 import time
@@ -21,7 +21,8 @@ from shared.turns import Turns
 Read = Callable[[Connection], Awaitable[Any]]
 
 LONG_OFFSET = 2_000
-"""A page that begins after more rows than this is a walk. So is a list with a larger total."""
+"""A page that begins after more rows than this is a walk. A list with a larger total is a walk
+too."""
 
 WALKS, WALKING_WAIT = 2, 32
 """WALKS is the maximum number of concurrent walks of all organizations. WALKING_WAIT is the maximum

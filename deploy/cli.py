@@ -115,7 +115,7 @@ def worker(data_dir: DataDir = LOCAL) -> None:
         async with open_storage(settings):
             pass
 
-    # Check the store's settings first: the worker's loop would report their errors as a bug.
+    # Check the store's settings first: the worker would report an error in them as a bug.
     asyncio.run(open_and_close())
     raise typer.Exit(run(settings))
 

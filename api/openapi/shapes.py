@@ -47,7 +47,7 @@ def or_null(*choices: Json) -> Json:
 def members(
     properties: Mapping[str, Json], *, required: Sequence[str] | None = None, description: str = ""
 ) -> Json:
-    """Return the schema of an object. All members are required, unless `required` names some."""
+    """Return the schema of an object. All members are required if `required` is None."""
     needed = list(properties if required is None else required)
     return {
         "type": "object",
@@ -115,7 +115,7 @@ def operation(
 ) -> Json:
     """Return an operation.
 
-    If `security` is None, it needs a token of the API and its organization.
+    If `security` is None, the operation needs a token of the API and its organization.
     """
     return {
         "operationId": name,

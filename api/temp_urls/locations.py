@@ -100,7 +100,7 @@ def _fault(url: str, pointer: str, detail: str) -> ErrorObject:
 
 
 def same_address(one: str, other: str) -> bool:
-    """Return True if two addresses are spellings of the same one. Queries are ignored."""
+    """Return True if two texts are spellings of the same address. Queries are ignored."""
     if one == other:
         return True
     first, second = _split(one), _split(other)

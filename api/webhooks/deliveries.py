@@ -227,7 +227,8 @@ async def _run_once(
     make: Callable[[Connection], Awaitable[DeliveryRow]],
     webhook_id: int,
 ) -> tuple[DeliveryRow, bool]:
-    """Run `make` once for the key. Returns the delivery as it is now, and True if it was repeated.
+    """Run `make` once for the key. Returns the present delivery, and True if the request was
+    repeated.
 
     Raises Problem 404 if the delivery is gone.
     """

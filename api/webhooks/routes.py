@@ -97,7 +97,7 @@ def _show(parts: Parts, webhook: Webhook, secret: str | None = None, **more: Any
 
 
 async def index(request: web.Request) -> web.Response:
-    """Answer GET /api/v2/webhooks: all webhooks of the organization. There are only a few."""
+    """Answer GET /api/v2/webhooks: all webhooks of the organization. The list has no pages."""
     parts, caller = await admit_admin(request)
     check_accept(request)
     refuse_parameters(request)

@@ -12,8 +12,8 @@ LEAST_NAME = 16
 GAP = "  "
 
 Column = tuple[str, Sequence[str]]
-"""A title and the values. The title begins with `<` if the values are aligned left, with `>` if
-they are aligned right."""
+"""A column: its title and its values. The title begins with `<` if the values are aligned left,
+with `>` if they are aligned right."""
 
 
 def fit(columns: Sequence[Column], width: int, *, spare: Sequence[str] = ()) -> list[str]:

@@ -11,7 +11,7 @@ from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped,
 from shared.database import Connection, DatabaseAway
 from shared.web_proxies import proxy_for
 
-IN_STEP_S = 1.5  # the HTTP header Date has whole seconds
+IN_STEP_S = 1.5  # above 1, because the HTTP header Date has whole seconds
 WARNING_S = 60.0
 FAILED_S = 300.0
 """Clock differences, in seconds, from which the doctor warns, and from which the check fails. S3
@@ -19,7 +19,7 @@ rejects signatures whose time differs by 15 minutes, and checks a policy's end b
 
 
 async def check_clocks(examination: Examination) -> Verdict:
-    """Measure how far the store's and the database's clocks are ahead of this machine's."""
+    """Measure how far the store's and the database's clocks are ahead of this machine's clock."""
     ahead: dict[str, float] = {}
     faults = []
 

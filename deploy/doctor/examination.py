@@ -25,7 +25,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one check found, and the remedy. `seconds` is the time that the service needed."""
+    """The finding of one check, and the remedy. `seconds` is the time that the service needed."""
 
     status: Status
     found: str
@@ -57,7 +57,7 @@ def skipped(found: str) -> Verdict:
 class Probe:
     """The attachment that the doctor created and uploaded.
 
-    `posted_at` is by the database's clock. `allowed_origin` is the header
+    `posted_at` is the time of the upload by the database's clock. `allowed_origin` is the header
     Access-Control-Allow-Origin in the store's answer to the upload, or None.
     """
 

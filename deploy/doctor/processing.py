@@ -25,7 +25,7 @@ LINGER_S = 1.0
 """Time, in seconds, to wait for repetitions of the event after the first one has arrived."""
 
 MAX_BYTES = 1024 * 1024
-REDIRECTS = 10  # as in aiohttp's default
+REDIRECTS = 10  # aiohttp follows as many by default
 
 
 async def check_event(examination: Examination) -> Verdict:

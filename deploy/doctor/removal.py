@@ -1,4 +1,4 @@
-"""Remove the attachment that this doctor has uploaded, and those that earlier ones have left."""
+"""Remove the attachment that this doctor uploaded, and attachments that earlier doctors left."""
 
 import asyncio
 import time

@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 HOST = "127.0.0.1"
 PORTS: range = range(12_000, 22_000)
 """The range of chosen ports. It is below the ports that systems use for outgoing connections. So no
-such connection takes the port of a server that is being restarted.
+outgoing connection takes the port of a server that is being restarted.
 """
 PARTNER = 10_000
-"""The distance between two ports of SeaweedFS. It derives one port from the other, so both must be
-free.
+"""The distance between two ports of SeaweedFS. SeaweedFS derives one port from the other, so both
+must be free.
 """
 
 _given: set[int] = set()

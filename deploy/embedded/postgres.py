@@ -59,10 +59,10 @@ class RunAs:
 def find_users(binaries: Path, directory: Path) -> tuple[RunAs, RunAs]:
     """Choose the users that run `initdb` and the server. Only root needs other users than itself.
 
-    For root, the server runs with an unused uid, because every process with the same uid could read
-    the data. `initdb` needs a user with a name, so it runs as the user `nobody`, in a group that is
-    not used elsewhere: other processes of `nobody` cannot enter the directory. If the directory
-    already belongs to a user other than `root` and `nobody`, that user is kept.
+    If this process is root, the server runs with an unused uid, because every process with the same
+    uid could read the data. `initdb` needs a user with a name, so it runs as the user `nobody`, in
+    a group that is not used elsewhere: other processes of `nobody` cannot enter the directory. If
+    the directory already belongs to a user other than `root` and `nobody`, that user is kept.
 
     Permissions of other users' folders are not changed. If those permissions exclude the user,
     PostgreSQL gets the capability CAP_DAC_OVERRIDE. Raises StartFailed if that is not possible.
@@ -114,8 +114,9 @@ def _run_as(binaries: Path, directory: Path, uid: int, gid: int) -> RunAs:
         "--clear-groups",
         "--inh-caps=+dac_override",
         "--ambient-caps=+dac_override",
-        # PostgreSQL looks for its own programs with access(2). Without this bit, access(2) ignores
-        # the capabilities of users other than root (capabilities(7), SECBIT_NO_SETUID_FIXUP).
+        # PostgreSQL looks for its own programs with access(2). Without the bit no_setuid_fixup,
+        # access(2) ignores the capabilities of users other than root (capabilities(7),
+        # SECBIT_NO_SETUID_FIXUP).
         *(["--securebits=+no_setuid_fixup"] if binaries in barred else []),
     )
     return RunAs(ids=(uid, gid), prefix=prefix)
@@ -137,7 +138,7 @@ def hand_over(data: Path, ids: tuple[int, int]) -> None:
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if found.st_uid == status.st_uid:
                 os.chown(name, *ids, dir_fd=descriptor, follow_symlinks=False)
-    # The directory comes last: its new owner shows that all files have been changed.
+    # The directory is changed last, so that its new owner shows that all files have been changed.
     os.chown(data, *ids)
 
 

@@ -45,8 +45,8 @@ OWN_SOCKETS = ("-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock")
 socket has at most 107 bytes.
 """
 DATA, IDENTITIES = "data", "s3.json"
-"""These paths are relative to the working directory too: SeaweedFS splits paths at commas, and ends
-if a path is not UTF-8.
+"""These paths are relative to the working directory, because SeaweedFS splits paths at commas, and
+ends if a path is not UTF-8.
 """
 READINESS_KEY = ".readiness"
 
@@ -132,7 +132,7 @@ class EmbeddedSeaweedFS(Server):
         self._forget_sockets()
 
     def kill(self) -> None:
-        """Kill the server, like a crash."""
+        """Kill the server; it ends as in a crash."""
         super().kill()
         self._forget_sockets()
 
@@ -175,8 +175,8 @@ class EmbeddedSeaweedFS(Server):
                 path.unlink()
 
     def _check_sockets(self) -> None:
-        # The servers inside SeaweedFS connect to each other by these sockets. If another user made
-        # one, they would connect to that user.
+        # The servers inside SeaweedFS connect to each other through these sockets. If another user
+        # made such a socket, the servers would connect to that user.
         for path in self._sockets():
             raise StartFailed(f"{path} belongs to another user: remove it")
 

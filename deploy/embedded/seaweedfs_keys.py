@@ -97,7 +97,7 @@ def _make_certificates(host: str) -> str:
     Returns PEM text: key, certificate, CA. The CA's own key is discarded, because it is not needed
     again.
     """
-    # Imported here, because the import takes 0.1 s and only a first start needs it.
+    # The modules are imported here, because the import takes 0.1 s and only a first start needs it.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec

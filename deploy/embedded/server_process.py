@@ -36,7 +36,7 @@ class Server:
             await self.child.stop(grace_s)
 
     def kill(self) -> None:
-        """Kill the server, like a crash."""
+        """Kill the server; it ends as in a crash."""
         if self.child is not None:
             self.child.kill()
 

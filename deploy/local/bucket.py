@@ -1,6 +1,6 @@
 """Check, before a local stack is ready, that the bucket belongs to it and that ids are free.
 
-If not, the operator can use the option `--mend` of `attachments up`. `attachments reconcile` cannot
+If the check fails, the operator can use `attachments up --mend`. `attachments reconcile` cannot
 help, because it needs the servers, which run only while `up` runs.
 """
 

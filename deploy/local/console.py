@@ -33,7 +33,7 @@ class Console:
         self._thread.start()
 
     def write_line(self, name: str, line: bytes) -> None:
-        """Write a line that a process has written."""
+        """Write a line of the output of a process."""
         text = line.decode(errors="backslashreplace")
         if self._as_json:
             self._queue(as_object(text, logger="output", process=name))
@@ -56,7 +56,8 @@ class Console:
         prefix = f"{name:<{WIDTH}} |"
         if self._coloured:
             prefix = f"\x1b[{COLOURS.get(name, 0)}m{prefix}\x1b[0m"
-        # Clients of the API choose parts of this text. Escaped, it cannot control the terminal.
+        # Clients of the API choose parts of this text, so it is escaped and cannot control the
+        # terminal.
         self._queue(f"{prefix} {escape(line)}")
 
     def _queue(self, line: str) -> None:

@@ -61,7 +61,8 @@ def held(directory: Path) -> Iterator[None]:
     Raises StartFailed if another process holds the lock, or if other users could change the data.
     Raises OSError.
     """
-    # As root, PostgreSQL runs as another user, who must be able to enter the directory.
+    # If this process is root, PostgreSQL runs as another user, who must be able to enter the
+    # directory.
     mode = 0o711 if os.geteuid() == 0 else 0o700
     directory.mkdir(parents=True, exist_ok=True, mode=mode)
     _shut(directory)

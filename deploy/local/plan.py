@@ -76,8 +76,8 @@ def plan_environment(
 ) -> dict[str, str]:
     """Return the whole environment of the API and the worker.
 
-    A variable in `own` (from the command line) replaces the one in `operator` (the environment),
-    and that replaces the planned one.
+    A variable in `own` (from the command line) replaces the one in `operator` (the environment).
+    Both replace the planned one.
     """
     planned = {
         "ATTACHMENTS_FILES_SECRET": kept.files_secret,
@@ -96,7 +96,7 @@ def plan_environment(
         planned["ATTACHMENTS_S3_ENDPOINT_URL"] = servers.seaweedfs.url
         planned["ATTACHMENTS_S3_REGION"] = servers.seaweedfs.region
         # The operator's keys and profiles are for other stores, so they are dropped. AWS_CA_BUNDLE
-        # stays: SNS needs its certificate authorities too.
+        # is kept, because connections to SNS need it too.
         given = {
             name: value
             for name, value in given.items()

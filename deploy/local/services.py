@@ -36,8 +36,8 @@ class Service:
         """Run the process and wait until its check succeeds. Raises StartFailed after START_S."""
         program = Program(
             name=self.name,
-            # -P excludes the working directory from imports. It is the data directory, which has
-            # folders with the names of packages.
+            # -P excludes the working directory from imports. The working directory is the data
+            # directory, which has folders with the names of packages.
             argv=(sys.executable, "-P", "-m", *COMMANDS[self.name]),
             env=self.env,
             cwd=self.directory,

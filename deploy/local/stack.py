@@ -71,7 +71,7 @@ class Stack:
 
     @property
     def services(self) -> list[Service]:
-        """The service's own processes: the API, the worker and, with a queue, the consumer."""
+        """The service's own processes: the API, the worker and, if a queue is set, the consumer."""
         return [self.api, self.worker, *([] if self.consume is None else [self.consume])]
 
     async def start(self) -> None:
@@ -80,7 +80,7 @@ class Stack:
         Raises StartFailed; some parts may be running then, so call `stop`.
         """
         servers = together(self._start_worker(), self._start_store())
-        # With `mend`, mend before the API starts: it does not start if ids are taken.
+        # Mend before the API starts, because the API does not start if ids are taken.
         if self.mend:
             await servers
             await check_bucket(self.settings, mend=True)
@@ -243,7 +243,7 @@ def build_stack(
             alive=lambda: answers(f"{api_url}/health/live"),
         ),
         worker=service("worker", ready=lambda: is_consumed(broker_url), alive=always),
-        # No check: an unreachable queue must not prevent the stack's start.
+        # The consumer has no check: an unreachable queue must not prevent the stack's start.
         consume=service("consume", always, always, **keys) if settings.sqs_queue_url else None,
         settings=settings,
         api_url=api_url,

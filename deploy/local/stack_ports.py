@@ -1,4 +1,4 @@
-"""Choose the ports of `attachments up`: those of the last run, or others if one is taken."""
+"""Choose the ports of `attachments up`: those of the last run, or others for taken ones."""
 
 import os
 import socket

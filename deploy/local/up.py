@@ -95,7 +95,7 @@ async def up(
                     supervisor.watch(part)
                 seconds = time.monotonic() - began
                 _print_ready(console, stack, seconds)
-                # printed again, because the first ones have scrolled out of the terminal
+                # print the notes again, because the first print has scrolled out of the terminal
                 console.print_lines("\n".join(notes))
                 await stopping.wait()
             return 0

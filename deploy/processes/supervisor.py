@@ -82,7 +82,7 @@ class Child:
 
     @property
     def status(self) -> int | None:
-        """The exit status; minus a signal's number if a signal ended it; None while it runs."""
+        """The exit status, or minus the number of the signal that ended it; None while it runs."""
         return self._process.poll()
 
     def _read(self) -> None:
