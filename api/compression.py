@@ -25,7 +25,7 @@ compressed in a thread, so that the loop can serve other requests. A resource of
 LEVEL = 1
 """The lowest level of zlib. The highest makes a list 5 % shorter but takes twice the time."""
 
-# The memory level decides how much memory zlib clears first. For the default of 256 KiB, that takes
+# The memory level decides how much memory zlib clears first. To clear the default of 256 KiB takes
 # longer than to compress one resource.
 _MEMORY_LEVEL, _LONG_MEMORY_LEVEL = 6, 8
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS

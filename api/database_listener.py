@@ -103,7 +103,7 @@ class Listener:
             for channel, heed in self._also.items():
                 # the arguments are: connection, process id, channel, payload
                 await connection.add_listener(channel, lambda *a, heed=heed: heed(str(a[3])))
-            # There may have been changes before LISTEN took effect.
+            # A change before LISTEN took effect was not notified, so act as if there was one.
             self._on_change()
             self._on_gap()
             while True:

@@ -79,7 +79,8 @@ class Answers:
             await self._noise.pace.wait()
         name_no_inside(response)
         if self._drain.begun:
-            # `Connection: close` makes the client open its next connection to another process.
+            # While this process stops, `Connection: close` makes the client connect to another
+            # process.
             response.force_close()
         if expects and not request.content.is_eof():
             # The client may send the body or not, so it is unclear what the next bytes mean.

@@ -199,7 +199,7 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
 async def _leave(parts: Parts, row: Attachment) -> None:
     """Release the claim, so that a worker makes the copy.
 
-    If that fails, the lease ends by itself.
+    If the release fails, a worker makes the copy after the lease has ended.
     """
     run, grace_s = parts.clients.of(row.organization_id).run, parts.settings.publish_grace
     if await run(copy_claims.release, row, delay_s=grace_s):
