@@ -25,10 +25,11 @@ from shared.log import get_logger
 from shared.signing import Credentials
 
 SOON_S = 900.0
-"""Credentials that expire within this many seconds are renewed first, as in botocore."""
+"""Credentials that expire within this many seconds are renewed before they are used again, as in
+botocore."""
 
 LEAST_LIFE_S = 2.0
-"""The least remaining life of credentials, in seconds, with which a request may be signed."""
+"""Credentials that expire within this many seconds are treated as expired."""
 
 WAIT_S = 2.0
 """Seconds that a caller waits for a renewal. While the old credentials are valid, only the caller

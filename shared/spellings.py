@@ -22,8 +22,8 @@ MAX_ROUNDS = 8
 copied."""
 
 MAX_FOLDED = 2 * MAX_KEY_BYTES
-"""The most characters of a fold, because U+FDFA alone becomes eighteen. A key with a longer fold
-may not be copied."""
+"""The most characters that a fold may have. The limit is needed, because one character can become
+eighteen (U+FDFA). A key with a longer fold may not be copied."""
 
 ORIGINALS = PREFIX.rstrip("/")
 """The folder of the attachments' objects. In the service's bucket, a key whose fold begins with
