@@ -25,8 +25,7 @@ from shared.log import get_logger
 from shared.signing import Credentials
 
 SOON_S = 900.0
-"""Credentials that expire within this many seconds are renewed before they are used again, as in
-botocore."""
+"""If credentials expire within this many seconds, the next use starts a renewal, as in botocore."""
 
 LEAST_LIFE_S = 2.0
 """Credentials that expire within this many seconds are treated as expired."""
