@@ -31,7 +31,7 @@ folders, are not followed. These modules are entered more than once:
     worker.stages         each step is measured separately
     worker.measuring      the attempt begins, and ends in a state
     worker.attempt_spans  the span begins, and gets the facts of the claim and of the outcome
-    shared.log_fields     the lines of an attempt name its message, later its claim
+    shared.log_fields     an attempt's log lines get fields of its message, later of its claim
 
 The sweep (`worker.sweep`, `worker.duties`) claims a due upload in its own statement, or after a
 check, and enters the path at `attempt`. Meanwhile, `worker.leases` renews the lease.

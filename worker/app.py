@@ -189,7 +189,7 @@ def _ignore_interrupts() -> None:
 
 
 def _quieten(settings: Settings) -> None:
-    """Drop useless warnings of Celery, and log lines that `shared.outages` writes too."""
+    """Drop warnings of Celery that are useless, or that `shared.outages` logs too."""
     # Celery warns about running as root, because pickled messages could run any code. The messages
     # of this service are only JSON.
     warnings.filterwarnings("ignore", category=SecurityWarning)

@@ -15,7 +15,8 @@ from worker.slots import UNKNOWN
 def attempt_span(found: WakeUp | Claim) -> AbstractContextManager[Any]:
     """Begin the span of an attempt; return NOTHING if traces are off.
 
-    The sweep claims without a message, so the parent of such a span is the context in the row.
+    If the sweep has made the claim, there is no message. The span's parent is then the context in
+    the row.
     """
     recorder = traces.recorder
     if recorder is None:

@@ -219,7 +219,7 @@ class Attempts:
         # `report` may write the line later, outside of this attempt. So it needs all fields here.
         fields = {**fields_of(claim), "reason": reason, "final": last}
         if isinstance(error, StoreRefused | StoreUnavailable | ScannerUnavailable):
-            # a fault of the store or the scanner affects all uploads, so `report` throttles it
+            # A fault of the store or the scanner affects all uploads. So `report` throttles lines.
             report(self._throttle, "attempt failed", error, **fields)
         else:
             log.warning("attempt failed", **fields, error=f"{type(error).__name__}: {error}")

@@ -23,8 +23,9 @@ from shared.throttle import Clock, Throttle
 
 LONGEST_PURGE_PAUSE_S = 6 * 3600.0
 LONGEST_CHECK_PAUSE_S = 900.0
-"""Longest pauses between two attempts to purge a row, and to check one, in seconds. A check has the
-shorter pause, because a client may wait for its result."""
+"""The first number is the longest pause, in seconds, between two attempts to purge a row. The
+second is the longest pause between two attempts to check a row. It is shorter, because a client may
+wait for the result of a check."""
 
 FAILURES = 3
 """Consecutive failed calls after which the gate closes."""

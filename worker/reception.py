@@ -124,8 +124,8 @@ class Reception:
         self._count += 1
         WAKE_UPS_WAITING.set(self._count)
         if self._count > self._all:
-            # The organization with the most wake-ups loses the newest of them; among equals, the
-            # organization whose turn comes last.
+            # Drop the newest wake-up of the organization with the most wake-ups. If several have
+            # the most, choose the one whose turn comes last.
             most = max(reversed(self._waiting), key=lambda each: len(self._waiting[each]))
             self._waiting[most].popitem()
             self._count -= 1

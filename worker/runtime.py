@@ -58,7 +58,7 @@ log = get_logger(__name__)
 class Runtime:
     """The event loop of one worker process, in its own thread.
 
-    Other threads call its methods. They reach `reception`, which `start` makes, by `call_soon`.
+    Other threads call its methods. To use `reception`, which `start` makes, they use `call_soon`.
     """
 
     reception: Reception

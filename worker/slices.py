@@ -176,7 +176,7 @@ class Slices(Generic[T]):
 
 
 class Gate:
-    """A fixed number of places. One task at a time holds a place, in turns by organization.
+    """A fixed number of places. One task at a time holds each place. Organizations take turns.
 
     The time that a task waits is recorded for `stage`. `keeps_one` is explained in `Slices`.
     """

@@ -106,7 +106,7 @@ async def test_f8_a_worker_stops_while_the_broker_is_frozen(
     frozen = psutil.Process(valkey.child.pid)
     frozen.suspend()
     try:
-        # operations.md gives a stopping worker this time before it is killed.
+        # operations.md gives a stopping worker 15 s before the worker is killed.
         assert await worker.stop(within_s=15) == 0
     finally:
         frozen.resume()

@@ -55,8 +55,8 @@ async def test_f25_every_change_is_delivered_although_workers_are_killed(
         await restart(workers[0])
 
         async def all_ended() -> bool:
-            # Make deliveries due now, so that the test is short: retries that have to wait, and
-            # deliveries whose courier was killed.
+            # Make retries due now that would come minutes later. Other deliveries are due within
+            # 41 s: retries after 5 s, and deliveries of killed couriers, whose leases last 40 s.
             await service.execute(
                 "UPDATE webhook_deliveries SET due_at = now()"
                 " WHERE state = 'pending' AND due_at > now() + interval '41 seconds'"

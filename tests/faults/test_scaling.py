@@ -21,8 +21,8 @@ pytestmark = pytest.mark.fault
 UPLOADS = 50
 TEXT = b"a text needs no decoder"
 LATE_S = 0.1
-"""Delay, in seconds, of each piece of the store's answers. Because of it, workers mostly wait for
-the store, and the processors are mostly idle."""
+"""Delay, in seconds, of each piece of the store's answers. Because of the delay, workers mostly
+wait for the store, and the processors are mostly idle."""
 
 DOUBLED = 1.5
 """Number of events that are sent for each upload that the first worker processes.

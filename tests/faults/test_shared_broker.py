@@ -54,8 +54,9 @@ async def test_every_key_begins_with_the_id_that_the_database_keeps(
         attachment_id = await service.client.upload(PHOTO, "img.jpg")
         await until(lambda: client.keys(f"{prefix}rate:*"))
         seen += map(str, await client.keys("*"))
-        # The test waits for the wake-up, because an event that is answered with 503 is not sent
-        # again. The start of a worker can delay the API, which runs in the test's process.
+        # Wait for the wake-up before the worker is started. The start can delay the API, which runs
+        # in the test's process, so that it answers the event with 503. An event that is answered
+        # with 503 is not sent again.
         await until(lambda: client.keys(f"{prefix}attachments-*"))
         seen += map(str, await client.keys("*"))
         await start_worker(service)

@@ -50,7 +50,7 @@ def receive_job(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
 def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str, Any], bytes]:
     """Decode one file; return the answer and the thumbnail's bytes.
 
-    If the file has a fault, the answer is its code. Any other exception ends the process.
+    If the file has a fault, the answer is the fault's code. Any other exception ends the process.
     """
     # The worker has its own timeout. This later timer ends the job even if the worker is gone.
     signal.setitimer(signal.ITIMER_REAL, job["timeout_s"] + 2)

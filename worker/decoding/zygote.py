@@ -9,9 +9,9 @@ worker's requests, over one socket. It has no credentials (its environment is em
 keeps no descriptor that leads to the zygote.
 
 A request is a command and a number. FORK also carries the decoder's end of a new socket pair; the
-answer is the process id, or 0 if the fork failed. END kills the decoder with that process id; the
-answer is its wait status and `ru_maxrss`. A decoder is reaped only at END. So the kernel cannot
-reuse its process id before the worker has finished with it.
+answer is the process id, or 0 if the fork failed. END kills the decoder whose process id is the
+number; the answer is the decoder's wait status and `ru_maxrss`. A decoder is reaped only at END. So
+the kernel cannot reuse its process id before the worker has finished with the decoder.
 """
 
 import ctypes
@@ -97,8 +97,8 @@ class Zygote:
         """Serve jobs in the child until the worker closes the socket. Never returns."""
         status = 1
         try:
-            # The kernel kills this process when the zygote dies. If the zygote has died before this
-            # call, its process id is no longer that of the parent.
+            # From this call on, the kernel kills this process when the zygote dies. If the zygote
+            # has died before the call, this process already has another parent.
             self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() == self._pid:
                 self._libc.prctl(_PR_SET_NAME, b"decoder", 0, 0, 0)

@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 from worker.sandbox.cpu_time import cpu_s
 
 LONGEST: Final = 30
-"""Maximum duration of a job as a multiple of its timeout. It applies even if the process of the job
-hardly ran in that time."""
+"""Maximum duration of a job as a multiple of its timeout. This maximum applies even if the process
+of the job hardly ran in that time."""
 
 LOOKS: Final = 4
 """Number of times that a job is checked during its timeout. This number matters only on systems

@@ -134,8 +134,8 @@ class Sniffers:
             await asyncio.sleep(TEND_EVERY_S)
             try:
                 for organization_id, child in list(self._idle.items()):
-                    # Another task may have taken or ended this child while this task ended an
-                    # earlier one.
+                    # While this task ended another child, another task may have taken or ended
+                    # this child.
                     if self._idle.get(organization_id) is child and child.idle_fault() is not None:
                         del self._idle[organization_id]
                         await self._is_fit(child)

@@ -198,7 +198,7 @@ def tiff_size(head: bytes) -> Size:
 def raw_size(head: bytes) -> Size | None:
     """Return the width and height of the main picture in a camera raw, after rotation.
 
-    Uses the crop of DNG. Without a crop, uses Exif's size. Without this size too, uses the
+    Uses the crop of DNG if there is one, otherwise Exif's size if there is one, otherwise the
     directory with the sensor's data. Returns None if the head does not contain the size. Raises
     struct.error if the head ends before the numbers.
     """

@@ -74,8 +74,8 @@ def identify_archive(file: PartialFile) -> Reading[str | None]:
     """Return the type of an archive by the ZIP directory at the end of the file.
 
     Returns None if the file has no ZIP directory, or if the archive is only the last member of a
-    Unix archive. Requests the end of the file. If the directory begins before that, also requests
-    the directory, up to 4 MiB of it.
+    Unix archive. Requests the end of the file. If the directory begins before the requested bytes,
+    also requests the directory, up to 4 MiB of it.
     """
     start = max(0, file.size - TAIL_BYTES)
     tail = yield from file.look(start, TAIL_BYTES)

@@ -126,7 +126,7 @@ def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.Im
             file.seek(0)
             try:
                 image = tiff.open_image(file) if reader.format == "TIFF" else reader(file)
-            # The file has another format than this reader: AVIF and HEIC begin in the same way.
+            # The file is not in this reader's format: files of AVIF and HEIC begin in the same way.
             except SyntaxError as error:
                 refused = error
                 continue
@@ -176,8 +176,8 @@ def is_unknown(file: BinaryIO, error: Exception) -> bool:
 def stated_end(file: BinaryIO) -> int:
     """Return the offset at which an AVIF or HEIC ends by the lengths of its top-level boxes.
 
-    The result is at least the size of the file. If it is larger, the file is cut off. For other
-    formats, returns the size of the file. Source: ISO/IEC 14496-12, 4.2.
+    The result is at least the size of the file. If the result is larger, the file is cut off. For
+    other formats, returns the size of the file. Source: ISO/IEC 14496-12, 4.2.
     """
     size = file.seek(0, os.SEEK_END)
     end = 0

@@ -11,8 +11,8 @@ from worker.decoding.inside import hdr
 from worker.decoding.inside.colour_spaces import ColourSpace, icc_profile
 
 KEPT_PROFILES: Final = 8
-"""Size of the cache of conversions. Building one takes longer than all other work on a small photo,
-and most photos have one of a few profiles."""
+"""Size of the cache of conversions. Building a conversion takes longer than all other work on a
+small photo, and most photos have one of a few profiles."""
 
 MAX_PROFILE_BYTES: Final = 4 * 1024 * 1024
 """Maximum size, in bytes, of a colour profile. A larger one is ignored. The largest profiles of
@@ -50,7 +50,7 @@ def plain(image: Image.Image) -> Image.Image:
     transparent = "transparency" in image.info
     if mode == "CMYK":
         # Adobe stores inverted ink and marks the file with a segment of its own. Pillow inverts
-        # every CMYK JPEG. If the segment is missing, undo that.
+        # every CMYK JPEG. If Adobe's segment is missing, invert the image back.
         inverted = image.format == "JPEG" and "adobe" not in image.info
         return ImageChops.invert(image) if inverted else image
     if mode == "RGBA" and image.format == "BMP" and not image.getchannel("A").getbbox():

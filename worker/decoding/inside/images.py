@@ -237,9 +237,9 @@ def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
 def _placed(
     plain: Image.Image, image: Image.Image, covered: tuple[int, int, int, int] | None
 ) -> Image.Image:
-    """Make the part of a GIF's canvas transparent that its first frame does not cover.
+    """Make transparent the part of a GIF's canvas that the first frame does not cover.
 
-    Pillow fills that part with a colour.
+    Pillow fills this part with a colour.
     """
     if covered in (None, (0, 0, *image.size)) or plain.mode in ("LA", "RGBA"):
         return plain

@@ -157,7 +157,7 @@ def _read_frame(marker: int, body: bytes, header: Header) -> FileCode | None:
         return "damaged"
     precision, header.height, header.width, header.components = struct.unpack_from("!BHHB", body)
     header.progressive = marker in (0xC2, 0xCA)
-    # A height of 0 means that it comes after the first scan, if at all (T.81, B.2.5).
+    # A height of 0 means that the real height follows the first scan, if at all (T.81, B.2.5).
     if marker not in _DECODED or precision != 8 or not header.height:
         return "unsupported"
     if header.components not in (1, 3, 4):

@@ -18,8 +18,8 @@ _LEAST_PICTURE: Final = 10
 """Minimum length of a picture's own header, in bytes."""
 
 _FILLED_UP: Final = 4
-"""If a picture is cut off, its missing bytes are filled. Then this many times its stated length is
-added, because the decoder may need more bytes of the filling than of the real data."""
+"""If a picture is cut off, its missing bytes are filled. Then more filling is added: this many
+times the stated length. The decoder may need more bytes of the filling than of the real data."""
 
 _MAX_FILLED_BYTES: Final = 64 * 1024 * 1024
 _KEPT: Final = (b"VP8X", b"ICCP", b"ANIM", b"ALPH", b"EXIF")
