@@ -71,7 +71,7 @@ def note_claim(claim: Claim) -> None:
 
 
 def note_outcome(outcome: Outcome) -> None:
-    """Add the outcome that was written to the span of the attempt."""
+    """Add the outcome to the span of the attempt, after the outcome was written to the row."""
     if traces.recorder is not None:
         traces.recorder.note(
             {

@@ -192,7 +192,7 @@ async def examine(tools: Tools, claim: Claim, scanned: Scanned | None = None) ->
         note_object(found)
         _check_age(tools, found, row)
         if found.size:
-            # the first read found an empty object, so it was replaced
+            # the first read found an empty object, so the object was replaced
             raise ObjectChanged(row.key) from None
         require_scanned(scanned, found)
         content_type = await _identify(tools, row, found, head)

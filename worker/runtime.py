@@ -112,12 +112,12 @@ class Runtime:
             self._loop.call_soon_threadsafe(self._stop.set)
 
     def join(self) -> bool:
-        """Wait until the loop and its parts have ended. Returns False if an error ended it."""
+        """Wait until the loop and its parts have ended; return False if an error ended the loop."""
         self._thread.join()
         return self._failure is None
 
     def ends_in_time(self) -> bool:
-        """Wait for the request to stop, then for the end. Return False if that takes too long."""
+        """Wait for the request to stop, then for the end; return False if the end is too late."""
         self._stopping.wait()
         self._thread.join(DRAIN_S + GIVE_BACK_S)
         return not self._thread.is_alive()
@@ -126,7 +126,7 @@ class Runtime:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._main())
-        except SettingsError as error:  # the caller of `start` writes it in one line
+        except SettingsError as error:  # the caller of `start` logs the error in one line
             self._failure = error
         except BaseException as error:
             self._failure = error

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 
 UNKNOWN: Final = 0
-"""The organization's id for a wake-up without one, until the row is claimed. Real ids begin with
-1."""
+"""The organization id of a wake-up that does not contain one, until the row is claimed. Real ids
+begin with 1."""
 
 
 @dataclass(slots=True, eq=False)

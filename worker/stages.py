@@ -133,7 +133,7 @@ def begin(row: Attachment) -> Iterator[Stages]:
 
 @contextmanager
 def measured(stage: Stage) -> Iterator[None]:
-    """Record how long the block takes, even if it raises. Such blocks must not be nested."""
+    """Record how long the block takes, even if the block raises. Stages must not be nested."""
     stages = _current.get()
     if stages is None:
         yield

@@ -131,7 +131,7 @@ async def send_requests(service: Service, client: Client) -> list[str]:
 
 
 async def ask_the_store(client: Client, api: ApiProcess, proxy: Proxy) -> None:
-    """Request the API's readiness while the store refuses its request."""
+    """Request the API's readiness while the store refuses the API's request."""
     proxy.answer(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
     url = metrics_url(api).removesuffix("/metrics")
 

@@ -37,7 +37,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 async def gone(_request: web.Request) -> web.StreamResponse:
-    """Answer 410, as a receiver does that no longer exists."""
+    """Answer 410, which means that the receiver no longer exists."""
     return web.Response(status=410)
 
 

@@ -22,7 +22,7 @@ FINAL: Final[Mapping[str, str]] = {
 
 
 async def deliver(site: Site, over: asyncio.Event) -> None:
-    """Wait until no delivery is pending. A retry that is planned minutes later is made due now."""
+    """Wait until no delivery is pending. Retries that would come minutes later are made due now."""
     deadline = time.monotonic() + DELIVERED_S
     while time.monotonic() < deadline and not over.is_set():
         await site.database.execute(

@@ -41,7 +41,7 @@ UNSETTLED = """
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """The final state: rows by id, objects by key, and by id the number that a thumbnail shows."""
+    """The final state: the rows by id, the objects by key, the numbers in thumbnails by id."""
 
     rows: dict[int, Attachment]
     objects: dict[str, StoredItem]

@@ -9,7 +9,7 @@ import sys
 from typing import Final
 
 _M_TRIM_THRESHOLD: Final = -1
-_M_MMAP_THRESHOLD: Final = -3  # both are from glibc's malloc.h
+_M_MMAP_THRESHOLD: Final = -3  # both numbers are from glibc's malloc.h
 
 MMAP_BYTES: Final = 32 * 1024 * 1024
 """Size, in bytes, from which a buffer is still requested from the kernel: the maximum that glibc

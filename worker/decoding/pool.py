@@ -200,7 +200,7 @@ class DecoderPool:
         return fault is None
 
     def _end(self, decoder: Decoder) -> None:
-        """Stop a decoder in the background, so that the next job need not wait for that."""
+        """Stop a decoder in the background, so that the next job need not wait for its end."""
         ending = asyncio.create_task(decoder.stop())
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)

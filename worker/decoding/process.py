@@ -84,7 +84,7 @@ class Decoder:
         return decoder
 
     async def await_start(self) -> None:
-        """Wait until the child is ready for jobs. If it fails, stop it and raise DecoderFault."""
+        """Wait until the child is ready for jobs. If not, stop it and raise DecoderFault."""
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 answer, _ = await self._answer()
@@ -117,7 +117,7 @@ class Decoder:
             raise EOFError(fault)
         self.jobs += 1
         allowed_s = timeout_s * CPU_SHARE
-        # random, so that an answer sent before the job cannot contain it
+        # The name is random, so that an answer that was sent before the job cannot contain it.
         name = secrets.token_hex(8)
         longest_s = timeout_s * LONGEST
         job = json.dumps(
@@ -217,7 +217,7 @@ class Decoder:
         return self._status
 
     def ran_out_of_memory(self) -> bool:
-        """Return True if the child aborted for lack of memory, as C++ does.
+        """Return True if the child aborted because memory ran out, as C++ code does.
 
         Call it after `stop`.
         """

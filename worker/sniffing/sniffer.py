@@ -121,7 +121,7 @@ class Sniffers:
         return await self._fork()
 
     async def _is_fit(self, child: Child) -> bool:
-        """Return True if an idle child may get a file; end it if it was active without one."""
+        """Return True if an idle child may get a file. If it was active without a file, end it."""
         fault = child.idle_fault()
         if fault is not None:
             status = await self._end(child)

@@ -160,7 +160,7 @@ def _entries(file: PartialFile, start: int, end: int) -> Reading[dict[bytes, int
 
 
 def _parse(directory: bytes, entries: dict[bytes, int]) -> int:
-    """Add the entries at the start of `directory` to `entries`; return how many bytes they have."""
+    """Add the entries at the start of `directory` to `entries`; return their length in bytes."""
     at = 0
     while directory.startswith(_ENTRY, at) and at + 46 <= len(directory):
         name, extra, comment = struct.unpack_from("<HHH", directory, at + 28)

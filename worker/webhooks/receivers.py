@@ -41,7 +41,7 @@ class Resolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """Resolve a name.
 
-        Raises AddressRefused if it has addresses, but none of them is allowed.
+        Raises AddressRefused if the name has addresses, but none of them is allowed.
         """
         found = await self._inner.resolve(host, port, family)
         allowed = [each for each in found if is_allowed(each["host"], self._networks)]

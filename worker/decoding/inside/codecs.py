@@ -165,7 +165,7 @@ def is_lossless(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
 
 
 def is_unknown(file: BinaryIO, error: Exception) -> bool:
-    """Return True if a reader raised `error` because it does not support a variant."""
+    """Return True if a reader raised `error` because the file has an unsupported variant."""
     words = str(error).lower()
     # If a KeyError is the cause, Pillow has no entry for a code in the header.
     if any(word in words for word in _UNKNOWN) or isinstance(error.__cause__, KeyError):

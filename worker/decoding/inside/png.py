@@ -33,7 +33,7 @@ OPTIONAL: Final = ("tRNS", "eXIf", "gAMA", "cHRM", "sRGB")
 """Chunks that are used if they can be parsed, and otherwise ignored."""
 
 MAX_HEADER_CHUNKS: Final = 1000
-"""Maximum number of chunks before the pixels that `has_wrong_checksum` reads."""
+"""Maximum number of chunks that `has_wrong_checksum` reads before the pixels."""
 
 ADAM7: Final = (
     (0, 0, 8, 8),
