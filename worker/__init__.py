@@ -4,7 +4,7 @@ The path of one upload's id, from the message to the outcome in its row:
 
     task      worker.app          Celery's thread: read the message, hand it to the loop
     receive   worker.reception    the loop: wait for a slot, start a job
-    attempt   worker.attempts     claim the upload, keep its lease, settle what fails
+    attempt   worker.attempts     claim the upload, renew its lease, record failures
     process   worker.pipeline     examine until an outcome can be written; finish
     examine   worker.pipeline     read the first bytes, identify, decode, store
 
