@@ -1,6 +1,7 @@
 """The id of each request, and the log line of each answer."""
 
 import time
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,10 +10,17 @@ from aiohttp import web
 from api.measuring import METHODS, REQUESTS, find_route, route_of
 from shared import traces
 from shared.log import get_logger
-from shared.log_fields import Fields, field
+from shared.log_fields import begin_fields, end_fields, field
 from shared.request_ids import HEADER, request_id
 
 log = get_logger(__name__)
+
+
+def request_logger() -> Callable[..., None]:
+    """Return the function that logs an answered request. Call it after `configure_logging`."""
+    logger = log.bind()
+    later: Callable[..., None] = getattr(logger, "later", logger.info)
+    return later
 
 
 class Answering:
@@ -22,19 +30,20 @@ class Answering:
     context is also a span, except for health checks.
     """
 
-    __slots__ = ("_fields", "_id", "_span", "_started")
+    __slots__ = ("_fields", "_id", "_outer", "_span", "_started")
 
     def __init__(self, request: Any) -> None:
         self._started = time.perf_counter()
         self._id = request_id(request.headers)
         self._span = None if traces.recorder is None else _begin_span(request, self._id)
-        if self._span is None:
-            self._fields = Fields(request_id=self._id)
-        else:
-            self._fields = Fields(request_id=self._id, trace_id=self._span.trace_id)
+        self._fields: Mapping[str, Any] = (
+            {"request_id": self._id}
+            if self._span is None
+            else {"request_id": self._id, "trace_id": self._span.trace_id}
+        )
 
     def __enter__(self) -> Self:
-        self._fields.__enter__()
+        self._outer = begin_fields(self._fields)
         if self._span is not None:
             self._span.__enter__()
         return self
@@ -47,10 +56,16 @@ class Answering:
     ) -> None:
         if self._span is not None:
             self._span.__exit__(kind, error, trace)
-        self._fields.__exit__(kind, error, trace)
+        end_fields(self._outer)
 
-    def end(self, request: Any, response: web.StreamResponse, *, logged: bool) -> None:
-        """Add the id to the answer, count the answer, and log it if `logged` is true.
+    def end(
+        self,
+        request: Any,
+        response: web.StreamResponse,
+        *,
+        log_request: Callable[..., None] | None,
+    ) -> None:
+        """Add the id to the answer, count the answer, and log it with `log_request`.
 
         A request that is refused before its route is searched is not counted here. Health checks
         are not logged, because load balancers send them every few seconds. The line has no text of
@@ -58,16 +73,19 @@ class Answering:
         a token.
         """
         response.headers[HEADER] = self._id
-        method, status, route = request.method, response.status, find_route(request)
+        status, route = response.status, find_route(request)
+        method = request.method
+        if method not in METHODS:
+            method = "other"
         if self._span is not None:
             _describe(self._span, request, status)
         seconds = time.perf_counter() - self._started
         if route is not None:
             REQUESTS.note(route, method, status, seconds)
-        if logged and not (route and route.startswith("/health/")):
-            log.info(
+        if log_request is not None and not (route and route.startswith("/health/")):
+            log_request(
                 "request",
-                method=method if method in METHODS else "other",
+                method=method,
                 route=route or "none",
                 status=status,
                 milliseconds=round(seconds * 1000, 2),

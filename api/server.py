@@ -21,7 +21,7 @@ from api.finishing import finish
 from api.noise import CALLER, NOISE, Noise
 from api.parts import PARTS
 from api.problems import answer_errors, bad_request, general, not_found
-from api.request_log import Answering
+from api.request_log import Answering, request_logger
 from api.slow_readers import cut_off_slow_readers
 from shared.log import get_logger
 from shared.proxies import Proxies
@@ -61,7 +61,7 @@ class Answers:
         self._noise = noise
         self._proxies = proxies
         self._drain = drain
-        self._logged = logged
+        self._log_request = request_logger() if logged else None
 
     async def answer(self, request: Any) -> web.StreamResponse:
         """Check Host, Expect and the path of a request, then let the application answer it."""
@@ -74,7 +74,7 @@ class Answers:
         with Answering(request) as answering:
             response = await answer_errors(request, self._check_and_answer)
             await finish(request, response)
-            answering.end(request, response, logged=self._logged)
+            answering.end(request, response, log_request=self._log_request)
         if 400 <= response.status < 500 and CALLER not in request:
             await self._noise.pace.wait()
         name_no_inside(response)

@@ -41,6 +41,17 @@ class Fields:
         _fields.reset(self._token)
 
 
+begin_fields = _fields.set
+"""Replace all fields of the current task. Returns a token for `end_fields`. For the code that each
+request runs: a `with Fields(…)` takes four more calls of Python."""
+
+end_fields = _fields.reset
+"""Restore the fields that `begin_fields` replaced."""
+
+fields_now = _fields.get
+"""Return all fields of the current task. The caller must not change them."""
+
+
 def add_fields(**more: Any) -> None:
     """Add fields to later lines, until the surrounding `with Fields(…)` or the task ends."""
     _fields.set({**_fields.get(), **more})

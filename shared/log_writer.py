@@ -6,16 +6,18 @@ or the disk is full, lines are lost too, and nothing else happens.
 """
 
 import atexit
+import fcntl
 import logging
 import os
 import select
+import stat
 import sys
+import termios
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import Counter
 
@@ -26,14 +28,13 @@ needs, and little for a worker's memory."""
 FLUSH_S: Final = 1.0
 """Seconds that an ending process waits for the reader of its log."""
 
-GATHER_S: Final = 0.1
+GATHER_S: Final = 0.25
 """Seconds in which the thread collects further lines before it writes. If each line woke the
-thread, that would cost a request more CPU time than the formatting of the line. With 0.02 s, the
-wake-ups of the thread still cost 3 %."""
+thread, that would cost a request more CPU time than the formatting of the line."""
 
 BATCH_BYTES: Final = select.PIPE_BUF
-"""The most bytes of several lines that are written together. The kernel does not mix such a write
-to a pipe with writes of other processes (POSIX, `write`)."""
+"""The most bytes of several lines that are written together if the pipe is not empty. The kernel
+does not mix such a write to a pipe with writes of other processes (POSIX, `write`)."""
 
 DROPPED = Counter(
     "attachments_log_lines_dropped_total",
@@ -41,7 +42,13 @@ DROPPED = Counter(
 )
 
 
+LATER_BYTES: Final = 512
+"""The number of bytes that a line counts as until the thread has built it."""
+
 Note = Callable[[int], bytes]
+Later = tuple[Callable[..., bytes | None], tuple[Any, ...]]
+"""A function that builds a line with its line end, and the arguments of the function."""
+
 Shape = Callable[[str], str]
 """A function that returns the log line for a line of text."""
 
@@ -59,13 +66,13 @@ class LineWriter:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._note: Note = _plain_note
-        # `write` takes this lock directly, because a Condition would take it by a slower call of a
+        # `_add` takes this lock directly, because a Condition would take it by a slower call of a
         # Python function. One thread may take the lock twice, because a destructor or a signal
-        # handler may log while `write` runs.
+        # handler may log while `_add` runs.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._lines: deque[bytes] = deque()
-        self._bytes = 0
+        self._lines: list[bytes | Later] = []
+        self._bytes = 0  # of the lines that wait, and of those that the thread has taken
         self._writing = False
         self._dropped = 0
         self._torn = False
@@ -77,20 +84,27 @@ class LineWriter:
         """Set the function that returns the line with the number of dropped lines."""
         self._note = note
 
-    def write(self, line: bytes) -> None:
+    def write_line(self, line: bytes) -> None:
         """Queue a line with its line end. If there is no room, drop and count it."""
+        self._add(line, len(line))
+
+    def queue(self, build: Callable[..., bytes | None], args: tuple[Any, ...]) -> None:
+        """Queue a line that the thread will build with `build(*args)`. None is no line."""
+        self._add((build, args), LATER_BYTES)
+
+    def _add(self, line: bytes | Later, size: int) -> None:
         with self._lock:
-            if self._bytes + len(line) > MAX_WAITING_BYTES:
+            if self._bytes + size > MAX_WAITING_BYTES:
                 self._drop()
                 return
             if not self._lines:
                 self._changed.notify_all()
             self._lines.append(line)
-            self._bytes += len(line)
+            self._bytes += size
 
     def write_text(self, line: str) -> None:
         """Queue a line of text that has no line end yet."""
-        self.write(f"{line}\n".encode(errors="backslashreplace"))
+        self.write_line(f"{line}\n".encode(errors="backslashreplace"))
 
     def flush(self, timeout_s: float = FLUSH_S) -> None:
         """Wait until all lines are written, but at most `timeout_s` seconds."""
@@ -103,9 +117,9 @@ class LineWriter:
                     return
                 self._changed.wait(left)
 
-    def _drop(self) -> None:
-        self._dropped += 1
-        DROPPED.inc()
+    def _drop(self, lines: int = 1) -> None:
+        self._dropped += lines
+        DROPPED.inc(lines)
 
     def _run(self) -> None:
         while True:
@@ -116,27 +130,57 @@ class LineWriter:
                     while not self._lines:
                         self._changed.wait()
                     self._changed.wait(GATHER_S)
-                batch = self._next_batch()
+                lines, self._lines = self._lines, []
                 self._writing = True
-                dropped = self._dropped
-            if dropped and not self._put(self._note(dropped)):
-                with self._changed:
-                    self._dropped -= dropped
-            left = self._put(b"".join(batch))
-            while left > 0:  # a line that was written only in part counts as dropped
-                left -= len(batch.pop())
-                with self._changed:
-                    self._drop()
+            text = self._text_of(lines)
+            for piece in _pieces(text, self._room()):
+                if (dropped := self._dropped) and not self._put(self._note(dropped)):
+                    with self._lock:
+                        self._dropped -= dropped
+                left = self._put(piece)
+                with self._lock:
+                    self._bytes -= len(piece)
+                    if left:  # a line that was written only in part counts as dropped
+                        self._drop(piece.count(b"\n", len(piece) - left))
 
-    def _next_batch(self) -> list[bytes]:
-        """Take the oldest line, and the next lines that fit into BATCH_BYTES with it."""
-        batch = [self._lines.popleft()]
-        length = len(batch[0])
-        while self._lines and length + len(self._lines[0]) <= BATCH_BYTES:
-            batch.append(self._lines.popleft())
-            length += len(batch[-1])
-        self._bytes -= length
-        return batch
+    def _room(self) -> int:
+        """Return how many bytes of lines may be written together now.
+
+        Each write costs the event loop two changes of the thread that runs. A file may get any
+        number of bytes. On Linux, a write to a pipe is mixed with others only while it waits for
+        room (`pipe_write` in fs/pipe.c), so an empty pipe may get half of what it holds.
+        """
+        with suppress(OSError):
+            mode = os.fstat(self._descriptor).st_mode
+            if stat.S_ISREG(mode):
+                return MAX_WAITING_BYTES
+            if stat.S_ISFIFO(mode) and sys.platform == "linux":
+                waiting = fcntl.ioctl(self._descriptor, termios.FIONREAD, b"\0\0\0\0")
+                if not any(waiting):
+                    half = fcntl.fcntl(self._descriptor, fcntl.F_GETPIPE_SZ) // 2
+                    return max(BATCH_BYTES, half)
+        return BATCH_BYTES
+
+    def _text_of(self, lines: list[bytes | Later]) -> bytes:
+        """Build the lines that are not built yet, and correct the number of waiting bytes."""
+        counted = 0
+        built: list[bytes] = []
+        for line in lines:
+            if isinstance(line, bytes):
+                counted += len(line)
+                built.append(line)
+                continue
+            counted += LATER_BYTES
+            build, args = line
+            try:
+                built.append(build(*args) or b"")
+            except Exception:  # one bad line must not end the thread
+                with self._lock:
+                    self._drop()
+        text = b"".join(built)
+        with self._lock:
+            self._bytes += len(text) - counted
+        return text
 
     def _put(self, lines: bytes) -> int:
         """Write complete lines. Return the number of bytes that could not be written."""
@@ -158,6 +202,20 @@ class LineWriter:
         room = select.poll()
         room.register(self._descriptor, select.POLLOUT)
         room.poll()
+
+
+def _pieces(text: bytes, first: int) -> Iterator[bytes]:
+    """Split a text after line ends into pieces of at most BATCH_BYTES, or of one longer line.
+
+    The first piece may have `first` bytes.
+    """
+    start, most = 0, first
+    while start < len(text):
+        end = start + most
+        if end < len(text):
+            end = text.rfind(b"\n", start, end) + 1 or text.find(b"\n", end) + 1 or len(text)
+        yield text[start:end]
+        start, most = end, BATCH_BYTES
 
 
 class LineStream:
@@ -190,7 +248,7 @@ class LineStream:
         if self._shape is str:
             begun, self._begun = self._begun, ""
             if begun:
-                self._writer.write(begun.encode(errors="backslashreplace"))
+                self._writer.write_line(begun.encode(errors="backslashreplace"))
 
     def writable(self) -> bool:
         """Return True, because text can be written."""

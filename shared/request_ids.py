@@ -41,4 +41,8 @@ def request_id(headers: Mapping[str, str]) -> str:
 
     The first valid header decides. Headers that are not valid are ignored.
     """
-    return read_id(headers.get(HEADER)) or read_traceparent(headers.get("traceparent")) or new_id()
+    if (own := headers.get(HEADER)) is not None and (found := read_id(own)):
+        return found
+    if (parent := headers.get("traceparent")) is not None and (found := read_traceparent(parent)):
+        return found
+    return new_id()

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import gc
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -12,6 +13,7 @@ from unittest import mock
 import botocore.session
 import pytest
 import pytest_asyncio
+import structlog
 from hypothesis import settings
 
 from deploy.embedded import ports
@@ -113,6 +115,18 @@ def unconfigured_log(monkeypatch: pytest.MonkeyPatch) -> None:
     configuration.
     """
     monkeypatch.setattr("shared.log.configure_logging", lambda *_, **__: None)
+
+
+@pytest.fixture
+def unchanged_logging() -> Iterator[None]:
+    """Restore the logging configuration of this process after the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session", autouse=True)

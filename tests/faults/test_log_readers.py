@@ -6,6 +6,8 @@ import select
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,10 +147,10 @@ async def test_after_a_disk_was_full_one_line_counts_the_dropped_lines(tmp_path:
     fd = os.dup(full)
     writer = LineWriter(fd)
     for number in range(5):
-        writer.write(b"lost %d\n" % number)
+        writer.write_line(b"lost %d\n" % number)
     writer.flush()
     os.dup2(writing, fd)
-    writer.write(b"kept\n")
+    writer.write_line(b"kept\n")
     writer.flush()
     assert os.read(reading, 1000) == b"5 lines were dropped\nkept\n"
 
@@ -159,12 +161,45 @@ def test_a_pipe_that_others_made_non_blocking_costs_no_line() -> None:
     writer = LineWriter(writing)
     lines = [b"%d %s\n" % (number, b"x" * 5000) for number in range(100)]
     for line in lines:
-        writer.write(line)
+        writer.write_line(line)
     writer.flush(0.3)  # ends at its timeout of 0.3 s, because the reader reads nothing yet
     text = b""
     while len(text) < sum(map(len, lines)) and select.select([reading], [], [], 5)[0]:
         text += os.read(reading, 3000)
     assert text == b"".join(lines)
+
+
+def test_lines_that_are_built_later_keep_their_order_and_one_that_fails_is_counted() -> None:
+    reading, writing = os.pipe()
+    writer = LineWriter(writing)
+    writer.write_line(b"first\n")
+    writer.queue(lambda number: b"%d\n" % number, (2,))
+    writer.queue(lambda: 1 // 0, ())  # type: ignore[arg-type,return-value]  # it must fail
+    writer.queue(lambda: None, ())
+    writer.write_line(b"last\n")
+    writer.flush()
+    assert os.read(reading, 1000) == b"1 lines were dropped\nfirst\n2\nlast\n"
+
+
+@pytest.mark.parametrize("pause_s", [0, 0.002], ids=["a quick reader", "a slow reader"])
+def test_lines_of_two_processes_on_one_pipe_are_never_mixed(pause_s: float) -> None:
+    reading, writing = os.pipe()
+    theirs = "import os\nfor _ in range(3000): os.write(1, b'b' * 300 + b'\\n')"
+    other = subprocess.Popen([sys.executable, "-c", theirs], stdout=writing)
+    writer = LineWriter(writing)
+
+    def write_all() -> None:
+        for _ in range(3000):
+            writer.write_line(b"a" * 300 + b"\n")
+
+    threading.Thread(target=write_all).start()
+    text = b""
+    while text.count(b"\n") < 6000:
+        assert select.select([reading], [], [], 20)[0]
+        text += os.read(reading, 8000)
+        time.sleep(pause_s)
+    assert other.wait() == 0
+    assert set(text.splitlines()) == {b"a" * 300, b"b" * 300}
 
 
 async def answers(port: int) -> bool:

@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -72,18 +71,6 @@ def test_json_is_lossless(capsys: pytest.CaptureFixture[str]) -> None:
         "nested": [{HOSTILE: "/caf\udce9"}],
         "n": 1.5,
     }
-
-
-@pytest.fixture
-def unchanged_logging() -> Iterator[None]:
-    """Restore the logging configuration of this process after the test."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
 
 
 class Strange:
