@@ -1,7 +1,6 @@
 """The event loop of a worker: it opens the parts of the worker, runs them, and closes them.
 
-The loop has its own thread; Celery has the main thread. The docstring of the package `worker` lists
-the modules through which an upload passes.
+The loop has its own thread, and Celery has the main thread. `worker/__init__.py` lists the steps.
 """
 
 import asyncio

@@ -1,7 +1,4 @@
-"""A client sends a resource back as the API showed it. Unchanged values have no effect.
-
-In particular, an unchanged `temp_url` does not report a new upload.
-"""
+"""A client sends a resource back as the API showed it. Unchanged values have no effect."""
 
 import copy
 from collections.abc import AsyncIterator
