@@ -16,7 +16,8 @@ from structlog.typing import EventDict, ExcInfo, Processor
 
 from shared.log_fields import fields_now, merge_fields
 from shared.log_lines import as_object, name_process, process_name
-from shared.log_writer import LineHandler, take_over_streams, writer_of
+from shared.log_streams import take_over_streams
+from shared.log_writer import LineHandler, writer_of
 from shared.plain import escape, escape_lines
 from shared.quick_lines import console_line, json_line, json_of
 
