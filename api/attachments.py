@@ -64,21 +64,16 @@ async def show(request: web.Request) -> web.Response:
     view = parse_view(request, waits=True)
     preferred = preferred_wait(request) if view.wait_s is None else None
     attachment_id, organization_id = path_attachment(request), caller.organization_id
-    run = parts.clients.of(organization_id).run
-
-    async def find() -> Attachment | None:
-        return await run(attachments.find, attachment_id, organization_id)
-
     if wait_s := view.wait_s or preferred:
         row = await parts.waiters.wait(
             attachment_id,
             organization_id,
             within_s=wait_s,
-            find=find,
             note_leave=partial(setattr, request.protocol, "on_lost"),
         )
     else:
-        row = await find()
+        run = parts.clients.of(organization_id).run
+        row = await run(attachments.find, attachment_id, organization_id)
     if row is None:
         raise not_found()
     if request.if_match is not None:

@@ -26,14 +26,12 @@ async def show(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     attachment_id, stamp = _admit(request, parts)
     wait_s, preferred = _read_wait(request)
-    find = partial(_find, parts, attachment_id, stamp)
-    row = await find()
+    row = await _find(parts, attachment_id, stamp, waits=wait_s > 0)
     if row is not None and wait_s and row.state not in SETTLED:
         row = await parts.waiters.wait(
             attachment_id,
             row.organization_id,
             within_s=wait_s,
-            find=find,
             note_leave=partial(setattr, request.protocol, "on_lost"),
             by_ticket=True,
         )
@@ -69,10 +67,15 @@ def _read_wait(request: web.Request) -> tuple[int, bool]:
     return preferred or 0, preferred is not None
 
 
-async def _find(parts: Parts, attachment_id: int, stamp: str) -> Attachment | None:
-    """Find the row of a ticket. Uses the same turns and database connections as links to files."""
-    async with parts.links.turn(attachment_id):
-        row = await parts.clients.of(FILES).run(attachments.find_any, attachment_id)
+async def _find(parts: Parts, attachment_id: int, stamp: str, *, waits: bool) -> Attachment | None:
+    """Find the row of a ticket. If the client does not want to wait, this uses the same turns and
+    database connections as links to files.
+    """
+    if waits:
+        row = await parts.waiters.rows.find_for_ticket(attachment_id)
+    else:
+        async with parts.links.turn(attachment_id):
+            row = await parts.clients.of(FILES).run(attachments.find_any, attachment_id)
     if row is None or row.deleted_at is not None or int(row.created_at.timestamp()) != int(stamp):
         return None
     return row

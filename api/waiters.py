@@ -1,20 +1,19 @@
 """Clients that wait until an attachment is settled: notifications wake them, nothing polls.
 
-A waiting client uses no connection of the pool. If many clients must be answered, their rows are
-read in batches, so thousands of clients can be answered at one moment.
+A waiting client uses no connection of the pool. Its row is read in one statement with the rows of
+other clients (`api.row_groups`), so thousands of clients can come, or be answered, at one moment.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import Context
-from itertools import islice
 from uuid import uuid4
 
 from api.pauses import is_set_within
 from api.problems import too_many_requests, unavailable
+from api.row_groups import RowGroups
 from shared import settling
-from shared.attachments import Attachment, find_rows
+from shared.attachments import Attachment
 from shared.database import Database, DatabaseAway
 from shared.errors import Busy
 from shared.log import get_logger
@@ -47,8 +46,6 @@ the notifications. It also starts after the first announcement that clients wait
 transactions that are already running do not see the announcement.
 """
 
-ROWS_AT_ONCE = 100
-
 log = get_logger(__name__)
 
 
@@ -70,17 +67,16 @@ class Waiters:
     """The waiting clients of one process.
 
     `hears` returns True while notifications arrive. While none arrive, one query per second checks
-    the rows of all clients.
+    the rows of all clients. `rows` reads the rows of clients that come or are woken.
     """
 
     def __init__(self, database: Database) -> None:
         self.hears: Callable[[], bool] = lambda: False
+        self.rows = RowGroups(database)
         self._database = database
         self._process = uuid4()
         self._waiting: dict[int, set[_Waiter]] = {}
         self._counts: dict[int, int] = {}
-        self._reads: dict[int, list[asyncio.Future[Attachment | None]]] = {}
-        self._reader: asyncio.Task[None] | None = None
         self._any = asyncio.Event()
         self._ended = False
         self._renew_at = self._announced_until = self._unsure_until = 0.0
@@ -96,29 +92,27 @@ class Waiters:
         organization_id: int,
         *,
         within_s: float,
-        find: Callable[[], Awaitable[Attachment | None]],
         note_leave: Callable[[Callable[[], None] | None], None],
         by_ticket: bool = False,
     ) -> Attachment | None:
         """Return a row as soon as it is settled, or in its present state after `within_s` seconds.
 
-        `find` reads the row once at the beginning. `note_leave` gets the function to call if the
-        client leaves, and None at the end. `by_ticket` means that the client has no token. Returns
-        None if the organization has no such row. Raises Problem 429 or 503 if too many clients
-        wait.
+        `note_leave` gets the function to call if the client leaves, and None at the end.
+        `by_ticket` means that the client has no token. Returns None if the organization has no such
+        row. Raises Problem 429 or 503 if too many clients wait, and DatabaseAway.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within_s
         with self._place(attachment_id, organization_id, by_ticket=by_ticket) as waiter:
             note_leave(waiter.leave)
             try:
-                row = await find()
+                row = await self.rows.find(attachment_id, organization_id)
                 while row is not None and row.state not in SETTLED and not waiter.gone:
                     in_time = await is_set_within(waiter.woken, deadline - loop.time())
                     if waiter.gone:
                         break
                     waiter.woken.clear()
-                    row = await self._read(attachment_id, organization_id)
+                    row = await self.rows.find(attachment_id, organization_id)
                     if not in_time or self._ended:
                         break
                 return row
@@ -199,37 +193,3 @@ class Waiters:
             self._counts[organization_id] -= 1
             if not self._counts[organization_id]:
                 del self._counts[organization_id]
-
-    async def _read(self, attachment_id: int, organization_id: int) -> Attachment | None:
-        """Read a row, in one query with other clients' rows. Raises DatabaseAway and Busy."""
-        found: asyncio.Future[Attachment | None] = asyncio.get_running_loop().create_future()
-        self._reads.setdefault(attachment_id, []).append(found)
-        if self._reader is None:
-            # The context is empty, because this task is not part of the request that starts it: the
-            # task reads rows for all clients.
-            self._reader = asyncio.create_task(self._read_all(), context=Context())
-        row = await found
-        if row is None or row.organization_id != organization_id or row.deleted_at is not None:
-            return None
-        return row
-
-    async def _read_all(self) -> None:
-        try:
-            while self._reads:
-                ids = list(islice(self._reads, ROWS_AT_ONCE))
-                asking = {each: self._reads.pop(each) for each in ids}
-                error, rows = None, {}
-                try:
-                    rows = await self._database.run(find_rows, ids)
-                except Exception as failed:  # all clients that wait for this read get the error
-                    error = failed
-                for attachment_id, futures in asking.items():
-                    for future in futures:
-                        if future.done():
-                            continue
-                        if error is not None:
-                            future.set_exception(error)
-                        else:
-                            future.set_result(rows.get(attachment_id))
-        finally:
-            self._reader = None

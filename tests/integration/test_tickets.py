@@ -171,11 +171,6 @@ async def test_a_deleted_attachment_is_missing(service: Service) -> None:
     assert is_error(await look(service, created), NOT_FOUND)
 
 
-async def nothing() -> Any:
-    """Wait forever, like a read of a row that is never settled."""
-    await asyncio.Event().wait()
-
-
 def hold(waiters: Waiters, attachment_id: int, organization_id: int) -> "asyncio.Task[Any]":
     """Start to wait for an attachment, as one client does."""
     return asyncio.create_task(
@@ -183,7 +178,6 @@ def hold(waiters: Waiters, attachment_id: int, organization_id: int) -> "asyncio
             attachment_id,
             organization_id,
             within_s=LONG_S,
-            find=nothing,
             note_leave=lambda _: None,
         )
     )
@@ -193,8 +187,9 @@ def hold(waiters: Waiters, attachment_id: int, organization_id: int) -> "asyncio
 async def test_row107_waiting_pages_leave_room_for_backends(service: Service, of_one: bool) -> None:
     created = await service.client.create()
     attachment_id, organization_id = int(created["data"]["id"]), service.client.organization_id
-    ids = [attachment_id] * MAX_BY_TICKET_EACH if of_one else range(MAX_BY_TICKET)
-    held = [hold(service.waiters, each, organization_id) for each in ids]
+    another = int((await service.client.create())["data"]["id"])
+    held_id, count = (attachment_id, MAX_BY_TICKET_EACH) if of_one else (another, MAX_BY_TICKET)
+    held = [hold(service.waiters, held_id, organization_id) for _ in range(count)]
     await asyncio.sleep(0)
 
     refused = await look(service, created, "&wait=1")

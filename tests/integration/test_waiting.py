@@ -5,7 +5,6 @@ Meanwhile, the request uses no database connection.
 
 import asyncio
 import time
-from typing import Any
 
 import pytest
 
@@ -200,11 +199,6 @@ async def test_row102_a_client_that_leaves_frees_its_place(service: Service) -> 
     await until(lambda: counted(0))
 
 
-async def nothing() -> Any:
-    """Wait forever, like a read of a row that is never settled."""
-    await asyncio.Event().wait()
-
-
 async def test_row102_one_organization_cannot_take_all_places(
     service: Service,
 ) -> None:
@@ -213,14 +207,13 @@ async def test_row102_one_organization_cannot_take_all_places(
     held = [
         asyncio.create_task(
             waiters.wait(
-                number,
+                int(attachment_id),
                 service.client.organization_id,
                 within_s=LONG_S,
-                find=nothing,
                 note_leave=lambda _: None,
             )
         )
-        for number in range(MAX_WAITERS_EACH)
+        for _ in range(MAX_WAITERS_EACH)
     ]
     await asyncio.sleep(0)
 

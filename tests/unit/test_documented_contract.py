@@ -19,6 +19,7 @@ from api import (
     pace,
     queries,
     readers,
+    row_groups,
     server,
     waiters,
     walks,
@@ -146,6 +147,10 @@ SHARED = {
     f"bodies, once more than {readers.LONG_BYTES // KIB} KiB": (
         f"{readers.RECEIVED} held",
         f"{readers.RECEIVED_EACH}, and {readers.WAITING} wait",
+    ),
+    "rows of clients that wait": (
+        f"1 statement at a time, of up to {row_groups.MAX_ROWS} rows",
+        "turns row by row",
     ),
     f"bodies above {bodies.SHORT_BYTES // KIB} KiB": (
         "1 at a time",
