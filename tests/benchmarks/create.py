@@ -11,7 +11,7 @@ from rich.table import Table
 
 from shared.organizations import create_organization
 from shared.tokens import create_token
-from tests.benchmarks.processes import cpu_s, running_module
+from tests.benchmarks.processes import fine_cpu_s, running_module
 from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site
 
@@ -118,7 +118,9 @@ async def serve(
             await reader.readexactly(int(length))
         writer.close()
 
-    cpu, began = cpu_s(pid), time.perf_counter()
+    cpu, began = fine_cpu_s(pid), time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(connections)))
     seconds = time.perf_counter() - began
-    return Served(requests_per_s=requests / seconds, cpu_us=1e6 * (cpu_s(pid) - cpu) / requests)
+    return Served(
+        requests_per_s=requests / seconds, cpu_us=1e6 * (fine_cpu_s(pid) - cpu) / requests
+    )

@@ -8,7 +8,7 @@ process with traces switched off with a process that has no code for traces. See
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from statistics import median
 from typing import Final
 
@@ -37,6 +37,16 @@ than one per cent, so the aim is not 1.00."""
 
 FEW = 4
 """The number of connections. It is small, so that a busy machine answers each request in time."""
+
+SLICE = 160
+SLICES = 30
+WARM_UP = 640
+"""Requests of a slice, slices of an API in a round, and requests that only warm an API up.
+
+The APIs of a round run at the same time and serve slices in turns, because the speed of a machine
+changes within seconds. Each round has new processes, because the same program may be some per cent
+faster in one process than in another.
+"""
 
 SCRAPED_EVERY_S = 5.0
 """Seconds between two scrapes; fewer than the 15 s in Prometheus's sample configuration."""
@@ -109,20 +119,29 @@ async def _api(site: Site, rounds: int) -> Costs:
     await connection.close()
     headers = {"X-Auth-Token": token, "X-Organization-Id": str(organization_id)}
     environment = site.stack.environment(site.database_url)
-    requests = 1600 if site.quick else 4000
     costs: Costs = {part: [] for part in SIDES}
 
     def make(program: tuple[str, ...] | None, **changes: str) -> ApiProcess:
         return ApiProcess(environment, program=program, rate_limit="1000000", **changes)
 
+    async def cost(api: SomeProcess, requests: int) -> float:
+        port = int(api.environment["ATTACHMENTS_API_PORT"])
+        served = await serve(api.pid, port, headers, requests=requests, connections=FEW)
+        return served.cpu_us
+
     for sides in _turns(rounds):
+        async with AsyncExitStack() as stack:
+            apis = {
+                part: await stack.enter_async_context(_running("api", part, make)) for part in sides
+            }
+            for api in apis.values():
+                await cost(api, WARM_UP)
+            slices: Costs = {part: [] for part in sides}
+            for order in _turns(6 if site.quick else SLICES):
+                for part in order:
+                    slices[part].append(await cost(apis[part], SLICE))
         for part in sides:
-            async with _running("api", part, make) as api:
-                port = int(api.environment["ATTACHMENTS_API_PORT"])
-                # This round only warms the process up.
-                await serve(api.pid, port, headers, requests=320, connections=FEW)
-                served = await serve(api.pid, port, headers, requests=requests, connections=FEW)
-            costs[part].append(served.cpu_us)
+            costs[part].append(median(slices[part]))
     return costs
 
 
