@@ -94,7 +94,7 @@ class RequestCounts(Collector):
             by_status[UNTIMED.get(route, route), status] += requests.number
             if route in UNTIMED:
                 continue
-            label = "other" if route == "none" else LABELS.get(method, method)
+            label = "other" if route == "none" else LABELS.get(method, "other")
             buckets, total = by_method.get((route, label), ([0] * len(_BOUND_LABELS), 0.0))
             added = [sum(pair) for pair in zip(buckets, requests.buckets.copy(), strict=True)]
             by_method[route, label] = added, total + requests.seconds
@@ -127,10 +127,10 @@ def find_route(request: Any) -> str | None:
         return None
     if match is None:
         return None
-    resource = match.route.resource
-    return "none" if resource is None else _pattern(resource)
+    return _pattern(match.route)
 
 
-@lru_cache(maxsize=256)  # the API has fewer resources, so all patterns stay in the cache
-def _pattern(resource: web.AbstractResource) -> str:
-    return resource.canonical.rstrip("/")
+@lru_cache(maxsize=256)  # the API has fewer routes, so all patterns stay in the cache
+def _pattern(route: web.AbstractRoute) -> str:
+    resource = route.resource
+    return "none" if resource is None else resource.canonical.rstrip("/")

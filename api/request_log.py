@@ -1,17 +1,20 @@
 """The id of each request, and the log line of each answer."""
 
+import sys
 import time
-from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, Final
 
 from aiohttp import web
 
 from api.measuring import METHODS, REQUESTS, find_route, route_of
 from shared import traces
 from shared.log import get_logger
-from shared.log_fields import begin_fields, end_fields, field
+from shared.log_fields import RequestFields, begin_fields, end_fields, field
 from shared.request_ids import HEADER, request_id
+
+UNLOGGED: Final = frozenset({"/health/live", "/health/ready"})
+"""The routes whose requests are not logged, because load balancers send them every few seconds."""
 
 log = get_logger(__name__)
 
@@ -24,39 +27,29 @@ def request_logger() -> Callable[..., None]:
 
 
 class Answering:
-    """A context in which a request is answered: all log lines in it have the request's id.
+    """The time in which a request is answered: all log lines in it have the request's id.
 
-    The id comes from the header `X-Request-Id` or `traceparent`, or is new. If traces are on, the
-    context is also a span, except for health checks.
+    It begins when it is made, and ends with `close`. The id is that of the header `X-Request-Id` or
+    `traceparent`, or a new one. If traces are on, it is also a span, except for health checks.
     """
 
-    __slots__ = ("_fields", "_id", "_outer", "_span", "_started")
+    __slots__ = ("_id", "_outer", "_span", "_started")
 
     def __init__(self, request: Any) -> None:
         self._started = time.perf_counter()
-        self._id = request_id(request.headers)
-        self._span = None if traces.recorder is None else _begin_span(request, self._id)
-        self._fields: Mapping[str, Any] = (
-            {"request_id": self._id}
-            if self._span is None
-            else {"request_id": self._id, "trace_id": self._span.trace_id}
-        )
-
-    def __enter__(self) -> Self:
-        self._outer = begin_fields(self._fields)
+        self._id = own_id = request_id(request.headers)
+        fields = RequestFields(request_id=own_id)
+        self._span = None if traces.recorder is None else _begin_span(request, own_id)
         if self._span is not None:
+            fields["trace_id"] = self._span.trace_id
             self._span.__enter__()
-        return self
+        self._outer = begin_fields(fields)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._span is not None:
-            self._span.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """End the context, also after an exception. Call it once."""
         end_fields(self._outer)
+        if self._span is not None:
+            self._span.__exit__(*sys.exc_info())
 
     def end(
         self,
@@ -82,7 +75,7 @@ class Answering:
         seconds = time.perf_counter() - self._started
         if route is not None:
             REQUESTS.note(route, method, status, seconds)
-        if log_request is not None and not (route and route.startswith("/health/")):
+        if log_request is not None and route not in UNLOGGED:
             log_request(
                 "request",
                 method=method,

@@ -71,10 +71,13 @@ class Answers:
         expects = "Expect" in request.headers
         if expects:
             request = _without_expect(request)
-        with Answering(request) as answering:
+        answering = Answering(request)
+        try:
             response = await answer_errors(request, self._check_and_answer)
             await finish(request, response)
             answering.end(request, response, log_request=self._log_request)
+        finally:
+            answering.close()
         if 400 <= response.status < 500 and CALLER not in request:
             await self._noise.pace.wait()
         name_no_inside(response)

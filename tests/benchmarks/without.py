@@ -35,6 +35,9 @@ class Unnoticed:
 
     def __exit__(self, *_: object) -> None: ...
 
+    def close(self) -> None:
+        """Do nothing; the original ends a request."""
+
     def end(self, *_: Any, **__: Any) -> None:
         """Do nothing; the original adds the request's id to the answer, counts and logs it."""
 
