@@ -108,21 +108,21 @@ async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> b
 
 
 async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
-    """Check that the bucket belongs to this deployment and that its next ids are free.
+    """Check the owner of the bucket, and that no object in it has an attachment id of the future.
 
-    Returns background tasks: one watches the owner of the bucket, because the owner can change.
-    Another repeats the check of ids if it could not be decided. Raises BucketForeign or IdsTaken.
+    Returns background tasks. One watches the bucket's owner, which can change. If the check of
+    the ids had no result, a second task repeats it. Raises BucketForeign or IdsTaken.
     """
     owner, ids = await asyncio.gather(
         parts.bucket.at_start(within_s=START_S), parts.ids.at_start(), return_exceptions=True
     )
-    # The owner is reported first: in another deployment's bucket, taken ids are only a consequence.
+    # If both checks failed, report the owner: another deployment's bucket usually has taken ids.
     for ended in (owner, ids):
         if isinstance(ended, BaseException):
             raise ended
     tasks = [asyncio.create_task(parts.bucket.watch(), name="check of the bucket")]
     if not ids:
-        log.info(  # another log line has the cause
+        log.info(  # the cause is logged by the check itself
             "ids are not checked yet: database or store is unavailable, or the check was undecided"
         )
         tasks.append(asyncio.create_task(parts.ids.go_on(), name="check of ids"))

@@ -1,4 +1,4 @@
-"""Authentication: API tokens with their organization and scope, and tokens of stores for events."""
+"""Authentication: clients send an API token, and stores that post events send an events token."""
 
 import asyncio
 import secrets
@@ -124,7 +124,10 @@ class EventsGate:
         self._digests = [digest(token.get_secret_value()) for token in settings.events_tokens]
 
     def admits(self, *candidates: str | None) -> int | None:
-        """Return the number, from 1, of the events token in `candidates`; None if there is none."""
+        """Return the number of the valid events token that is among `candidates`, or None.
+
+        The number is the token's position in the settings, from 1.
+        """
         found = None
         for candidate in candidates:
             given = digest(candidate or "")
@@ -140,11 +143,11 @@ async def open_gate(
 ) -> AsyncIterator[Gate]:
     """Open the gate. Until the end of the block, listen for changes of tokens and record their use.
 
-    The same connection receives the notifications of settled attachments, for `waiters`.
+    One database connection receives the notifications about tokens, and those about settled
+    attachments for `waiters`.
     """
     use = TokenUse(database)
-    # One connection stays free for tokens that were found before, even during a flood of unknown
-    # tokens.
+    # Look-ups of unknown tokens may use all connections but one. The last one is for known tokens.
     strangers = max(1, share_of_others(split_pool(settings.database_pool)[1]) - 1)
     tokens = Tokens(database, on_use=use.note, strangers=strangers)
     listener = Listener(

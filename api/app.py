@@ -60,17 +60,17 @@ def create_app(
 ) -> web.Application:
     """Make the application. Its parts are opened when it starts and closed when it ends.
 
-    It starts even if PostgreSQL, the broker or the store cannot be reached. At the start, the
-    caller must check that the bucket belongs to this deployment (`shared.bucket_guard`) and that
-    ids are free in it (`api.ids`). `sns_connector` replaces the usual connector to SNS, for example
-    to use a proxy. The metrics address shows `health`; the caller sets its step to None when the
-    start is complete.
+    The application starts even if PostgreSQL, the broker or the store cannot be reached. At the
+    start, the caller must check the bucket's owner (`shared.bucket_guard`) and the ids of its
+    objects (`api.ids`). `sns_connector` replaces the usual connector to SNS, for example to use a
+    proxy. The metrics address shows `health`. When the start is complete, the caller sets
+    `health.step` to None.
     """
     seen = Health() if health is None else health
     app = web.Application(
-        # CORS needs the route of a request, so it is a middleware. Error documents need the headers
-        # of CORS, so `answer_errors` runs inside it. `api.server` does everything else that each
-        # request needs.
+        # `share_with_pages` needs the route of a request, so it is a middleware. It must add CORS
+        # headers to error documents too, so `answer_errors` runs inside it. Everything else that
+        # each request needs is in `api.server`.
         middlewares=[share_with_pages, answer_errors] if settings.origins else [],
         client_max_size=attachments.MAX_BULK_BYTES,
         handler_args={
@@ -219,7 +219,7 @@ def routes() -> list[web.RouteDef]:
         web.options("/health/ready", health_ready),
         *served.ROUTES,
     ]
-    # These routes come last, because routes are searched in order and few requests have the slash.
+    # Routes are searched in order. These come last, because few paths end with a slash.
     slashed = [
         web.RouteDef(each.method, f"{each.path}/", each.handler, each.kwargs) for each in usual
     ]

@@ -14,16 +14,17 @@ from shared.attachments import Attachment
 from shared.documents import RELATIONSHIPS
 
 LINKS = {name: kind for name, kind in RELATIONSHIPS.items() if name != "creator"}
-"""The resource type for each relationship that may be an `attachable_type`."""
+"""Maps the name of a relationship to the resource type, which is a value of `attachable_type`."""
 
 _IDS = frozenset(f"{name}_id" for name in LINKS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stated:
-    """A member of the body and the link that it gives.
+    """A member of the body that sets or removes the attachment's link to an object.
 
-    `id` is None if the member removes links of `type`.
+    `pointer` is the member's place in the body; `type` and `id` name the object. `id` is None if
+    the member removes a link to an object of this type.
     """
 
     pointer: str
@@ -83,7 +84,10 @@ def _merged(
     pointer: str,
     errors: list[ErrorObject],
 ) -> dict[str, Any]:
-    """Return the attributes with the wanted link; add errors for attributes that contradict it."""
+    """Return the attributes with the wanted link added.
+
+    For each attribute that contradicts the link, append an error object to `errors`.
+    """
     link = {
         "attachable_type": None if wanted.id is None else wanted.type,
         "attachable_id": wanted.id,
@@ -95,7 +99,7 @@ def _merged(
         and (value := read_value(name, attributes[name])) != (getattr(row, name) if row else None)
     }
     if wanted.id is None and plain.get("attachable_type") is not None:
-        # `wanted` only removes a link, and the attributes link to an object of another type
+        # `wanted` removes a link of one type, and the attributes set a link of another type
         return attributes
     for name, value in plain.items():
         if value != link[name]:
@@ -104,7 +108,7 @@ def _merged(
 
 
 def _agree(item: Stated, wanted: Stated) -> bool:
-    # A link of another type contradicts the wanted link; the removal of one does not.
+    # To set a link of another type contradicts `wanted`. To remove one does not.
     return item.id == wanted.id if item.type == wanted.type else item.id is None
 
 

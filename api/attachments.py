@@ -239,9 +239,9 @@ async def update(request: web.Request) -> web.Response:
         )
         if conditions and meaning.kind is Kind.NOTHING:
             changed = await run(conditions.guard, attachment_id, organization_id, change)
-        else:  # there are no conditions, or `take_own` has already changed the row
+        else:  # the request has no conditions, or `take_own` has checked them already
             changed = await run(change)
-    elif meaning.kind is Kind.OWN_FILE:  # read it again, `take_own` may have changed it
+    elif meaning.kind is Kind.OWN_FILE:  # read the row again, `take_own` may have changed it
         changed = await run(attachments.find, attachment_id, organization_id)
     if changed is None:
         raise not_found()

@@ -29,7 +29,7 @@ RESERVABLE = frozenset({"name", "content_type"})
 """The attributes for which the deployment may reserve values."""
 
 Fault = tuple[str, dict[str, Any]]
-"""The detail and the meta of an error object."""
+"""The members `detail` and `meta` of an error object."""
 
 
 def read_value(name: str, value: Any) -> Any:
@@ -114,7 +114,7 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[Any, int], Fault | None]:
         if value is None or (isinstance(value, str) and value in allowed):
             return None
         meta = {"allow_nil": True, **_shown(value)}
-        # For blank values `allowed` is left out, as in the contract's samples.
+        # The contract's sample for a blank value has no member `allowed`.
         if not (isinstance(value, str) and not value.strip()):
             meta["allowed"] = list(allowed)
         return "is not included in the list", meta
@@ -123,7 +123,7 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[Any, int], Fault | None]:
 
 
 def _integer_fault(value: Any, low: int, high: int) -> Fault | None:
-    if type(value) is int and low <= value <= high:  # `isinstance` would accept True and False
+    if type(value) is int and low <= value <= high:  # `isinstance` accepts True as an int
         return None
     meta = {"allow_nil": True, **_shown(value)}
     if isinstance(value, float):

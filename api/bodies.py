@@ -19,7 +19,7 @@ from api.readers import LONG_BYTES, Readers
 T = TypeVar("T")
 
 EXPECTS = web.RequestKey("expects", bool)
-"""Set for a request whose client waits for `100 Continue` before it sends its body."""
+"""The key is in a request if the client waits for `100 Continue` before it sends the body."""
 
 READ_TIMEOUT_S = 10
 MAX_DEPTH = 64
@@ -48,7 +48,7 @@ BROKEN = (
     TransferEncodingError,
     ConnectionResetError,
 )
-"""The exceptions of aiohttp for a body that ended early or cannot be decoded."""
+"""The exceptions that aiohttp raises if a body ended early or cannot be decoded."""
 
 
 async def read_raw(
@@ -150,10 +150,10 @@ async def read_json(
 ) -> T:
     """Receive a body, decode it and return the result of `check` for its document.
 
-    A body that is compressed or longer than SHORT_BYTES is parsed and checked in a thread. `key` is
-    the organization: its long bodies are received in turns, and its long or compressed bodies are
-    parsed in turns. Raises the Problems of `read_raw`, `inflate`, `parse_json` and `check`, and
-    Busy if too many of the organization's bodies wait already.
+    A body that is compressed or longer than SHORT_BYTES is parsed and checked in a thread. `key`
+    is the id of the organization. `readers` limits how many bodies of one organization are
+    received and parsed at the same time. Raises the Problems of `read_raw`, `inflate`,
+    `parse_json` and `check`, and Busy if too many of the organization's bodies wait already.
     """
     encoded = "Content-Encoding" in request.headers
     if encoded:
@@ -218,8 +218,8 @@ def _check_structure(body: bytes) -> None:
     # outside of a string, the pieces may be wrong. But then the body is no JSON, and the decoder
     # rejects it.
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
-    # Count the quotes before the split, to save memory. In valid JSON, more than MAX_MARKS commas
-    # and colons separate so many strings.
+    # The split below needs memory for each string, so limit the number of strings first. JSON has a
+    # comma or a colon between any two strings, so this body has more than MAX_MARKS marks.
     if plain.count(b'"') > 4 * MAX_MARKS:
         raise bad_request(TOO_MANY)
     marks = b"".join(plain.split(b'"')[::2]).translate(None, _NO_MARKS)
@@ -239,16 +239,18 @@ def _count_brackets(body: bytes) -> int:
 def _is_strict(document: Any, *, colons: int) -> bool:
     """Return True if `parse_json` must return the document that orjson read from a body.
 
-    orjson takes a tenth of the strict decoder's time, but reads more: a name that occurs twice, and
-    integers of any length, which it returns as floats. `colons` is the number of colons in the
-    body, which has one colon for each name. If the document has as many names as the body has
-    colons, no name occurred twice. A colon in a string makes the two numbers differ too; the strict
-    decoder then reads the body again.
+    orjson takes a tenth of the strict decoder's time, but it accepts two things that `parse_json`
+    rejects. It accepts a name that occurs twice in an object. It also accepts integers of any
+    length, and returns long ones as floats. So a document with a float is not strict.
+
+    `colons` is the number of colons in the body. JSON has one colon after each name, so a name
+    that occurs twice makes the document have fewer names than the body has colons. A colon in a
+    string has the same effect, but then the strict decoder only reads a valid body again.
     """
     names = 0
     values = [document]
     for value in values:  # the loop appends nested values to this list
-        kind = type(value)  # faster than `isinstance`; orjson makes no subclasses
+        kind = type(value)  # faster than `isinstance`; orjson returns no objects of subclasses
         if kind is dict:
             names += len(value)
             values += value.values()

@@ -25,10 +25,10 @@ class TooManyLookUps(AttachmentsError):
 
 
 class Turns:
-    """Limits concurrent look-ups of unknown tokens: `limit` in all, half as many per source.
+    """Limits concurrent look-ups of unknown tokens: `limit` in all, and half of it for one source.
 
-    Each look-up uses a connection of the database pool. Without a limit, invented tokens would use
-    up all connections.
+    A source is a client's address. Each look-up uses a connection of the database pool. Without a
+    limit, a flood of invented tokens would use up all connections.
     """
 
     def __init__(self, limit: int) -> None:
@@ -57,11 +57,11 @@ class Turns:
 
 
 class Tokens:
-    """Finds callers by their tokens, with one query per known token in about five seconds.
+    """Finds callers by their tokens. A caller is cached for up to five seconds.
 
-    `clock` returns monotonic seconds. `on_use` is called with a token's id after each successful
-    look-up, so at least every five seconds while the token is in use. `strangers` is the maximum
-    number of concurrent look-ups of unknown tokens: those that this process has never found.
+    `clock` returns monotonic seconds. `on_use` is called with a token's id after each query that
+    found the token. `strangers` is the maximum number of concurrent queries for unknown tokens. A
+    token is unknown if this process has not found it before.
     """
 
     def __init__(
@@ -122,10 +122,10 @@ class Tokens:
                 found = await self._database.run(find_caller, token_digest)
         if found is None:
             self._known.pop(token_digest, None)
-            # An earlier look-up may have put the token into the cache, so it is removed.
+            # An earlier look-up may have put the token into the cache. Remove it.
             self._remembered.pop(token_digest, None)
             return None
-        # first remove it, so that the new entry is the last in the dict
+        # Remove and add the token, which moves it to the end of the dict. The first is the oldest.
         self._known.pop(token_digest, None)
         if len(self._known) >= MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
@@ -136,11 +136,11 @@ class Tokens:
         return found.caller
 
     def _remember(self, token_digest: bytes, found: Found, began: float) -> None:
-        # `began` is the time before the query, so no caller is cached for too long.
+        # `began` is the time before the query, so the cached row is never older than it seems.
         good_s = REMEMBERED_S
         if found.seconds_left is not None:
             good_s = min(good_s, found.seconds_left)
-        # first remove it, so that the new entry is the last
+        # Remove and add the token, which moves it to the end of the dict.
         self._remembered.pop(token_digest, None)
         if len(self._remembered) >= MAX_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]

@@ -18,8 +18,7 @@ FOLDER = Path(__file__).with_name("browser")
 NAMES = ("attachments.js", "attachment-upload.js", "attachment-row.js")
 
 MAX_AGE_S = 3600
-"""Time, in seconds, for which a browser uses a script without asking whether there is a newer
-one."""
+"""Time, in seconds, for which a browser may use its copy of a script without a new request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

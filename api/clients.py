@@ -15,7 +15,7 @@ from aiohttp import web
 from shared.proxies import Forwarded, Proxies, plain_address
 
 PROXIES = web.RequestKey("proxies", Proxies)
-"""The trusted proxies. Each request has them, unless no proxy is trusted."""
+"""The key of the trusted proxies in a request. It is missing if no proxy is trusted."""
 
 UNKNOWN = "unknown"
 

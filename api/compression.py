@@ -15,18 +15,18 @@ from aiohttp import web
 from api.media_types import KEPT_CHARACTERS
 
 LEAST_BYTES = 1024
-"""Maximum length, in bytes, of a body that is not compressed."""
+"""A body of up to this length, in bytes, is not compressed."""
 
 SHORT_BYTES = 16 * 1024
 """Maximum length, in bytes, of a body that is compressed in the event loop. A longer one is
-compressed in a thread, so that the loop can serve other requests. A resource of 2 KB takes about 15
-µs, 16 KB about 150 µs, a list of 200 resources 3 ms."""
+compressed in a thread, so that the loop can serve other requests. To compress one resource of 2 KB
+takes about 15 µs; to compress a list of 200 resources takes 3 ms."""
 
 LEVEL = 1
-"""The lowest level of zlib. The highest makes a list 5 % shorter but takes twice the time."""
+"""The lowest level of zlib. The highest level makes a list 5 % shorter, but takes twice as long."""
 
-# The memory level decides how much memory zlib clears first. To clear the default of 256 KiB takes
-# longer than to compress one resource.
+# The memory level decides how much memory zlib uses, and zlib clears this memory first. To clear
+# 256 KiB, the default, takes longer than to compress one resource.
 _MEMORY_LEVEL, _LONG_MEMORY_LEVEL = 6, 8
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 

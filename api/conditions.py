@@ -1,10 +1,12 @@
 """Entity tags of attachments, and the conditions of requests: If-None-Match and If-Match.
 
-A tag has three parts: `"revision.row.form"`. `row` is a digest of the attachment's values. `form`
-is a digest of everything else that changes the links and times in the answer: the host, the
-settings of links, the end of signed links, the time zone and the release. A client's copy is
-current only if all parts are equal, because old links may have expired. A change is allowed if the
-first two parts are equal, because a client does not overwrite links.
+A tag has three parts: `"revision.row.form"`. `revision` is the row's `revision`, which counts
+uploads. `row` is a digest of the attachment's values. `form` is a digest of everything else that
+changes the answer: the host, the settings of links, the end of signed links, the time zone and the
+release.
+
+A client's copy is current only if all three parts are equal. A change is allowed if the first two
+parts are equal, because `form` concerns links, and a client cannot change links.
 """
 
 from base64 import urlsafe_b64encode
@@ -30,7 +32,7 @@ T = TypeVar("T")
 
 ANY = "*"
 DIGEST_BYTES = 12
-"""12 bytes are 96 bits, so two states of one attachment do not get the same tag by chance."""
+"""With 96 bits, two states of one attachment do not get the same digest by chance."""
 
 SHOWN = (
     "id",
@@ -56,8 +58,7 @@ SHOWN = (
     "deleted_at",
     "limit_size",
 )
-"""The columns that decide what an answer shows of an attachment, except `reason` and
-`limit_types`."""
+"""The columns that an answer shows. `row_tag` adds `reason` and `limit_types` in another form."""
 
 _shown_of = attrgetter(*SHOWN)
 
@@ -79,7 +80,7 @@ def entity_tag(parts: Parts, row: Attachment, address: str) -> str:
     return f'"{row_tag(row)}.{_form_digest(form, str(parts.settings.zone))}"'
 
 
-@lru_cache(maxsize=256)  # all attachments without a file have the same `form`
+@lru_cache(maxsize=256)  # many attachments have the same `form`: all that have no file
 def _form_digest(form: str, zone: str) -> str:
     return _digest([form, zone, VERSION])
 
@@ -100,7 +101,7 @@ def is_current(request: web.Request, tag: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """The tags in If-Match and If-None-Match of a request; None for a missing header."""
+    """The tags of a request's If-Match and If-None-Match. None means that the header is missing."""
 
     match: Sequence[ETag] | None
     none_match: Sequence[ETag] | None

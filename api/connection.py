@@ -20,9 +20,9 @@ from shared.log_fields import Fields
 from shared.request_ids import HEADER, new_id, request_id
 
 HEAD_TIMEOUT_S = 10.0
-"""Time, in seconds, in which a client must send a request's head. A body must arrive in the same
-time. For a connection's first request, the time starts with the connection; for a later one, with
-the first byte of the request.
+"""Time, in seconds, in which a client must send the head of a request. For a connection's first
+request, the time starts when the connection is opened. For a later request, it starts with the
+request's first byte. A body has its own timeout, which is as long.
 """
 
 HTTP2 = b"PRI * HTTP/2.0\r\n"
@@ -32,14 +32,14 @@ LOOK_AGAIN_S = 1.0
 """Time, in seconds, by which a timeout is extended if bytes have arrived that are not read yet."""
 
 MAX_LINE = 8190
-"""Maximum length, in bytes, of a request's target and of each header field; nginx allows about as
-much."""
+"""Maximum length, in bytes, of a request's target and of each header field. The limit of nginx is
+similar."""
 
 log = get_logger(__name__)
 
 
 def name_no_inside(response: web.StreamResponse) -> None:
-    """Set the headers that all answers have. `Server` hides the versions of aiohttp and Python."""
+    """Set the headers of every answer. `Server` hides the versions of aiohttp and Python."""
     headers = response.headers
     headers["Server"] = SERVER
     if "Cache-Control" not in headers:
@@ -71,10 +71,10 @@ def _by_hand(problem: Problem, own_id: str) -> bytes:
 class Connection(TidyConnection):
     """One client's connection. It ends if a request cannot be parsed or arrives too slowly."""
 
-    # This class uses private names of aiohttp, which has no public ones for the same purpose.
-    # `_waiter`: whether the connection is between two requests. `_request_count`: the number of its
-    # requests. `_process_keepalive`, `_keepalive_handle`: the timer of idle connections. `_loop`:
-    # the event loop.
+    # This class uses private attributes of aiohttp's class, because there are no public ones.
+    # `_waiter` is set while the connection is between two requests. `_request_count` is the number
+    # of its requests. `_process_keepalive` and `_keepalive_handle` belong to the timer that closes
+    # idle connections. `_loop` is the event loop.
     __slots__ = ("_address", "_begun", "_head_timer", "_noise", "on_lost")
 
     def __init__(self, manager: web.Server, *, noise: Noise, **settings: Any) -> None:
@@ -173,7 +173,7 @@ class Connection(TidyConnection):
         """
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has already begun")
-        own_id = request_id(request.headers)  # a new id if the request could not be parsed
+        own_id = request_id(request.headers)  # without headers, this is a new id
         with Fields(request_id=own_id):
             if status == 400:
                 self._note_unreadable(exc)

@@ -33,7 +33,7 @@ EXPOSED = (
     "Content-Length, ETag, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After,"
     " X-Request-Id"
 )
-"""Headers of an answer that a page may read, in addition to those that need no permission."""
+"""The headers of an answer that a page's script may read. It may always read some others."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -20,10 +20,10 @@ MAX_BULK = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A resource object without faults. `pointer` leads to it in the document.
+    """A resource object without faults, which is at `pointer` in the document.
 
-    `max_size` is the largest allowed size of the attachment's file, in bytes. `location` names the
-    object that must be copied; None if there is nothing to copy.
+    `max_size` is the largest allowed size of the attachment's file, in bytes. `location` is the
+    place of the object that the new attachment copies; None if the client will upload a file.
     """
 
     pointer: str
@@ -36,8 +36,8 @@ def check_all(parts: Parts, document: Any, *, bulk: bool, organization_id: int) 
     """Check a whole document of one or up to 100 resource objects.
 
     Raises Problem: 400, 403 or 409 at the first fault in the structure, or 422 with all faults of
-    values. `read_json` calls this function in a thread if the document is long, so it must not use
-    the event loop.
+    values. This function must not use the event loop: `read_json` calls it in a thread if the
+    document is long.
     """
     data = resource_object(document)
     if bulk != isinstance(data, list):

@@ -1,7 +1,7 @@
 """Receive PostgreSQL's notifications over one connection, which is tested every two seconds.
 
-They report that a token has changed. On other channels, they report, for example, that an
-attachment is settled.
+One channel has notifications about changed tokens. Other channels can be added, for example for
+settled attachments.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ log = get_logger(__name__)
 
 
 class _NotNotified(Exception):
-    """A notification did not arrive, although the database accepted it."""
+    """The database accepted a test notification, but the notification did not arrive."""
 
 
 class _Pooled(Exception):
@@ -35,9 +35,9 @@ class Listener:
     """Calls `on_change` when a token has changed, and when a change may have been missed.
 
     Every two seconds, a test notification is sent over the pool and must arrive at the listening
-    connection. The test detects a connection that broke unnoticed. It also detects a pooler that
-    was not recognised: such a pooler accepts LISTEN but delivers nothing. `hears` is true after one
-    test notification has arrived.
+    connection. The test detects a connection that broke unnoticed. It also detects an unrecognised
+    pooler, which accepts LISTEN but delivers no notification. `hears` is true while test
+    notifications arrive.
 
     `also` maps further channels to functions that get the payloads. `on_gap` is called when a
     notification of one of these channels may have been missed.
@@ -68,8 +68,8 @@ class Listener:
 
         While the database is unavailable, only `shared.outages` logs the outage.
 
-        Returns if a pooler is in front of the database: LISTEN would stay active in a session that
-        others use later.
+        Returns if the database is reached through a pooler. There, LISTEN would stay active in a
+        session that the pooler later gives to other clients.
         """
         while True:
             try:
@@ -94,8 +94,7 @@ class Listener:
                 raise _Pooled
             heard = asyncio.Event()
             closed = asyncio.Event()
-            # Each process uses its own channel, so it does not get the test notifications of
-            # others.
+            # Each process tests with its own channel, so it does not get other processes' tests.
             echo = f"{CHANNEL}_{secrets.token_hex(8)}"
             connection.add_termination_listener(lambda *_: closed.set())
             await connection.add_listener(CHANNEL, lambda *_: self._on_change())
@@ -103,7 +102,7 @@ class Listener:
             for channel, heed in self._also.items():
                 # the arguments are: connection, process id, channel, payload
                 await connection.add_listener(channel, lambda *a, heed=heed: heed(str(a[3])))
-            # A change before LISTEN took effect was not notified, so act as if there was one.
+            # A change before LISTEN took effect caused no notification. So assume a change.
             self._on_change()
             self._on_gap()
             while True:

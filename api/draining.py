@@ -26,8 +26,8 @@ QUEUE_S = 1.0
 """Maximum time, in seconds, to wait until the connections in the kernel's queue are accepted."""
 
 IDLE_S = 1.0
-"""Time, in seconds, in which an idle connection may send one last request. A load balancer with
-traffic uses each connection of its pool within this time.
+"""Time, in seconds, for which idle connections stay open, so that each may send a last request. A
+busy load balancer uses each connection of its pool within this time.
 """
 
 LOOK_EVERY_S = 0.02
@@ -37,7 +37,7 @@ _UNACKED = slice(24, 28)
 """The bytes of tcpi_unacked in `struct tcp_info`. For a listening socket, this is the length of the
 queue of connections to accept."""
 
-# A classic BPF program for TCP headers: drop segments with the flag SYN, pass all others.
+# A classic BPF program that drops TCP segments with the flag SYN and passes all others.
 _NO_SYN = b"".join(
     struct.pack("HBBI", *line)
     for line in (
@@ -88,10 +88,10 @@ def unread_bytes(transport: asyncio.BaseTransport | None) -> int:
 async def refuse_new(listeners: Iterable[socket.socket]) -> None:
     """Drop new handshakes, and wait until connections that already exist are accepted.
 
-    Closing a listening socket resets the connections that wait to be accepted, and their requests
-    are lost. A client whose SYN is dropped tries again after a second, and its connection is then
-    refused. It has sent no request yet, so a load balancer may send the request elsewhere. Linux
-    only: on other systems, this returns immediately.
+    Without this, closing the listening socket would reset the connections that wait to be accepted,
+    and their requests would be lost. A client whose SYN is dropped tries again after a second, and
+    then its connection is refused. This client has sent no request yet, so a load balancer may send
+    the request to another process. On systems other than Linux, this returns immediately.
     """
     if not sys.platform.startswith("linux"):
         return

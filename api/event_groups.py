@@ -27,7 +27,7 @@ costs little per event."""
 
 ALONE_S: Final = 10.0
 """Time, in seconds, for which every message is recorded alone after a group has failed. So a
-message that makes groups fail delays few others."""
+message that makes its group fail rarely delays other messages."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,11 +44,11 @@ class EventGroups:
     """Records messages, in groups if many come at one time.
 
     If fewer than `concurrent` statements run, a message is recorded at once. Otherwise it waits,
-    and all messages that wait share the next statement. So nothing waits while there is little
-    load, and under load one statement serves many requests. The effect is the same as if each
-    message were recorded alone: a group has only messages about different attachments, and if it
-    fails, each of its messages is recorded alone. Messages that become dead letters, probes, and
-    requests with a trace are always recorded alone.
+    and all messages that wait share the next statement.
+
+    The effect is the same as if each message were recorded alone. All messages of a group are about
+    different attachments. If a group fails, each of its messages is recorded alone. Three kinds of
+    messages are always recorded alone: dead letters, probes, and those of requests with a trace.
     """
 
     def __init__(self, database: Database, settings: Settings, *, concurrent: int) -> None:
@@ -78,7 +78,7 @@ class EventGroups:
     def _may_share(self, message: Message) -> bool:
         return (
             len(message.reading.events) <= MAX_EVENTS
-            # a group has no trace, but a row must get the trace of its request
+            # a group belongs to several requests, so it could not store each request's trace
             and traces.recorder is None
             and is_plain(message)
             and time.monotonic() >= self._alone_until
@@ -97,7 +97,7 @@ class EventGroups:
             timer.cancel()
 
     def _go_on(self) -> None:
-        """Note that a statement has ended, and start the next one for the messages that wait."""
+        """Start the next statement if messages wait. Called when a statement has ended."""
         self._free += 1
         if group := self._take_group():
             self._free -= 1
@@ -125,7 +125,7 @@ class EventGroups:
             ends = min(each.ends for each in group)
             recorded = await self._record(messages, [False] * len(group), ends)
             parts = split(messages, recorded)
-        except Exception:  # each message is then recorded alone, and that logs the cause
+        except Exception:  # the cause is logged when each message is recorded alone
             self._alone_until = time.monotonic() + ALONE_S
         finally:
             for each, part in zip(group, parts, strict=True):

@@ -57,9 +57,9 @@ It is enough to recognise an SNS message, and to answer why it is not accepted."
 
 MAX_STRANGERS = 64
 """Maximum number of long bodies of unauthenticated senders that are received at one time. A body
-does not count if it has already arrived completely. It does not count either if its Content-Length
-is at most MAX_STRANGE_BYTES, because a connection buffers that many bytes in any case. So an
-attacker who reaches this maximum does not block the usual messages of SNS.
+that has already arrived completely is not counted. A body whose Content-Length is at most
+MAX_STRANGE_BYTES is not counted, because a connection buffers that many bytes in any case. The
+usual messages of SNS are not counted, so an attacker who reaches this maximum does not block them.
 """
 
 STRANGER_S = 3.0
@@ -255,10 +255,10 @@ async def _take_in(parts: Parts, message: Message, ends: float) -> web.Response:
 
 
 def _credentials(request: web.Request) -> list[str]:
-    # Accepted forms: Bearer; the whole header as the token, because MinIO sends a token of two
-    # words in this way; Basic and X-Api-Key, which connections of EventBridge send. HTTP libraries
-    # may add an Authorization header on their own, such as Basic from a netrc file. So every header
-    # is tried in all forms.
+    # A sender may put its token into X-Api-Key or Authorization. EventBridge uses X-Api-Key or
+    # Basic. Other stores use Bearer. MinIO sends a token of two words without a scheme, so the
+    # whole header may be the token. HTTP libraries may add a second Authorization header, such as
+    # Basic from a netrc file, so every header is tried in all forms.
     found = request.headers.getall("X-Api-Key", [])
     for header in request.headers.getall("Authorization", []):
         scheme, _, rest = header.partition(" ")

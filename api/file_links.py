@@ -16,8 +16,8 @@ from api.words import NUMBER
 from shared.tokens import Caller
 
 MAX_STAMPS = 4
-"""Maximum number of parameters that are tried as the signed time. Some libraries add a parameter
-that is also a time."""
+"""An address has the signed time as a parameter. Some libraries add another parameter that is a
+time. At most this number of parameters are tried as the signed time."""
 
 TOKEN_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 """Headers of an answer to an address with a token. The answer must not be cached, and a browser
@@ -46,7 +46,8 @@ class FileQuery:
 def read_query(raw: str) -> FileQuery:
     """Parse the raw (percent-encoded) query of a file's address.
 
-    If `e` is not a Unix time, the result has no stamps, so no signature is valid.
+    If the parameter `e` (the end) is not a Unix time, the result has no stamps. Then no signature
+    is valid.
     """
     usual = _USUAL.fullmatch(raw)
     if usual is not None:

@@ -17,8 +17,9 @@ from shared.store_limits import NO_ANSWER, store_limit
 from shared.turns import Turns
 
 FILES = "files"
-"""All signed addresses use one share of the database pool, with this key. There is no share per
-organization, because the organization is known only after the row is read."""
+"""The key of the share of the database pool that all requests for files use together. Other
+requests use their organization's share, but here the organization is known only after the row is
+read."""
 
 WAITING = 200
 """Maximum number of requests that wait for the files of one attachment. More are answered with
@@ -32,8 +33,8 @@ yet."""
 def open_links(settings: Settings) -> Turns:
     """Return the turns in which requests for files read their rows.
 
-    As many requests read at one time as there are connections for FILES. Requests for one
-    attachment read one after the other, so many requests for one link do not delay other links.
+    Each connection of the share FILES serves one request at a time. Requests for the same
+    attachment wait for each other, so many requests for one link do not delay other links.
     """
     return Turns(share_of(split_pool(settings.database_pool)[0]), each=1, waiting=WAITING)
 
@@ -64,7 +65,8 @@ async def redirect(request: web.Request) -> web.StreamResponse:
         raise not_found()
     if parts.settings.clamd is not None and row.state != "ready":
         raise not_found()  # the file was not scanned yet, or the scan rejected it
-    # If the settings name another bucket now, the object there belongs to another row.
+    # The settings may name a new bucket. An object with this key in the new bucket belongs to
+    # another row.
     if row.bucket != parts.settings.s3_bucket:
         raise not_found()
     if named[1] == "thumb":
@@ -98,12 +100,15 @@ async def redirect(request: web.Request) -> web.StreamResponse:
 async def _check_object(parts: Parts, row: Attachment) -> None:
     """Raise Problem 404 if the object is older than its row, or was not scanned.
 
-    An older object belongs to an earlier row with the same id, which was lost. If the row is
-    `ready` or `rejected`, a worker has already compared the ages. In another state, perhaps only an
-    event has reported the object, so the store is asked. The store is also asked if the object was
-    scanned but has no version: without a version, the redirect cannot be pinned, and the object may
-    have been replaced since. Raises StoreUnavailable if the store does not answer in time, and
-    BucketForeign if the bucket belongs to another deployment.
+    An older object belongs to an earlier row with the same id. That row was lost, for example by a
+    restore of the database. If the present row is `ready` or `rejected`, a worker has already
+    compared the ages. In other states, no worker has done so, and this function asks the store.
+
+    It also asks the store if the object was scanned but has no version. Then a redirect cannot name
+    the scanned version, and the object may have been replaced since.
+
+    Raises StoreUnavailable if the store does not answer in time, and BucketForeign if the bucket
+    belongs to another deployment.
     """
     scanned = row.scan_verdict is not None and parts.settings.clamd is not None
     if row.state in MEASURED and not (scanned and row.version_id is None):

@@ -38,7 +38,7 @@ def _ids(words: Sequence[str]) -> tuple[Any, ...] | None:
 
 
 def _text(words: Sequence[str]) -> tuple[Any, ...] | None:
-    text = ",".join(words)  # a comma may be a part of the text
+    text = ",".join(words)  # a text is a single value, even with commas
     return None if check_text(text) is not None or not text.strip() else (text,)
 
 
@@ -59,8 +59,8 @@ FILTERS: dict[str, tuple[Callable[[Sequence[str]], tuple[Any, ...] | None], str]
         f"types, with commas: {', '.join(ATTACHABLE_TYPES)}",
     ),
 }
-"""For each filter with the operators `eq` and `not_eq`: a function that parses the values, and a
-text that says which values are allowed."""
+"""The filters that have the operators `eq` and `not_eq`. Each has a function that parses the
+values, and a text for error messages that describes the allowed values."""
 
 CREATED_AT = "created_at"
 NAMES = (*FILTERS, CREATED_AT)
@@ -113,10 +113,11 @@ class Filters:
         return tuple(filters)
 
     def _time(self, name: str, text: str) -> datetime:
-        """Parse a time as a bound of CreatedIn.
+        """Parse a time. Returns the limit that CreatedIn compares with `created_at`.
 
-        The API shows milliseconds, and the database has microseconds. Times are compared as they
-        are shown: an attachment that is shown with exactly this time matches `gt_eq`, but not `gt`.
+        The database stores microseconds, but the API shows milliseconds. A filter compares the
+        times as the API shows them. So an attachment whose shown time is this time matches `gt_eq`,
+        but not `gt`.
         """
         operator = _read_name(name)[1]
         try:

@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 
 class IdCheck:
-    """Decides whether attachments may be created. They may, unless ids were found to be taken."""
+    """Decides whether attachments may be created. They may, unless a check found a taken id."""
 
     def __init__(self, database: Database, storage: Storage) -> None:
         self._database = database
@@ -48,7 +48,7 @@ class IdCheck:
             raise general(503, str(self.taken), headers={"Retry-After": "30"})
 
     async def at_start(self) -> bool:
-        """Check within START_S. Returns True if the result is certain. Raises IdsTaken."""
+        """Check once, for at most START_S. Returns True if no retry is needed. Raises IdsTaken."""
         settled = False
         with suppress(TimeoutError):
             async with store_limit(START_S):
@@ -77,10 +77,10 @@ class IdCheck:
                 return
 
     async def _settle(self) -> bool:
-        """Ask the database and the store once.
+        """Check the ids once.
 
-        Returns True if the result is certain, or if it can never be certain because rights are
-        missing. Returns False if a retry is useful.
+        Returns True if the result is certain, or if rights are missing, because then a retry cannot
+        help. Returns False if a retry may help.
         """
         try:
             self.taken = await find_taken_id(self._database, self._storage)

@@ -32,8 +32,8 @@ from shared.tokens import Caller
 MAX_BODY_BYTES = 64 * 1024
 
 TICKET_OUTLIVES_POLICY = timedelta(hours=1)
-"""Time for which a ticket is valid after its policy has ended. An upload may begin at the last
-moment of the policy. The page can then still upload the file and see the result."""
+"""Time for which a ticket is valid after its policy has expired. An upload may begin just before
+the policy expires. The page then needs the ticket to see the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,8 @@ class Issued:
 def issued_again(renewed: renewing.Renewed) -> Issued:
     """Return the row, time and content type of a renewed policy.
 
-    Only a declared type is used, because the next file may have another type than the measured one.
+    If the row has a measured type, the new policy does not require it, because the next file may
+    have another type.
     """
     row = renewed.attachment
     declared = row.content_type if row.etag is None else None
@@ -152,7 +153,7 @@ async def renew(
 
 
 async def find_known(parts: Parts, caller: Caller, key: GivenKey) -> Repeated | None:
-    """Return what an earlier request with this key made, or None.
+    """Return what an earlier request with this Idempotency-Key created, or None.
 
     Raises KeyReused if that request was a different one.
     """
@@ -185,7 +186,7 @@ async def _read_any(
     attachment_id: int,
     key: GivenKey | None,
 ) -> None:
-    """Check the type and id in the body, if there is one. Raises Problem as `read_json` does."""
+    """If the request has a body, check its type and id. Raises Problem as `read_json` does."""
     if not request.body_exists or request.content.at_eof():
         if key is not None:
             key.note(None)

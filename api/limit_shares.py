@@ -28,16 +28,16 @@ TIMEOUT_S: Final = 0.5
 """Timeout of a report to the broker, in seconds."""
 
 MAX_KEYS: Final = 200
-"""Maximum number of counts in one report, so that the broker is busy for only 1 to 2 ms. If more
-organizations and tokens send requests at once, their counts take turns."""
+"""Maximum number of counts in one report, so that the broker is busy for only 1 to 2 ms. If there
+are more counts, some of them are sent with a later report."""
 
 SEEN_S: Final = 2.0
-"""A process gets a share of the limit if its last report is at most this many seconds old."""
+"""Only processes whose last report is at most this many seconds old get a share of the limit."""
 
 DEBT_S: Final = FORGET_S - 1
-"""If processes have admitted too many requests, the surplus is withheld later, but at most the
-requests of DEBT_S seconds. So a count is full again after FORGET_S seconds, and the broker may
-forget it."""
+"""If the processes together have admitted too many requests, they later admit fewer, but they make
+up for at most DEBT_S seconds. So after FORGET_S seconds without requests, the full limit is
+available again, and the broker may delete the count."""
 
 SCRIPT: Final = f"""
 local time = redis.call('TIME')
@@ -105,8 +105,8 @@ class LimitShares:
     async def _report(self, prefix: str) -> bool:
         """Send one report to the broker. Returns False if the broker did not accept it.
 
-        A failure is not logged here, because it may be no outage: this report waits only TIMEOUT_S.
-        The publisher checks the broker every ten seconds, and logs outages.
+        A failure is not logged here: the timeout TIMEOUT_S is so short that a failure need not be
+        an outage. The publisher checks the broker every ten seconds, and logs outages.
         """
         spent = self._limits.take(MAX_KEYS)
         keys = [f"{prefix}{kind}:{number}" for kind, number in spent]

@@ -1,4 +1,4 @@
-"""Metrics of requests: their number by route and status, their duration by route and method."""
+"""Metrics of requests. They are counted by route and status, and timed by route and method."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -13,8 +13,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricF
 from prometheus_client.registry import Collector
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""The methods that metrics and the log name. All others are `other`, because a client may invent
-any number of them."""
+"""The methods that appear in metrics and in the log. Any other method appears as `other`, because a
+client may invent any number of methods."""
 
 LABELS = {**{method: method for method in METHODS}, "HEAD": "GET"}
 """The label for each method. HEAD is counted as GET, because it is answered in the same way."""
@@ -25,8 +25,8 @@ UNTIMED = {
     "/docs/{file}": "/docs",
     "/client/{name}": "/client/{name}",
 }
-"""The metric labels of routes whose files are the same for all clients. Requests to these routes
-are counted but not timed, because a process may have only a limited number of series."""
+"""Routes whose answers are the same for all clients, with their labels in metrics. Requests to
+these routes are counted but not timed, to keep the number of series small."""
 
 BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """The upper bounds of the buckets of durations, in seconds."""
@@ -84,12 +84,12 @@ class RequestCounts(Collector):
         )
 
     def collect(self) -> Iterable[Metric]:
-        """Read both metrics; a scrape does so in a thread."""
+        """Return both metrics with their values. A scrape calls this in a thread."""
         numbers, seconds = self.describe()
         by_status: defaultdict[tuple[str, int], int] = defaultdict(int)
         by_method: dict[tuple[str, str], tuple[list[int], float]] = {}
-        # Each copy is one step of the interpreter, so the event loop cannot change a dictionary or
-        # a list while it is read.
+        # The event loop may change these dictionaries and lists at any time, so they are copied.
+        # The interpreter makes a copy in one step, without running another thread.
         for (route, method, status), requests in self._requests.copy().items():
             by_status[UNTIMED.get(route, route), status] += requests.number
             if route in UNTIMED:
@@ -123,14 +123,14 @@ def find_route(request: Any) -> str | None:
     """Do the same as `route_of`; None if the request was refused before any route was searched."""
     try:
         match = request.match_info
-    except (AssertionError, AttributeError):  # aiohttp raises them if it has searched no route
+    except (AssertionError, AttributeError):  # aiohttp has not searched a route yet
         return None
     if match is None:
         return None
     return _pattern(match.route)
 
 
-@lru_cache(maxsize=256)  # the API has fewer routes, so all patterns stay in the cache
+@lru_cache(maxsize=256)  # the API has fewer than 256 routes, so the cache holds all patterns
 def _pattern(route: web.AbstractRoute) -> str:
     resource = route.resource
     return "none" if resource is None else resource.canonical.rstrip("/")

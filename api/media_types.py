@@ -10,11 +10,12 @@ _PIECE = re.compile(r'((?:[^";]++|"(?:[^"\\]++|\\.)*+")*+)(?:;|\Z)', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 MediaType = tuple[str, dict[str, str]]
-"""Type and subtype in lower case, and the values of the parameters by lower-case names."""
+"""The type and subtype in lower case, and the parameters: their values by their lower-case
+names."""
 
 KEPT_CHARACTERS = 200
-"""Maximum length of a text whose result is cached. Clients choose the texts, and the cache has 256
-entries, so this limits its memory.
+"""Maximum length, in characters, of a header whose parsed value is cached. Clients choose the
+headers, so without this maximum a client could fill the memory. The cache has 256 entries.
 """
 
 
@@ -53,7 +54,7 @@ _parse_remembered = lru_cache(maxsize=256)(_parse)
 
 
 def _split(pattern: re.Pattern[str], text: str, limit: int) -> tuple[list[str], bool]:
-    """Split a text into at most `limit` pieces; also return True if all could be parsed."""
+    """Split a text into at most `limit` pieces. Also return False if a piece is malformed."""
     pieces: list[str] = []
     offset = 0
     while offset < len(text) and len(pieces) < limit:

@@ -21,12 +21,13 @@ from shared.throttle import Throttle
 from shared.tokens import Caller
 
 AT_ONCE = 3
-"""Number of lines of one kind and source that are logged immediately. Later ones are only
-counted."""
+"""Number of log lines with the same kind and source that are logged immediately. Later ones are
+only counted."""
 
 FAULTS_AT_ONCE = 10
-"""Number of warnings of one kind and source that are logged immediately. It is higher than AT_ONCE,
-because most warnings need a valid token, and each may be a fault that an operator must repair."""
+"""Number of warnings with the same kind and source that are logged immediately. It is higher than
+AT_ONCE, because each warning may show a fault that an operator must repair. Strangers cannot cause
+many warnings, because most need a valid token."""
 
 MAX_KEYS = 1000
 """Maximum number of pairs of kind and source that are counted separately. They take about 300
@@ -52,8 +53,7 @@ DenialReason = Literal[
 
 SnsReason = NewType("SnsReason", str)
 """The logged reason of a 403 for an SNS message: `SNS: ` and the text of SnsRefused. Only
-`api.events` makes one. It may be any text, because the sender reads the same text as the error's
-detail."""
+`api.events` makes one. It is not a secret: the sender gets the same text as the error's detail."""
 
 log = get_logger(__name__)
 
@@ -103,17 +103,17 @@ class Noise:
 
 
 NOISE = web.RequestKey("noise", Noise)
-"""The throttles. Each request has them from the start, because errors may occur before the
-application is called."""
+"""The key of the Noise in a request. `api.server` sets it before the application is called, because
+errors may occur before that."""
 
 CALLER = web.RequestKey("caller", Caller)
-"""The caller of a request. It is set when the token is found, even if the request is rejected
-later."""
+"""The key of the caller in a request. It is set as soon as the token is found, so a request that is
+rejected later may have it too."""
 
 
 @asynccontextmanager
 async def open_noise() -> AsyncIterator[Noise]:
-    """Create the throttles. Until the end of the block, log their counts and all outages."""
+    """Create the throttles. Until the end of the block, log what they count, and all outages."""
     noise = Noise()
     task = asyncio.create_task(outages.keep_logging(noise.info, noise.warning), name="log lines")
     try:

@@ -10,8 +10,8 @@ import asyncio
 
 REFUSALS_PER_S = 200.0
 BURST = 100
-"""Number of error answers to unauthenticated requests that one process sends without delay. After
-that, REFUSALS_PER_S applies."""
+"""Number of error answers to unauthenticated requests that one process sends without delay. Further
+ones are sent at REFUSALS_PER_S."""
 
 LONGEST_S = 1.0
 """Maximum delay of an error answer to an unauthenticated request, in seconds."""
@@ -20,7 +20,7 @@ LONGEST_S = 1.0
 class Pace:
     """Spreads error answers to unauthenticated requests over time.
 
-    It stores only the next free moment, and no list of waiting requests.
+    It stores only one time: the earliest time at which the next such answer may be sent.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Pace:
         self._next = 0.0
 
     def delay_s(self, now: float) -> float:
-        """Reserve the next free moment; return the seconds until then.
+        """Reserve the next free time for one answer. Returns the seconds until then.
 
         `now` is monotonic seconds.
         """

@@ -20,7 +20,7 @@ def page_link(listing: Listing, base: str, **page: str) -> str:
     return f"{base}?{'&'.join([*kept, *pages])}"
 
 
-@lru_cache(maxsize=16)  # all links of a page share these parameters, which may be long
+@lru_cache(maxsize=16)  # all links of one answer repeat these parameters
 def _encoded(kept: tuple[tuple[str, str], ...]) -> str:
     return urlencode(kept)
 

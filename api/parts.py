@@ -96,10 +96,11 @@ def with_key(
 ) -> Callable[[KeyedHandler], Handler]:
     """Make a request handler from a function that gets the caller and the Idempotency-Key.
 
-    The key is None if the request has none. It is reserved while the function runs. `admit_caller`
-    is `admit` or `admit_admin`. A function that reads a body must call `note` of the key; with
-    `reads_body=False` the body is ignored. Because of the key, the handler also raises Problem:
-    400, 409 or 422.
+    The function gets None as the key if the request has no key. While the function runs, no other
+    request can use the key. A function that reads the body must call the key's method `note`. If it
+    does not read the body, `reads_body` must be False. `admit_caller` is `admit` or `admit_admin`.
+
+    The handler also raises the Problems of `RequestKeys.hold`: 400, 409 or 422.
     """
 
     def decorate(handler: KeyedHandler) -> Handler:
@@ -117,22 +118,22 @@ def with_key(
 
 
 NOT_FORWARDED = Forwarded(address="")
-"""The value for a request if no proxy is trusted: no scheme and no host are reported."""
+"""Used if no proxy is trusted. It has no scheme and no host."""
 
 
 def origin(request: web.Request, settings: Settings) -> str:
     """Return the beginning of links: the API's public address, or "" for relative links.
 
-    A client can send any Host header. So Host is used only if the settings name it, or if it is a
-    loopback name and the API listens only on loopback. If a trusted proxy reports scheme and host,
-    they replace those of the request. The host must pass the same check.
+    A client can send any Host header. So Host is used only if the settings allow it, or if it is a
+    loopback name and the API listens only on loopback. A trusted proxy may report another scheme
+    and host. They are used instead, if the settings allow that host in the same way.
     """
     if settings.api_url is not None:
         return settings.api_url
     reported = forwarded(request) if settings.proxies else NOT_FORWARDED
-    # request.host is not used. For a target in absolute form, it is the target's host even if Host
-    # differs (RFC 9112, section 3.2.2). Without Host, request.host asks the resolver for the
-    # machine's name.
+    # The header is read directly, because `request.host` has two faults. If the request has no
+    # Host, it asks the resolver for the machine's name. If the request's target is a whole URL, it
+    # is the URL's host, even if Host is another one (RFC 9112, section 3.2.2).
     host = reported.host or request.headers.get("Host", "").lower()
     if not request.raw_path.startswith("/") or not _is_ours(host, settings):
         return ""

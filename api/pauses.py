@@ -7,7 +7,7 @@ RESOURCES_AT_ONCE = 25
 
 
 async def pause_after(written: int) -> None:
-    """Let the event loop serve other requests if `written` is a multiple of RESOURCES_AT_ONCE."""
+    """Let the event loop serve other requests after every RESOURCES_AT_ONCE written resources."""
     if written % RESOURCES_AT_ONCE == 0:
         await asyncio.sleep(0)
 

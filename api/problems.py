@@ -25,9 +25,9 @@ PRIVATE = {
     "Cache-Control": "private, no-cache",
     "Vary": "Accept, Accept-Encoding, Authorization, X-Auth-Token, X-Organization-Id",
 }
-"""Headers of every answer without its own Cache-Control, so that no cache gives the answer to
-another client. A shared cache stores no answer to a request with Authorization (RFC 9111, section
-3.5). Without these headers, it would store the answer to a request with X-Auth-Token."""
+"""Headers of every answer that has no Cache-Control of its own. With these headers, no cache gives
+the answer to another client. They are needed because a token may be in X-Auth-Token: shared caches
+protect only answers to requests with Authorization (RFC 9111, section 3.5)."""
 
 log = get_logger(__name__)
 
@@ -35,7 +35,7 @@ log = get_logger(__name__)
 ErrorCode = Literal[
     "invalid_attribute", "quota_exceeded", "not_configured", "idempotency_key_reused"
 ]
-"""Codes of error objects. An error has no code if its status says everything."""
+"""Codes of error objects. An error has no code if its status is clear enough."""
 
 
 class ErrorObject(TypedDict):
@@ -248,7 +248,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             )
         return unavailable(error.refusal.detail if error.refusal else None).response()
     except StoreError as error:
-        if not isinstance(error, StoreUnavailable):  # `shared.outages` logs this outage
+        if not isinstance(error, StoreUnavailable):  # `shared.outages` has logged StoreUnavailable
             kind, route = type(error).__name__, route_of(request)
             request[NOISE].warning.log("store refuses", (kind, route), error=kind, route=route)
         return unavailable().response()

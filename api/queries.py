@@ -32,7 +32,8 @@ MAX_PAGE_SIZE = 200
 MAX_REPEATED = 200
 MAX_PAGE_NUMBER = 10**9
 MAX_OFFSET = 100_000
-"""Maximum number of attachments before a page by number. The database must read all of them."""
+"""Maximum number of attachments before the first one of a page by number. The database must read
+all of these to find the page."""
 
 # This matches the parameters that list names. They may have an array index: include, include[],
 # fields[attachments][0].
@@ -42,9 +43,10 @@ _ANY_NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """The relationships and fields that a client requests. `fieldset` is None for all fields.
+    """The parameters that decide what an answer shows, and `wait`.
 
-    `wait_s` is the parameter `wait`; None if it is not given.
+    `include` has the names of relationships. `fieldset` has the names of fields; None means all
+    fields. `wait_s` is the parameter `wait`, or None.
     """
 
     include: tuple[str, ...] = ()
@@ -59,9 +61,9 @@ USUAL_VIEW = View()
 class Listing:
     """The parsed parameters of a list request.
 
-    If `cursor` is true, the page is found by the ids `after` or `before`, else by `number`.
-    `from_end` is true for the last page; `before` is then an id after the end of the list (0 if
-    `descending`). `kept` has the parameters that links to other pages repeat.
+    If `cursor` is true, the ids `after` and `before` decide which page is read. Otherwise `number`
+    decides. `from_end` is true if the last page is requested; `before` is then an id behind the end
+    of the list (0 if `descending`). `kept` has the parameters that links to other pages repeat.
     """
 
     view: View
@@ -222,9 +224,10 @@ def _positive(name: str, text: str) -> int:
 def page_size(text: str, *, cursor: bool) -> int:
     """Parse `page[size]`. Raises Problem 400 if it is not an integer from 1.
 
-    A size above MAX_PAGE_SIZE is an error with cursors. Otherwise it means MAX_PAGE_SIZE.
+    If the size is above MAX_PAGE_SIZE, a page by number has MAX_PAGE_SIZE attachments. For a page
+    by cursor, such a size is an error.
     """
-    # The profile's first note allows `^[0-9]+$`, so leading zeros are accepted.
+    # The JSON:API profile for cursors allows leading zeros (its first note: `^[0-9]+$`).
     if cursor and text.isascii() and text.isdigit():
         text = text.lstrip("0")
     if not _ANY_NUMBER.fullmatch(text):

@@ -1,6 +1,6 @@
 """Rate limits of organizations and tokens per second, counted in memory.
 
-All processes share each limit; `api.limit_shares` tells each process its share.
+All processes share each limit. `api.limit_shares` learns this process's share.
 """
 
 import asyncio
@@ -15,10 +15,11 @@ from api.problems import too_many_requests
 from shared.tokens import Caller
 
 IDLE_S = 1.0
-"""Time, in seconds, after which a bucket without requests is full again and can be removed."""
+"""After this many seconds without requests, a bucket is full again and can be removed."""
 
 FORGET_S = 5.0
-"""Time, in seconds, after which a bucket without requests starts anew, without its former share."""
+"""After this many seconds without requests, a bucket forgets its share and starts again as a new
+one."""
 
 MAX_BUCKETS = 20_000
 """Maximum number of buckets. If there are more, idle ones are removed."""
@@ -36,8 +37,8 @@ NAMES = {"o": "organization", "t": "token"}
 class Bucket:
     """The number of requests that this process may still admit for a key: `left` at the time `at`.
 
-    `share` is the part of the limit that this process has. `spent` is the number of admitted
-    requests that it has not reported yet.
+    `share` is this process's part of the limit, from 0 to 1. `spent` is the number of requests that
+    this process has admitted and not reported yet.
     """
 
     limit: int
@@ -55,9 +56,10 @@ class Bucket:
     def learn(self, left: float, processes: int, now: float) -> None:
         """Set the number of requests that this process may still admit.
 
-        All `processes` together may still admit `left`; each gets an equal share. If `left` is 1 or
-        more, but less than `processes`, each may admit one, and the surplus is withheld later.
-        Otherwise a limit below the number of processes would admit nothing.
+        All `processes` together may still admit `left` requests, and each process gets an equal
+        share. If this share is less than 1, but `left` is at least 1, each process may admit one
+        request. Otherwise a limit below the number of processes would admit nothing. The processes
+        then admit too many requests, and later fewer.
         """
         self.share = 1 / processes
         mine = left * self.share
@@ -122,10 +124,11 @@ class RateLimit:
         return key, bucket
 
     def take(self, at_most: int) -> dict[Key, tuple[int, int]]:
-        """Return the limit and the unreported requests of some keys, and count them as reported.
+        """Return each key's limit and number of unreported requests, and count them as reported.
 
-        Keys that have waited longest come first. A key is returned also if all its requests were
-        answered with 429. It then has 0 requests, but its share may have changed.
+        Returns at most `at_most` keys; those that have waited longest come first. If all requests
+        of a key were answered with 429, the number is 0. The key is returned all the same, because
+        its share may have changed.
         """
         taken: dict[Key, tuple[int, int]] = {}
         for key in list(islice(self._unreported, at_most)):

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from shared.turns import Turns
 
 RECEIVED, RECEIVED_EACH = 64, 16
-"""RECEIVED is the maximum number of long bodies in the memory of this process, RECEIVED_EACH the
-maximum for one organization. A body counts from the moment when more than LONG_BYTES have arrived
-until it is parsed. It takes up to 1 MiB, and for a moment twice as much."""
+"""RECEIVED is the maximum number of long bodies in the memory of this process. RECEIVED_EACH is the
+maximum for one organization. A body is counted from the time when more than LONG_BYTES of it have
+arrived until it is parsed. It takes up to 1 MiB, and briefly twice as much."""
 
 LONG_BYTES = 64 * 1024
 """Number of bytes of any body that are received without waiting for a turn. Only the body of a bulk

@@ -31,7 +31,7 @@ RULE = f"The header '{HEADER}' must be one string of 1 to {MAX_CHARACTERS} print
 
 
 class GivenKey:
-    """The Idempotency-Key of one request, with a fingerprint of the request, which `note` makes."""
+    """The Idempotency-Key of one request. `note` adds a fingerprint of the request."""
 
     def __init__(self, request: web.Request, organization_id: int, digest: bytes) -> None:
         self._request = f"{request.method} {request.path.rstrip('/')}\n"

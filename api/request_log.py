@@ -27,10 +27,11 @@ def request_logger() -> Callable[..., None]:
 
 
 class Answering:
-    """The time in which a request is answered: all log lines in it have the request's id.
+    """The time in which a request is answered. All log lines in it have the request's id.
 
-    It begins when it is made, and ends with `close`. The id is that of the header `X-Request-Id` or
-    `traceparent`, or a new one. If traces are on, it is also a span, except for health checks.
+    It begins when the object is made, and ends with `close`. The id comes from the header
+    `X-Request-Id` or `traceparent`; without these headers, it is new. If traces are on, there is
+    also a span for each request except health checks.
     """
 
     __slots__ = ("_id", "_outer", "_span", "_started")

@@ -43,7 +43,7 @@ def _is_host(text: str) -> bool:
 
 
 class Answers:
-    """Answers every request of a process, also those that never reach the application.
+    """Answers every request of a process, including those that never reach the application.
 
     If `logged` is true, a line is logged for each answer.
     """
@@ -86,7 +86,8 @@ class Answers:
             # process.
             response.force_close()
         if expects and not request.content.is_eof():
-            # The client may send the body or not, so it is unclear what the next bytes mean.
+            # The client may still send the body. The next bytes may be this body or another
+            # request.
             response.force_close()
         if "Transfer-Encoding" in request.headers:
             # aiohttp's parser treats trailer fields of a body as header fields of the next request
@@ -108,7 +109,7 @@ class Answers:
         if host is not None and not _is_host(host):
             note_refused(self._noise, client_address(request), "host")
             raise bad_request("The header 'Host' is not valid")
-        if "Expect" in request.headers:  # `_without_expect` has removed 100-continue
+        if "Expect" in request.headers:  # any value but 100-continue, which is already removed
             note_refused(self._noise, client_address(request), "expect")
             raise general(417)
         if request.raw_path.partition("?")[0].count("/") > MAX_SLASHES:
@@ -146,18 +147,18 @@ class Server(web.Server):
 
     def __call__(self) -> Connection:
         """Return the protocol object of a new connection."""
-        # `_loop` and `_kwargs` are private in aiohttp, whose own server passes them in the same
-        # way.
+        # `_loop` and `_kwargs` are private attributes of aiohttp's server. Its method `__call__`
+        # passes them in the same way.
         return Connection(self, noise=self._noise, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
     """Runs an application on `Server`. aiohttp has no setting for the class of connections."""
 
-    # This class uses private names of aiohttp, which has no public ones for them. A runner has
-    # `_make_server`, which makes its server, `_app`, its application, and `_shutdown_timeout`, its
-    # timeout at the end. A site has `_server`, its asyncio server. The server that `_make_server`
-    # returns has `_loop`, its loop, and `_kwargs`, its other settings.
+    # This class uses private names of aiohttp, because there are no public ones. In the runner,
+    # `_make_server` makes the server, `_app` is the application, and `_shutdown_timeout` is the
+    # timeout at the end. In a site, `_server` is the asyncio server. In the server that
+    # `_make_server` returns, `_loop` is the event loop, and `_kwargs` are other settings.
     _watch: "asyncio.Task[None] | None" = None
 
     async def drain(self, wait_s: float, *, within_s: float) -> None:
@@ -189,7 +190,7 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> Server:
         made = await super()._make_server()
-        parts = self._app[PARTS]  # the application has started, so its parts exist
+        parts = self._app[PARTS]  # the parts exist, because the application has started
         noise = parts.noise
         answers = Answers(
             made.request_handler,

@@ -30,16 +30,16 @@ Without it, the kernel keeps written data until the client reads it."""
 
 
 async def cut_off_slow_readers(server: web.Server, noise: Noise) -> None:
-    """Abort connections whose write buffer was not empty for READ_WITHIN_S. Runs until cancelled.
+    """Abort connections whose write buffer was never empty for READ_WITHIN_S. Runs until cancelled.
 
-    For data that is already in the kernel, `limit_kernel` does the same.
+    The buffer is in this process. For data that is already in the kernel, use `limit_kernel`.
     """
     waiting_since: dict[asyncio.Transport, float] = {}
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
         now = asyncio.get_running_loop().time()
-        # `_connections` is private in aiohttp. It is the only place that still has the transport of
-        # a connection that aiohttp has closed, but that has not ended yet.
+        # `_connections` is private in aiohttp. Nothing else gives access to the transport of a
+        # connection that aiohttp has closed, but that still has data to send.
         connections: Mapping[Any, asyncio.Transport] = server._connections
         unread = {
             transport: waiting_since.get(transport, now)

@@ -22,8 +22,8 @@ from shared.web_proxies import proxy_for, trusted
 
 FETCH_TIMEOUT_S = 1.5
 CONFIRM_TIMEOUT_S = 1.5
-"""Timeouts in seconds. FETCH_TIMEOUT_S and CONFIRM_TIMEOUT_S are 3 s together; every source of
-events waits at least that long for its answer. If a request takes longer, SNS sends the message
+"""Timeouts in seconds. FETCH_TIMEOUT_S and CONFIRM_TIMEOUT_S are 3 s together, because every sender
+of events waits at least 3 s for the answer. If a request to SNS takes longer, SNS sends its message
 again."""
 
 FETCHES = 4
@@ -78,7 +78,7 @@ class Sns:
         return kept[1] if now <= kept[1].not_valid_after_utc else None
 
     async def _certificate(self, url: str, now: datetime) -> x509.Certificate:
-        """Fetch a certificate. All messages that wait for it share a single request."""
+        """Return a certificate. Fetch it once for all messages that wait for it."""
         task = self._fetching.get(url)
         if task is None:
             if len(self._fetching) >= FETCHES:
@@ -99,7 +99,7 @@ class Sns:
         status, body = await self._get(url, FETCH_TIMEOUT_S)
         if status >= 500 or status in (408, 429):
             raise SnsUnreachable(f"the certificate was answered with {status}")
-        if status != 200:  # redirects are not followed, so they are an error too
+        if status != 200:  # a redirect is an error too
             raise SnsRefused("there is no such certificate")
         if len(body) > MAX_CERTIFICATE_BYTES:
             raise SnsRefused("the certificate is too large")

@@ -1,4 +1,4 @@
-"""The target of a file's redirect: a presigned address at the store, its lifetime and headers."""
+"""Presign the address at the store to which a request for a file is redirected."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ the whole head fits into nginx's buffer of 4 kB (proxy_buffer_size, one page of 
 _MEDIA = ("audio/", "video/")
 _PLAYED = frozenset({"application/ogg", "application/mp4", "application/vnd.rn-realmedia"})
 MAX_EXTENSION = 20
-"""Longest extension, in characters, that is kept when a name is cut. Keys have the same limit."""
+"""Maximum length, in characters, of an extension that is kept when a name is shortened. The
+extension in a key has the same maximum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +50,12 @@ def target(
 
     The time is divided into periods of `ttl_s` seconds. Within a period the address is the same, so
     that a browser finds the file in its cache. The address is valid to the end of the next period,
-    or until the credentials expire. The redirect may be cached until the earliest of: the end of
-    the period, the end of the link (Unix time `link_ends`), and `ttl_s` before the credentials
-    expire. If uploads are scanned, an original in a versioned bucket is served by its version.
+    or until the credentials expire.
+
+    The redirect may be cached until the earliest of three times: the end of the period, the end of
+    the link (Unix time `link_ends`), and `ttl_s` seconds before the credentials expire.
+
+    If uploads are scanned and the bucket has versions, the address names the scanned version.
     """
     period_s = ttl_s(settings, row, key)
     begins = int(now.timestamp()) // period_s * period_s
@@ -114,8 +118,9 @@ def is_played(content_type: str) -> bool:
 def original_overrides(row: Attachment, *, room: int | None = None) -> dict[str, str]:
     """Return S3's response overrides for an original. `room` is explained at `disposition`.
 
-    An original that is not measured is served as application/octet-stream. Only a `ready` raster
-    image or PDF without other data in it is `inline`. Everything else is a download.
+    An original that is not measured gets the type application/octet-stream. A `ready` raster image
+    or PDF is shown in the browser (`inline`), unless it contains other data. Everything else is a
+    download.
     """
     measured = row.state in MEASURED and row.content_type is not None
     content_type = row.content_type if measured and row.content_type else "application/octet-stream"
@@ -154,7 +159,7 @@ def _cut(name: str, room: int) -> str:
     if not dot or len(extension) > MAX_EXTENSION:
         stem, dot, extension = name, "", ""
         if _cost(name) > room:
-            extension = "_"  # otherwise the cut name could end like another file type
+            extension = "_"  # without "_", the shortened name could end with a false extension
     left = room - _cost(dot + extension)
     kept = 0
     for letter in stem:
@@ -162,6 +167,6 @@ def _cut(name: str, room: int) -> str:
         if left < 0:
             break
         kept += 1
-    # Remove spaces at the end, and a joiner (U+200D) without the letter that follows it.
+    # Remove spaces at the end, and a joiner (U+200D) that no longer joins two letters.
     stem = stem[:kept].rstrip("\u200d ")
     return f"{stem}{dot}{extension}" if stem else ""

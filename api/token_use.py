@@ -41,8 +41,8 @@ class TokenUse:
     async def write_due(self) -> None:
         """Write in one statement which tokens were used.
 
-        A token whose use was written in the last minute is left for later. If the database is
-        unavailable, all are written a minute later.
+        If a token's use was written less than a minute ago, it is written later. If the database is
+        unavailable, the next attempt is a minute later.
         """
         now = self._clock()
         if now < self._not_before:
@@ -57,7 +57,7 @@ class TokenUse:
         except DatabaseAway:
             self._not_before = now + WRITE_EVERY_S
             return
-        except Exception:  # a bug here must not end this task
+        except Exception:  # the task must continue even after a bug
             log.exception("the last uses of tokens cannot be written")
             self._not_before = now + WRITE_EVERY_S
             return

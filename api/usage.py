@@ -25,7 +25,9 @@ NO_QUOTAS = Quotas()
 
 
 def quotas_of(parts: Parts, caller: Caller) -> Quotas | None:
-    """Return the default quotas; None if no quota applies to the caller's organization."""
+    """Return the deployment's default quotas. None means that the organization has no quota at
+    all.
+    """
     usual = parts.quotas
     return usual if caller.limited or usual != NO_QUOTAS else None
 
@@ -50,7 +52,7 @@ async def create_within(
     if usual is not None and _limits_bytes(usual, caller):
         new = [_promised(parts, *pair) for pair in zip(new, sources, strict=True)]
     create: Callable[..., Awaitable[list[Attachment]]] = new_attachments.create
-    if any(sources):  # the copies are recorded in the same transaction as the rows
+    if any(sources):  # one transaction records rows and copies
         wanted = [None if source is None else source.wanted for source in sources]
         grace_s = parts.settings.publish_grace
         create = partial(copies.create, wanted=wanted, grace_s=grace_s)
@@ -95,18 +97,18 @@ async def _create_once(
 
 
 def _limits_bytes(usual: Quotas, caller: Caller) -> bool:
-    """Return True if a quota of bytes applies.
+    """Return True if a quota of bytes applies to the caller's organization.
 
-    Only then is an upload limited to its declared size.
+    If it does, a client may not upload more bytes than it declared.
     """
     own = caller.quota_bytes
     return usual.bytes is not None if own is None else own != quotas.UNLIMITED
 
 
 def _promised(parts: Parts, item: NewAttachment, source: Source | None) -> NewAttachment:
-    """Set the maximum size, in bytes, of the new attachment's object.
+    """Return the new attachment with the maximum size of its object, in bytes.
 
-    The quota counts these bytes until the object is measured.
+    Until the object is measured, the quota counts this size.
     """
     if source is not None:
         promised = source.found.size
@@ -206,7 +208,9 @@ async def show(request: web.Request) -> web.Response:
 
 
 def _fieldset(request: web.Request) -> frozenset[str] | None:
-    """Parse `fields[usage]`. Raises Problem 400 for other parameters, except other `fields[…]`."""
+    """Parse `fields[usage]`, and ignore other `fields[…]`. Raises Problem 400 for other
+    parameters.
+    """
     fieldset: frozenset[str] | None = None
     for name, value in given(request):
         names = list_name(name)

@@ -1,7 +1,7 @@
-"""Clients that wait until an attachment is settled: notifications wake them, nothing polls.
+"""Let clients wait until an attachment is settled. A notification of the database wakes them.
 
-A waiting client uses no connection of the pool. Its row is read in one statement with the rows of
-other clients (`api.row_groups`), so thousands of clients can come, or be answered, at one moment.
+A waiting client uses no database connection. If many clients come, or must be answered, at the same
+time, their rows are read in groups (`api.row_groups`).
 """
 
 import asyncio
@@ -41,9 +41,10 @@ ANNOUNCED_S = 60.0
 RENEW_EVERY_S = 20.0
 
 UNSURE_S = 2.5
-"""Time, in seconds, in which rows are read although notifications arrive. It starts after a gap in
-the notifications. It also starts after the first announcement that clients wait, because
-transactions that are already running do not see the announcement.
+"""For this many seconds, the rows of waiting clients are read every second, even if notifications
+arrive. This begins after a gap in the notifications. It also begins after this process has
+announced its first waiting client, because transactions that are already running do not see the
+announcement and send no notification.
 """
 
 log = get_logger(__name__)
@@ -97,9 +98,10 @@ class Waiters:
     ) -> Attachment | None:
         """Return a row as soon as it is settled, or in its present state after `within_s` seconds.
 
-        `note_leave` gets the function to call if the client leaves, and None at the end.
-        `by_ticket` means that the client has no token. Returns None if the organization has no such
-        row. Raises Problem 429 or 503 if too many clients wait, and DatabaseAway.
+        `note_leave` is called with a function that the caller must call if the client leaves. At
+        the end, it is called with None. If `by_ticket` is true, the client has no token. Returns
+        None if the organization has no such row. Raises Problem 429 or 503 if too many clients
+        wait, and DatabaseAway.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within_s
@@ -134,7 +136,7 @@ class Waiters:
             self._wake(attachment_id)
 
     async def run(self) -> None:
-        """Announce every RENEW_EVERY_S seconds that clients wait.
+        """While clients wait, announce this to the database every RENEW_EVERY_S seconds.
 
         If no notifications arrive, check the rows of all clients every LOOK_EVERY_S seconds.
         """
@@ -143,7 +145,7 @@ class Waiters:
             try:
                 await self._look()
             except (DatabaseAway, Busy):
-                pass  # the failed call has logged the error; the next check is a second later
+                pass  # already logged; the next check is a second later
             except Exception:  # the next check may succeed, and clients must not wait forever
                 log.exception("waiting clients could not be checked")
             await asyncio.sleep(LOOK_EVERY_S)

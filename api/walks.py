@@ -1,6 +1,6 @@
 """Decide which lists are walks, and limit how many walks run at one time.
 
-A list is called a walk if many rows must be read for it. Each organization may run one walk at a
+A walk is a list request for which many rows must be read. Each organization may run one walk at a
 time, and all organizations together two. So walks never use all of the database's capacity.
 """
 
@@ -21,17 +21,17 @@ from shared.turns import Turns
 Read = Callable[[Connection], Awaitable[Any]]
 
 LONG_OFFSET = 2_000
-"""A page that begins after more rows than this is a walk. A list with a larger total is a walk
-too."""
+"""Maximum number of rows before a page, and in a whole list. Above it, the request is a walk."""
 
 WALKS, WALKING_WAIT = 2, 32
-"""WALKS is the maximum number of concurrent walks of all organizations. WALKING_WAIT is the maximum
-number of waiting walks of one organization."""
+"""WALKS is the maximum number of walks that run at the same time, for all organizations together.
+WALKING_WAIT is the maximum number of walks of one organization that wait."""
 
 WALK_S = 2.0
-"""Timeout, in seconds, of one statement of a walk. Only two kinds of lists take that long: filters
-that match few of millions of rows (`not_eq`, or several filters together), and ranges of times that
-match millions. Every other walk reads at most about 100,000 rows of an index."""
+"""Timeout, in seconds, of one statement of a walk. Only two kinds of walks take that long. One has
+filters that match few of millions of rows (`not_eq`, or several filters together). The other has a
+range of times that matches millions of rows. Every other walk reads at most about 100,000 rows of
+an index."""
 
 REMEMBERED = 1_000
 """Maximum number of large totals in the cache."""
@@ -64,9 +64,8 @@ def too_long(asked: Listing) -> str:
 class Walks:
     """Decides which lists are walks, and runs one walk at a time for each organization.
 
-    Large totals are cached by organization and filters, because counting again would cost as much.
-    An estimate is used for ESTIMATE_KEPT_S seconds. A total that is shown as exact is counted each
-    time.
+    The large totals of lists are cached by organization and filters. A cached estimate may be shown
+    for ESTIMATE_KEPT_S seconds. An exact total is counted for each request.
     """
 
     def __init__(self) -> None:
@@ -74,7 +73,9 @@ class Walks:
         self._large: dict[Hashable, tuple[int, float]] = {}
 
     def are_long(self, organization_id: int, asked: Listing) -> bool:
-        """Return True if a list is a walk, as far as is known before its rows are read."""
+        """Return True if a list is a walk. This is decided before rows are read, so it may be
+        wrong.
+        """
         return (
             read_many(asked.filters)
             or (asked.number - 1) * asked.size > LONG_OFFSET
@@ -105,8 +106,8 @@ class Walks:
         """
 
         async def bounded(connection: Connection) -> Any:
-            # The server's timeout does not include the network, so it proves that the statement was
-            # slow.
+            # Set the timeout in the server. There it does not include the network, so only a slow
+            # statement can exceed it.
             async with connection.transaction(readonly=True):
                 await connection.execute(f"SET LOCAL statement_timeout = {int(WALK_S * 1000)}")
                 try:

@@ -1,10 +1,10 @@
-"""Check whether a Python can run the service: print its version, or exit with the reason.
+"""Check whether a Python interpreter can run the service. Print its version, or why it cannot.
 
     PYTHON check_python.py [.venv]
 
-With `.venv`, PYTHON is the Python of a virtual environment, which needs pip, but not venv or
-ensurepip. The Makefile runs this file with any Python that it finds, so the syntax must also be
-valid for old versions.
+Give the argument `.venv` if PYTHON belongs to a virtual environment. Such a Python needs the module
+pip, and others need venv and ensurepip. The Makefile runs this file with any Python that it finds,
+so the syntax must also be valid for old versions.
 """
 
 import sys
@@ -27,7 +27,7 @@ else:
     for module in needed:
         try:
             __import__(module)
-        except Exception:  # a broken module may raise any exception
+        except Exception:  # the import of a broken module may raise any exception
             fault = fault or "lacks the module " + module
 
 if fault:

@@ -7,7 +7,7 @@ shows a traceback.
 
 import sys
 
-# Signals are handled before the imports below, which take half a second: a signal may come then.
+# A signal may arrive during the imports below, which take half a second. So handle signals first.
 if __name__ == "__main__":
     from deploy.serving import prepare
 
@@ -115,7 +115,7 @@ def worker(data_dir: DataDir = LOCAL) -> None:
         async with open_storage(settings):
             pass
 
-    # Check the store's settings first: the worker would report an error in them as a bug.
+    # Check the store's settings here, because a worker would report a wrong setting as a bug.
     asyncio.run(open_and_close())
     raise typer.Exit(run(settings))
 
@@ -276,7 +276,7 @@ def run(arguments: list[str]) -> int:
 
 
 def show_bug(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Print the traceback of a bug, escaped, because its message may contain text of any client."""
+    """Print the traceback of a bug. Escape it, because it may contain text that a client sent."""
     text = "".join(traceback.format_exception(kind, error, trace))
     if wants_json():
         text = line("unexpected error", level="critical", logger="attachments", exception=text)
@@ -290,7 +290,7 @@ def _process_of(arguments: list[str]) -> str:
 def main() -> None:
     """Run the command line of this process."""
     name_process(_process_of(sys.argv[1:]))
-    # Remove the variables before a command imports modules that read environment variables.
+    # Do this first, because the commands import modules that read environment variables.
     forget_foreign_variables()
     sys.excepthook = show_bug
     sys.exit(run(sys.argv[1:]))

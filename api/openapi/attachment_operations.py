@@ -6,7 +6,7 @@ from api.openapi.shapes import BULK, Json, answer, content, errors, operation, p
 
 TAG = "attachments"
 REFUSED = (401, 403, 406, 429)
-"""The errors that any request of a backend may get, in addition to those of ALWAYS."""
+"""The statuses of errors that any request with an API token may get, in addition to ALWAYS."""
 
 VIEW = [parameter("include"), parameter("fields"), parameter("request_id")]
 

@@ -219,5 +219,5 @@ def _relationship(name: str) -> Json:
 
 
 def title_of(name: str) -> str:
-    """Return the first part of a relationship's schema names: `SomeName` for `some_name`."""
+    """Return the beginning of the names of a relationship's schemas: `SomeName` for `some_name`."""
     return "".join(word.capitalize() for word in name.split("_"))

@@ -18,13 +18,13 @@ NUMBER = "[1-9][0-9]{0,18}"
 CURSOR: Json = {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"}
 
 BACKEND: list[Json] = [{"token": [], "organization": []}, {"bearer": [], "organization": []}]
-"""Security of every request under /api/v2: a token of the API and its organization."""
+"""Security of every request under /api/v2: an API token and the id of its organization."""
 
 NOBODY: list[Json] = []
 """Security of operations that need no token."""
 
 STORE: list[Json] = [{"storeKey": []}, {"storeBearer": []}, {"storeBasic": []}]
-"""Security of operations for stores: a token for events."""
+"""Security of operations for stores: an events token."""
 
 SECURITY: Json = {
     "token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
@@ -46,7 +46,7 @@ SECURITY: Json = {
 
 
 def list_of(names: str) -> Json:
-    """Return the schema of a comma-separated list of words; `names` is a pattern of one word."""
+    """Return the schema of a comma-separated list. Each item must match the pattern `names`."""
     return {"type": "string", "pattern": f"^({names})?(,({names})?)*$"}
 
 
@@ -223,11 +223,12 @@ OF_STATUS = {
 
 LIMITS = ("RateLimit", "RateLimit-Policy")
 SHARED = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
-"""LIMITS are header fields of answers that count for a rate limit. SHARED are header fields of
-answers for pages of other origins."""
+"""LIMITS are in answers to requests that a rate limit counts. SHARED are in answers to pages of
+other origins."""
 
 OF_ERRORS = (*LIMITS, *SHARED, "Referrer-Policy")
-"""Header fields that any error answer may have. The last one is for an address with a token."""
+"""Header fields that any error answer may have. Referrer-Policy is set if the request's address has
+a token."""
 
 
 def error_answers() -> Json:

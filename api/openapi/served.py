@@ -66,12 +66,13 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-"""Headers of every answer. The pictures of Swagger UI are in its style sheet, as `data:`."""
+"""Headers of every answer. They allow `data:` because the style sheet of Swagger UI contains its
+pictures in this form."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A body, plain and compressed, with its content type, and its entity tag in quotes."""
+    """A body in plain and compressed form, its content type, and its entity tag with the quotes."""
 
     body: bytes
     compressed: bytes

@@ -16,7 +16,7 @@ ALWAYS = (400, 408, 414, 417, 431, 500, 503, 505)
 TEXT: Json = {"type": "string"}
 NULL: Json = {"type": "null"}
 BLANK: Json = {"type": "string", "pattern": r"^\s*$"}
-"""The schema of a blank string. It means null for a value that may be left out."""
+"""The schema of a blank string. In requests, a blank string means null if the value is optional."""
 
 
 def schema(name: str) -> Json:
@@ -66,7 +66,7 @@ def resource(kind: str, properties: Mapping[str, Json]) -> Json:
 
 
 def document(data: Json, **more: Json) -> Json:
-    """Return the schema of a document with primary data. `meta` is empty unless `more` has it."""
+    """Return the schema of a document. Its primary data is `data`; its other members are `more`."""
     return members({"data": data, "meta": members({}), **more})
 
 
@@ -115,7 +115,7 @@ def operation(
 ) -> Json:
     """Return an operation.
 
-    If `security` is None, the operation needs a token of the API and its organization.
+    If `security` is None, the operation needs an API token and the id of its organization.
     """
     return {
         "operationId": name,

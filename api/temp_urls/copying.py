@@ -35,14 +35,14 @@ MAX_COPIED_AT_ONCE = 64 * 1024 * 1024
 ones."""
 
 COPIES, COPIES_EACH, COPIES_WAITING = 4, 1, 200
-"""Maximum numbers of copies: COPIES run in this process, COPIES_EACH run for one organization, and
-COPIES_WAITING wait for one organization. A bulk request may ask for 100 copies."""
+"""At most COPIES copies run in this process, and COPIES_EACH of them for one organization. At most
+COPIES_WAITING copies of one organization wait. A bulk request may need 100 copies."""
 
 COPY_WAIT_S = 10.0
-"""Time, in seconds, that a copy waits for its turn. After that, it is left to a worker."""
+"""Maximum time, in seconds, that a copy waits for its turn. After that, a worker makes the copy."""
 
 COPY_TIMEOUT_S = 30.0
-"""Timeout of a copy, in seconds. After that, it is left to a worker."""
+"""Timeout of a copy, in seconds. After that, a worker makes the copy."""
 
 LATE = f"a copy did not end within {COPY_TIMEOUT_S:.0f} s"
 """The text of the store's error if a copy takes longer than COPY_TIMEOUT_S."""
@@ -62,8 +62,8 @@ def open_copies() -> Turns:
 def require_room(parts: Parts, organization_id: int, sources: Sequence[Source | None]) -> None:
     """Raise Busy if too many copies of an organization would wait. Call this before any change.
 
-    Concurrent requests do not see each other's copies here. Copies that find no room later are left
-    to workers.
+    Several requests may pass this check at the same time, and then too many copies need a turn.
+    Workers make the copies that get no turn.
     """
     small = sum(_is_small(source) for source in sources)
     if small and not parts.copies.has_room(organization_id, small):
@@ -108,9 +108,9 @@ async def take_over(
 async def copy_all(
     parts: Parts, rows: Sequence[Attachment], sources: Sequence[Source | None]
 ) -> list[Attachment]:
-    """Copy the small sources of rows now, and leave the large ones to workers.
+    """Copy the small sources of rows now. Workers copy the large ones later.
 
-    Returns the rows; a row whose copy was made is updated. Errors are not raised: the rows are
+    Returns the rows in their present state. Errors of a copy are not raised: the rows are
     committed, so a worker makes each copy that fails here.
     """
     tasks = [
@@ -143,8 +143,8 @@ async def _copy_or_leave(parts: Parts, row: Attachment, source: Source) -> Attac
             claimed = await run(copy_claims.claim, row.id, None, lease_s=COPY_LEASE_S)
             return row if claimed is None else await _copy(parts, claimed)
     except (Busy, DatabaseAway):
-        # No wake-up is published, because many copies of the organization wait already. The sweep
-        # finds the row when its copy is due or its lease ends.
+        # Do not publish a wake-up for a worker, because many copies of the organization wait
+        # already. The sweep finds the row later.
         return row
     except Exception:  # the row is committed, so a worker makes the copy
         log.exception("unexpected error", attachment=row.id)
@@ -156,8 +156,8 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
     assert row.copy_bucket is not None
     assert row.copy_key is not None
     run = parts.clients.of(row.organization_id).run
-    # By default, a copy gets the content type of its source, and the source's owner could choose
-    # any. In public mode browsers would get that type, so it is replaced.
+    # By default, the store gives a copy the content type of its source, which may be any type. In
+    # public mode, browsers get the stored type, so it must be a safe one.
     content_type = None
     if parts.settings.files_public:
         content_type = content_types.public_type(row.content_type, row.file_name)
@@ -180,7 +180,7 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
         await _leave(parts, row)
         return row
     except StoreError as error:
-        if not isinstance(error, StoreUnavailable):  # `shared.outages` logs this outage
+        if not isinstance(error, StoreUnavailable):  # `shared.outages` has logged StoreUnavailable
             kind = type(error).__name__
             parts.noise.warning.log("copy left to a worker", kind, error=kind)
         await _leave(parts, row)

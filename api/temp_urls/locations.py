@@ -1,6 +1,6 @@
 """Find the object that a `temp_url` names, and decide if an organization may copy it.
 
-The service never connects to that address.
+The service never connects to the address in `temp_url`.
 
 The forms of addresses at AWS are from the Amazon S3 User Guide, "Virtual hosting of general purpose
 buckets". They are path-style `https://s3.region.amazonaws.com/bucket/key`, virtual-hosted
@@ -50,7 +50,7 @@ def locate(url: str, settings: Settings) -> tuple[str, str] | None:
 def may_take(located: tuple[str, str], settings: Settings, *, organization_id: int) -> bool:
     """Return True if an organization may copy the object at `located`, a bucket and key.
 
-    Only the text of bucket and key decides, so the answer does not show whether the object exists.
+    Only the names of bucket and key decide. So the answer does not show whether the object exists.
     """
     return admit(
         settings.fences, located, own_bucket=settings.s3_bucket, organization_id=organization_id
@@ -158,7 +158,7 @@ def _at_own_store(parts: SplitResult, path: str, settings: Settings) -> tuple[st
 
 
 def _at_aws(parts: SplitResult, path: str) -> tuple[str, str] | None:
-    # Only the text is parsed. The bucket is later looked up at the store of the settings.
+    # Only the text of the address decides. The service later looks for the bucket at its own store.
     match = _AWS_HOST.fullmatch(_host(parts))
     if match is None or parts.port not in (None, 443, 80):
         return None

@@ -1,8 +1,8 @@
 """Find out what an updated `temp_url` means: no change, the attachment's own file, or a copy.
 
 Clients read a resource, change one member and send the whole resource back. So an address that the
-service itself has returned must not request anything. There is one exception: the address of the
-object at the attachment's own key always reports that a file is there. The store is then asked
+service itself has returned must have no effect. There is one exception: the address of the object
+at the attachment's own key means that a file was uploaded there. The service then asks the store
 about the object, because the file may be newer than the recorded one.
 """
 
@@ -25,7 +25,8 @@ from shared.states import MEASURED, UNDER_WAY
 from shared.store_limits import store_limit
 
 ASK_WITHIN_S = 5.0
-"""Time, in seconds, in which the store must answer. After that, a worker asks the store instead."""
+"""Time, in seconds, in which the store must answer a request. After that, a worker asks the store
+later."""
 
 
 class Kind(Enum):
@@ -40,10 +41,10 @@ class Kind(Enum):
 class Meaning:
     """What a `temp_url` means for one attachment.
 
-    For ANOTHER_OBJECT, `location` is the object; None if it may not be copied. For OWN_FILE,
-    `shows` is True if the attachment already shows the address. `kept` has the changes of the row:
-    the new `temp_url`, or nothing if the address is already shown or is a file address of the
-    service.
+    For ANOTHER_OBJECT, `location` is the object to copy; None if the organization may not copy it.
+    For OWN_FILE, `shows` is True if the row already has this `temp_url`. `kept` has the changes
+    that the row needs: the new `temp_url`, or nothing. Nothing is needed if the row already has it,
+    or if the service itself serves a file at the address.
     """
 
     kind: Kind
@@ -93,11 +94,12 @@ def _own_file(
 async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str, str]:
     """Record the file at an attachment's own key as an upload, unless it is known already.
 
-    The file is known if its etag is the recorded one. There is no etag after an error of the store,
-    without an object, or if the object is older than the row. Then the upload is recorded too, and
-    a worker checks the object. But if the attachment already shows the address, an upload without
-    an etag is recorded only for `ready` and `rejected` rows. Returns the changes of the row. Raises
-    BucketForeign.
+    The file is known if the row has its etag. Sometimes the store gives no etag of the file: the
+    store does not answer, the object does not exist, or it is older than the row. Then the upload
+    is recorded all the same, and a worker checks the object. But if the row already has this
+    `temp_url`, such an upload is recorded only if the row is `ready` or `rejected`.
+
+    Returns the changes of the row. Raises BucketForeign.
     """
     is_here = row.bucket == parts.settings.s3_bucket
     etag = await _ask(parts, row) if is_here else None
@@ -118,10 +120,10 @@ def _is_news(row: Attachment, etag: str | None, *, is_shown: bool) -> bool:
     `etag` is the etag of the object in the store; None if there is no object or no answer.
     """
     if etag is None:
-        # If the address is only repeated, rows that are not measured stay the same: the sweep asks
-        # the store about them later.
+        # If the row already has this address, record an upload only for a measured row. For other
+        # rows, the sweep asks the store later.
         return not is_shown or row.state in MEASURED
-    # A worker that processes the row reads the present object, so nothing needs to be recorded.
+    # A worker will process the row and read the present object, so no upload needs to be recorded.
     if row.etag is None:
         return row.state not in UNDER_WAY
     return etag != row.etag
@@ -148,8 +150,8 @@ def _is_own_object(settings: Settings, row: Attachment, located: tuple[str, str]
 def _is_file_address(parts: Parts, request: web.Request, row: Attachment, address: str) -> bool:
     """Return True if the service serves a row's original at this address.
 
-    Without a base address in the settings, a link begins with the host of the request, or is
-    relative. Clients' libraries complete a relative link with the host that they used.
+    If the settings give no base address, a link is relative or begins with the host of the request.
+    The client may have completed a relative link with the host that it used.
     """
     settings = parts.settings
     base = parts.documents.links.base("")

@@ -1,4 +1,4 @@
-"""The objects from which attachments are copied: ask the store about them before any change."""
+"""Ask the store about the objects that must be copied. This is done before any row is changed."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,9 @@ from shared.stored_objects import StoredObject
 from shared.turns import Turns
 
 LOOKUPS, LOOKUPS_EACH, LOOKUP_WAIT_S = 9, 3, 30
-"""Limits of HEAD requests for sources: LOOKUPS run in this process, LOOKUPS_EACH run for one
-organization, and a request waits for its turn for at most LOOKUP_WAIT_S seconds. Together with the
-copies (`api.temp_urls.copying`), these requests use fewer connections than the store's client
-has."""
+"""At most LOOKUPS HEAD requests for sources run in this process, and LOOKUPS_EACH of them for one
+organization. A request waits for at most LOOKUP_WAIT_S seconds. The store's client has more
+connections than these requests and the copies (`api.temp_urls.copying`) can use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +32,7 @@ class Source:
 
     @property
     def wanted(self) -> Wanted:
-        """The copy to make, in the form in which a row records it."""
+        """The copy that must be made, as a row records it."""
         return Wanted(
             bucket=self.bucket,
             key=self.key,

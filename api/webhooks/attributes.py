@@ -19,7 +19,7 @@ _TIME = re.compile(
 )
 
 Fault = tuple[str, dict[str, Any]]
-"""The detail and the meta of an error object."""
+"""The members `detail` and `meta` of an error object."""
 
 DEFAULTS: dict[str, Any] = {"events": list(EVENTS), "description": None, "active": True}
 """The default values of attributes, if a client leaves them out when it creates a webhook."""
@@ -99,7 +99,9 @@ def _check(attributes: dict[str, Any], settings: Settings) -> dict[str, Any]:
 
 
 def check_since(document: Any) -> datetime:
-    """Return the attribute `since` of a request for retries. Raises Problem: 400, 409 or 422."""
+    """Return the attribute `since` of a request to retry deliveries. Raises Problem: 400, 409 or
+    422.
+    """
     attributes = check_identity(
         resource_object(document), attachment_id=None, kind="webhook_deliveries"
     )

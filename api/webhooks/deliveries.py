@@ -177,9 +177,10 @@ async def _retry_failed(
 ) -> int | Repeated:
     """Make all failed deliveries of a webhook due; return their number.
 
-    Each batch is its own transaction and waits for its own turn. So other requests of the
-    organization are served between two batches. The last batch stores the key. So a request that
-    was cut short can be repeated: it then retries the deliveries that are left.
+    They are changed in batches. Each batch is a transaction and waits for its turn, so other
+    requests of the organization are served between two batches. The last batch stores the
+    Idempotency-Key. So if a request ends early, the client can repeat it for the deliveries that
+    are left.
     """
     database, count = parts.clients.of(webhook.organization_id), 0
 
@@ -227,10 +228,10 @@ async def _run_once(
     make: Callable[[Connection], Awaitable[DeliveryRow]],
     webhook_id: int,
 ) -> tuple[DeliveryRow, bool]:
-    """Run `make` once for the key. Returns the present delivery, and True if the request was
-    repeated.
+    """Run `make`, but only once for each Idempotency-Key.
 
-    Raises Problem 404 if the delivery is gone.
+    Returns the delivery in its present state, and True if an earlier request has made it. Raises
+    Problem 404 if the delivery no longer exists.
     """
     database = parts.clients.of(caller.organization_id)
     found = await run_once(database, key, make, lambda new: [new.id])
@@ -255,7 +256,7 @@ def _require_active(active: bool) -> None:
         raise general(409, "The webhook is not active")
 
 
-# This pattern excludes `retry`. Otherwise the Allow header of `deliveries/retry` would contain GET.
+# The id must not be `retry`. Otherwise the Allow header of `deliveries/retry` would contain GET.
 _ONE = r"{delivery_id:(?!retry/?$)[^/]+}"
 
 ROUTES = (

@@ -223,7 +223,7 @@ async def _find_made(
 ) -> registry.WithSecret:
     """Return the webhook that an earlier request made, with its present secret.
 
-    Raises Problem 404 if it is gone.
+    Raises Problem 404 if the webhook no longer exists.
     """
     found = await parts.clients.of(caller.organization_id).run(
         registry.find_with_secret, known.made[0], caller.organization_id, vault

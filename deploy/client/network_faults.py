@@ -6,7 +6,7 @@ import aiohttp
 
 
 def fault_of(error: BaseException) -> str:
-    """Describe a network error. The exception's own text is not used: it may contain addresses."""
+    """Describe a network error without the exception's own text, which may contain addresses."""
     if isinstance(error, TimeoutError | aiohttp.ServerTimeoutError):
         return "no answer in time"
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):

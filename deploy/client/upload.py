@@ -54,10 +54,10 @@ class Uploaded:
     """The result of one file.
 
     `state` is the last state that the API returned; None if no attachment was created. `reason` has
-    `code` and `detail`: from the API or, if the upload itself failed, from this client. `facts` has
-    the type, the size in bytes, the width and the height. `seconds` is the whole time, including
-    the creation of the attachment. `processing_seconds` is the time from the store's 201 to the
-    first poll with a final state, or None.
+    `code` and `detail`. They come from the API or, if the upload itself failed, from this client.
+    `facts` has the type, the size in bytes, the width and the height. `seconds` is the time from
+    the creation of the attachment to the result. `processing_seconds` is the part of it after the
+    upload, or None.
     """
 
     file: Path
@@ -73,7 +73,7 @@ class Uploaded:
     @property
     def succeeded(self) -> bool:
         """Return True if the file is ready, or if it was uploaded and the caller does not wait."""
-        # the reason of a ready file only explains why it has no thumbnail
+        # a ready file has a reason only if it has no thumbnail
         if self.state == "ready":
             return True
         return self.reason is None and self.state not in (None, "rejected", "failed", "expired")
@@ -106,7 +106,7 @@ class Uploaded:
 class Progress:
     """The progress of one file.
 
-    `number` is its index in the paths, `sent` the bytes sent so far.
+    `number` is the file's index in the list of paths. `sent` is the number of bytes sent so far.
     """
 
     number: int
@@ -131,9 +131,9 @@ async def upload_files(
 ) -> list[Uploaded]:
     """Upload regular files, `parallel` at a time; return the results in the order of `paths`.
 
-    A file that fails does not stop the others; the cause is in its `reason`. `timeout_s` limits the
-    wait for each file after its upload. Raises ApiUnusable if the API or the token cannot be used;
-    nothing is sent then.
+    If a file fails, the others are still uploaded, and the cause is in the `reason` of its result.
+    `timeout_s` limits how long to wait for each file after its upload. If the API or the token
+    cannot be used, raises ApiUnusable before any file is sent.
     """
     parts = urlsplit(api_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -191,8 +191,8 @@ class _Client:
     async def check_access(self) -> None:
         """Check that the API accepts the token, before any file is sent. Raises ApiUnusable.
 
-        The request is for the id 0, which no attachment has. With a valid token the API answers
-        404.
+        It requests the attachment with the id 0, which never exists. So the answer to a valid token
+        is 404.
         """
         try:
             async with (

@@ -11,8 +11,8 @@ from deploy.commands.output import plain
 from shared.facts import DECLARED, PIXELS
 
 WORD = 20
-"""Maximum width, in terminal cells, of an id, state or code. The values of this service are
-shorter, but another API may send longer ones.
+"""Maximum width, in terminal cells, at which an id, state or code is printed. The values of this
+service are shorter, but a wrong address may lead to another API.
 """
 
 UNITS = ("B", "kB", "MB", "GB", "TB")

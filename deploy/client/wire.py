@@ -28,8 +28,8 @@ UploadCode = Literal[
     "unreadable_file",
     "timeout",
 ]
-"""Codes of the reasons why a file was not uploaded, or why the client did not see the result of the
-processing.
+"""Codes of faults. They say why a file was not uploaded, or why the client does not know whether it
+was processed.
 """
 
 MEDIA_TYPE = "application/vnd.api+json"
@@ -46,7 +46,7 @@ COME_AGAIN = (429, 502, 503, 504)
 
 
 class FileReason(TypedDict):
-    """A reason: a stable code and a sentence, like `meta.reason` of the API."""
+    """Why a file failed: a stable code and a sentence, as in `meta.reason` of the API."""
 
     code: ReasonCode | UploadCode
     detail: str
@@ -113,7 +113,8 @@ async def post_file(
 
     async def attempt() -> None:
         loop = asyncio.get_running_loop()
-        # aiohttp turns an exception in the body into a connection error, so keep the original here.
+        # If reading the file fails, aiohttp raises only a connection error. So keep the original
+        # error here.
         faults: list[UploadFault] = []
 
         async def body(file: BinaryIO, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
@@ -203,7 +204,7 @@ async def _repeat(
 
 
 def _form(fields: dict[str, str], boundary: str) -> tuple[bytes, bytes]:
-    """Return the bytes of a multipart form before and after the file, which is the last field."""
+    """Return two parts of a multipart form: the bytes before the file, and the bytes after it."""
     lines = []
     for name, value in fields.items():
         if not isinstance(value, str) or '"' in name or "\r" in name + value:
