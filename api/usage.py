@@ -25,9 +25,7 @@ NO_QUOTAS = Quotas()
 
 
 def quotas_of(parts: Parts, caller: Caller) -> Quotas | None:
-    """Return the deployment's default quotas. None means that the organization has no quota at
-    all.
-    """
+    """Return the default quotas, or None if no quota applies to the caller's organization."""
     usual = parts.quotas
     return usual if caller.limited or usual != NO_QUOTAS else None
 
@@ -208,9 +206,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 def _fieldset(request: web.Request) -> frozenset[str] | None:
-    """Parse `fields[usage]`, and ignore other `fields[…]`. Raises Problem 400 for other
-    parameters.
-    """
+    """Parse `fields[usage]`; ignore other `fields[…]`. Raises Problem 400 for other parameters."""
     fieldset: frozenset[str] | None = None
     for name, value in given(request):
         names = list_name(name)

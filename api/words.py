@@ -39,7 +39,5 @@ def path_attachment(request: web.Request) -> int:
 
 
 def shortened(text: str) -> str:
-    """Return the first 100 characters of a text, without the unprintable ones, for an error
-    message.
-    """
+    """Return the first 100 characters of a text for an error, without unprintable ones."""
     return "".join(character for character in text[:100] if character.isprintable())

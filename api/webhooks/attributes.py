@@ -99,9 +99,7 @@ def _check(attributes: dict[str, Any], settings: Settings) -> dict[str, Any]:
 
 
 def check_since(document: Any) -> datetime:
-    """Return the attribute `since` of a request to retry deliveries. Raises Problem: 400, 409 or
-    422.
-    """
+    """Return `since` from a request to retry deliveries. Raises Problem: 400, 409 or 422."""
     attributes = check_identity(
         resource_object(document), attachment_id=None, kind="webhook_deliveries"
     )
