@@ -112,6 +112,20 @@ def text() -> bytes:
     )
 
 
+def with_font(font: bytes, shown: bytes, **further: bytes) -> bytes:
+    """Write a page that shows a string in a font. Only the font's entries are in the file.
+
+    `further` are the objects to which the entries refer; their names are `o` and a number from 6.
+    """
+    objects = _objects(
+        box="0 0 400 100",
+        content=b"BT /F 40 Tf 20 30 Td %s Tj ET" % shown,
+        entries=b"/Resources<</Font<</F 5 0 R>>>>",
+    )
+    objects[5] = b"<</Type/Font%s>>" % font
+    return write(objects | {int(name[1:]): body for name, body in further.items()})
+
+
 def without_pages() -> bytes:
     """Write a document without pages."""
     return write({1: b"<</Type/Catalog/Pages 2 0 R>>", 2: b"<</Type/Pages/Kids[]/Count 0>>"})

@@ -2,7 +2,7 @@
 
 A sealed decoder cannot open files, so it keeps the bytes of a few free fonts in memory. The fonts
 are found by their file names. On a machine without these fonts, such texts are drawn with fewer
-letters, or not at all.
+letters, or not at all. `svg` and `pdf_fonts` use the fonts.
 """
 
 import os
@@ -15,6 +15,7 @@ from typing import Final
 
 FOLDERS: Final = (
     "/usr/share/fonts",
+    "/usr/share/fonts-droid-fallback",
     "/usr/local/share/fonts",
     "/System/Library/Fonts",
     "/Library/Fonts",
@@ -37,7 +38,11 @@ WIDE: Final = "DejaVu Sans"
 """A family with letters of many scripts, but without Chinese, Japanese and Korean."""
 
 HAN: Final = "Droid Sans Fallback"
-"""A family with the letters of Chinese, Japanese and Korean."""
+"""A family with the letters of Chinese and Japanese."""
+
+KOREAN: Final = "Droid Sans Korean"
+"""A family with the letters of Korean. This name is only used here: the file names its family like
+`HAN`, which has more Chinese letters but almost no Korean ones."""
 
 _ALSO: Final = {
     SANS: ("Helvetica", "Helvetica Neue"),
@@ -57,18 +62,25 @@ of names."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Font:
-    """A font file in memory. It is used for texts in `family`."""
+    """A font file in memory. It is used for texts in `family`.
+
+    `has_family_widths` is True if its letters are as wide as those of the family that it replaces.
+    """
 
     family: str
     is_bold: bool = False
     is_italic: bool = False
+    has_family_widths: bool = False
     data: bytes = b""
 
 
 def _styles(prefix: str, family: str, names: Iterable[str]) -> dict[str, Font]:
     return {
         f"{prefix}{name}.ttf": Font(
-            family=family, is_bold="Bold" in name, is_italic="Italic" in name
+            family=family,
+            is_bold="Bold" in name,
+            is_italic="Italic" in name,
+            has_family_widths=not prefix.startswith("DejaVu"),
         )
         for name in names
     }
@@ -87,6 +99,7 @@ _FILES: Final = {
     **_styles("Courier New", MONO, _MACOS),
     "DejaVuSans.ttf": Font(family=WIDE),
     "DroidSansFallbackFull.ttf": Font(family=HAN),
+    "DroidSansFallback.ttf": Font(family=KOREAN),
     **_styles("DejaVuSans", SANS, _TWO[1:]),
     **_styles("DejaVuSerif", SERIF, _TWO),
     **_styles("DejaVuSansMono", MONO, _TWO),

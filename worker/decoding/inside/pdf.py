@@ -19,6 +19,7 @@ from pypdfium2.internal import get_bufreader  # type: ignore[import-untyped]  # 
 
 from shared.errors import Undecodable
 from shared.facts import Facts, Thumbnail
+from worker.decoding.inside import fonts, pdf_fonts
 from worker.decoding.inside.encoding import encode_page
 from worker.decoding.inside.shrinking import MAX_EDGE
 
@@ -46,7 +47,8 @@ _SMALLEST: Final = (
 
 
 def warm_up() -> None:
-    """Make one thumbnail, so that no later job loads code."""
+    """Read the fonts and make one thumbnail, so that no later job loads code or opens a file."""
+    pdf_fonts.offer(fonts.installed())
     make_thumbnail(io.BytesIO(_SMALLEST))
 
 
