@@ -61,10 +61,54 @@ def shown(content: bytes) -> tuple[tuple[int, ...], tuple[int | None, int | None
             OPAQUE,
             id="alpha-of-0-everywhere",
         ),
+        *(
+            pytest.param(
+                bmp(32, ROW_32 * HEIGHT, masks=masks + ALPHA, header_bytes=size),
+                (*COLOUR, 77),
+                id=f"alpha-without-masks-of-colours-{size}-{len(masks.strip(bytes(1)))}",
+            )
+            for size in (108, 124)
+            for masks in (bytes(12), MASKS)
+        ),
+        pytest.param(
+            bmp(32, ROW_32 * HEIGHT, compression=3, masks=MASKS + ALPHA, header_bytes=56),
+            (*COLOUR, 77),
+            id="alpha-in-version-3",
+        ),
+        pytest.param(
+            bmp(32, ROW_32 * HEIGHT, masks=MASKS + bytes(4), header_bytes=124),
+            OPAQUE,
+            id="version-5-without-alpha",
+        ),
+        pytest.param(
+            bmp(
+                32,
+                struct.pack("<4B", 50, 100, 200, 0) * WIDTH * HEIGHT,
+                masks=bytes(12) + ALPHA,
+                header_bytes=124,
+            ),
+            OPAQUE,
+            id="version-5-with-alpha-of-0",
+        ),
     ],
 )
 def test_row83_a_bmp_is_shown(content: bytes, wanted: tuple[int, ...]) -> None:
     assert shown(content) == (wanted, (WIDTH, HEIGHT))
+
+
+@pytest.mark.parametrize("compression", [0, 3], ids=["plain", "masks"])
+@pytest.mark.parametrize(("is_opaque", "alpha"), [(True, 255), (False, 0)])
+def test_row83_one_bit_of_alpha_is_kept(compression: int, *, is_opaque: bool, alpha: int) -> None:
+    red, green, blue = (value >> 3 for value in COLOUR)
+    colour = red << 10 | green << 5 | blue
+    shown_pixel = struct.pack("<H", colour | is_opaque << 15)
+    other = struct.pack("<H", colour | (not is_opaque) << 15)
+    pixels = (shown_pixel * (WIDTH - 1) + other) * HEIGHT
+    masks = struct.pack("<4I", 0x7C00, 0x3E0, 0x1F, 0x8000)
+    content = bmp(16, pixels, compression=compression, masks=masks, header_bytes=108)
+    (*found, found_alpha), _ = shown(content)
+    assert found_alpha == alpha
+    assert all(abs(a - b) < 8 for a, b in zip(found, COLOUR, strict=True))
 
 
 @pytest.mark.parametrize("compression", [4, 5])

@@ -1,7 +1,7 @@
 """Open an image with the reader of its format. Only configured formats are ever tried."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Final
 
@@ -18,7 +18,7 @@ from PIL import (
 
 from shared.errors import Undecodable
 from shared.facts import NO_FACTS, Facts
-from worker.decoding.inside import costs, heif, jpeg, png, tiff, webp
+from worker.decoding.inside import bmp, costs, heif, jpeg, png, tiff, webp
 from worker.decoding.inside.colour_spaces import ColourSpace
 from worker.decoding.inside.costs import Cost
 
@@ -33,6 +33,12 @@ ALWAYS: Final[tuple[Reader, ...]] = (
 )
 """Readers of the formats that are always decoded. They are called directly, because Pillow's `open`
 may load every installed reader. The JPEG reader sees only the first picture of an MPO."""
+
+_OPENERS: Final[dict[str, Callable[[BinaryIO], ImageFile.ImageFile]]] = {
+    "BMP": bmp.open_image,
+    "TIFF": tiff.open_image,
+}
+"""Functions that call Pillow's reader of a format and correct its result."""
 
 _UNKNOWN: Final = ("unknown pixel mode", "unknown data organization", "unsupported", "no codec")
 """Texts in exceptions of a decoder that does not support the file's variant of the format. Only the
@@ -125,7 +131,7 @@ def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.Im
         if accepts is not None and accepts(prefix[:16]) is True:
             file.seek(0)
             try:
-                image = tiff.open_image(file) if reader.format == "TIFF" else reader(file)
+                image = _OPENERS.get(reader.format or "", reader)(file)
             # The file is not in this reader's format: files of AVIF and HEIC begin in the same way.
             except SyntaxError as error:
                 refused = error
