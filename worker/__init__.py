@@ -25,6 +25,7 @@ folders, are not followed. These modules are entered more than once:
                           for a claim of the sweep), and if the object read belongs to the row
     worker.slots          a slot is taken, counts for the organization of the claim, and is freed
     worker.leases         a lease is held, and dropped after the attempt
+    worker.naming         the type is identified; an image that no decoder has measured is measured
     worker.buffering      the head is enough for most files; only a file to decode is read further
     worker.decoding       the file name decides how much to read first; the type, whether to decode
     worker.sniffing       the type is identified; the size is read if no decoder has measured it

@@ -23,9 +23,9 @@ from shared.verdicts import Scan
 from worker.buffering import HEAD_BYTES, MEMORY_BYTES, buffered, read_checksum, read_head
 from worker.decoding.formats import Box, box_of, promises_thumbnail
 from worker.judging import judge
+from worker.naming import identify, measure_image
 from worker.scanning.scanner import Scanned, Scanner, reopened, require_scanned
-from worker.sniffing.dimensions import read_dimensions
-from worker.stages import measured, note_object, note_type
+from worker.stages import measured, note_object
 from worker.thumbnails import drop_thumbnail, store_thumbnail
 from worker.tools import Tools
 
@@ -195,7 +195,7 @@ async def examine(tools: Tools, claim: Claim, scanned: Scanned | None = None) ->
             # the first read found an empty object, so the object was replaced
             raise ObjectChanged(row.key) from None
         require_scanned(scanned, found)
-        content_type = await _identify(tools, row, found, head)
+        content_type = await identify(tools, row, found, head)
         outcome = Outcome(
             state="ready",
             etag=found.etag,
@@ -207,8 +207,8 @@ async def examine(tools: Tools, claim: Claim, scanned: Scanned | None = None) ->
         except Rejected as rejected:
             outcome = replace(outcome, state="rejected", reason=rejected.code)
     known = outcome.facts
-    if known.width is None and (size := read_dimensions(known.content_type or "", head)):
-        outcome = outcome.joined(Facts(width=size[0], height=size[1]))
+    if known.width is None:
+        outcome = outcome.joined(await measure_image(tools, row, found, known.content_type, head))
     await drop_thumbnail(storage, row)
     if known.checksum_sha256 is None:
         with measured("read"):
@@ -227,7 +227,7 @@ async def _identify_if_possible(
     should be retried.
     """
     try:
-        return await _identify(tools, row, found, head), False
+        return await identify(tools, row, found, head), False
     except DecoderFault as fault:
         if not _is_last_death(tools, row, fault):
             raise
@@ -259,22 +259,6 @@ def _check_age(tools: Tools, found: StoredObject, row: Attachment) -> None:
     if tools.bucket.is_anothers(found, row):
         older_objects.note_older(row, found, seen_by="worker")
         raise ObjectOlder(str(row.id))
-
-
-async def _identify(tools: Tools, row: Attachment, found: StoredObject, head: bytes) -> str:
-    """Identify the content type from the head and, if that is not enough, a few more ranges.
-
-    Ranges are read only while the object is still `found`. Raises ObjectChanged and DecoderFault.
-    """
-
-    async def read(start: int, end: int) -> bytes:
-        async with tools.storage.read(row.key, start=start, end=end, pin=found) as (_, chunks):
-            return b"".join([chunk async for chunk in chunks])
-
-    with measured("sniff"):
-        content_type = await tools.sniffers.identify(row.organization_id, head, found.size, read)
-    note_type(content_type)
-    return content_type
 
 
 def _room(

@@ -6,17 +6,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.data.unlisted import SIZE, UNLISTED, asf, dng, icon, raw, tiff, unix_archive
-from tests.data.writing import jar
-from tests.support.identifying import measure
-from worker.sniffing.dimensions import read_dimensions
-from worker.sniffing.tiff_tags import RAWS, identify_raw
+from tests.data.raws import SIZE, dng, far_raw, raf, tiff
+from tests.data.sounds import asf
+from tests.data.unlisted import UNLISTED, icon, unix_archive
+from tests.data.writing import HEAD, jar
+from tests.support.identifying import drive_reading, measure, read_container
+from worker.sniffing.dimensions import find_dimensions
+from worker.sniffing.ranges import PartialFile
+from worker.sniffing.raws import TIFF_RAWS, identify_raw
+from worker.sniffing.tiff_tags import Size
 from worker.sniffing.unlisted import identify_unlisted
 
 SIZED = [
     *("qoi", "jp2", "jpx", "jph", "j2c", "dng", "nef", "nef-big-endian", "arw", "pef", "srw"),
-    *("3fr", "raw-of-another-camera", "cr2", "rw2", "orf", "orf-big-endian"),
+    *("3fr", "raw-of-another-camera", "cr2", "rw2", "orf", "orf-big-endian", "jphc", "mrw", "x3f"),
+    *("tga-that-begins-like-a-cursor", "tga-in-grey"),
 ]
+FAR = ["arw-with-a-far-directory", "nef-with-a-far-directory", "raf", "raf-of-an-old-camera"]
+"""Camera raws whose size is after the head."""
+
+
+def size_of(content_type: str, content: bytes) -> tuple[Size | None, int]:
+    """Return the size that is found in a file, and the number of ranges that were requested."""
+    finding = find_dimensions(content_type, content[:HEAD], len(content))
+    size, asked = drive_reading(finding, content)
+    assert sum(end - start for start, end in asked) <= 4096
+    return size, len(asked)
 
 
 @pytest.mark.parametrize("name", UNLISTED)
@@ -28,22 +43,31 @@ def test_a_file_gets_its_type(name: str) -> None:
 @pytest.mark.parametrize("name", SIZED)
 def test_an_image_gets_the_size_of_its_picture(name: str) -> None:
     make, content_type = UNLISTED[name]
-    assert read_dimensions(content_type, make()) == SIZE
+    assert size_of(content_type, make()) == (SIZE, 0)
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_a_raw_gets_the_size_of_its_picture_by_one_more_range(name: str) -> None:
+    make, content_type = UNLISTED[name]
+    assert size_of(content_type, make()) == (SIZE, 1)
 
 
 def test_a_turned_raw_gets_its_upright_size() -> None:
-    assert read_dimensions("image/x-adobe-dng", dng(orientation=6)) == (4000, 6000)
+    assert size_of("image/x-adobe-dng", dng(orientation=6)) == ((4000, 6000), 0)
+    assert size_of("image/x-fuji-raf", raf(orientation=8)) == ((4000, 6000), 1)
 
 
-def test_a_raw_whose_sensor_data_lie_beyond_the_head_gets_no_size() -> None:
-    whole = raw(b"SONY")
-    preview_only = tiff({256: 160, 257: 120, 262: 2, 330: len(whole) + 9_000_000})
-    assert read_dimensions("image/x-sony-arw", preview_only) is None
+@pytest.mark.parametrize("content_type", ["image/x-sony-arw", "image/x-fuji-raf"])
+def test_a_raw_whose_size_lies_after_its_end_gets_no_size(content_type: str) -> None:
+    preview_only = tiff({256: 160, 257: 120, 262: 2, 330: 9_000_000})
+    assert size_of(content_type, preview_only) == (None, 0)
+    assert size_of(content_type, raf()[:100_000])[0] is None
+    assert size_of(content_type, far_raw(b"SONY")[:100_000])[0] is None
 
 
 def test_a_canon_cr3_gets_the_size_in_its_first_directory() -> None:
     head = bytes(200) + b"CMT1" + tiff({256: SIZE[0], 257: SIZE[1]})
-    assert read_dimensions("image/x-canon-cr3", head) == SIZE
+    assert size_of("image/x-canon-cr3", head) == (SIZE, 0)
 
 
 @pytest.mark.parametrize("name", UNLISTED)
@@ -51,14 +75,14 @@ def test_a_file_that_is_cut_off_gets_a_type_and_raises_nothing(name: str) -> Non
     content = UNLISTED[name][0]()
     for end in [*range(0, min(len(content), 300), 3), len(content) // 2, len(content) - 1]:
         measure(content[:end])
-        read_dimensions(UNLISTED[name][1], content[:end])
+        size_of(UNLISTED[name][1], content[:end])
 
 
 @given(st.binary(max_size=300), st.integers(0, 2**63))
 def test_no_bytes_raise(head: bytes, size: int) -> None:
-    identify_unlisted(head, max(size, len(head)))
+    drive_reading(identify_unlisted(PartialFile(head, size)), head)
     for start in (b"II*\0\x10\0\0\0", b"MM\0*\0\0\0\x10", b"II+\0\x08\0\0\0\x10" + bytes(7)):
-        assert identify_raw(start + head) in (None, *RAWS)
+        assert read_container(identify_raw, start + head) in (None, *TIFF_RAWS)
 
 
 def test_directories_that_name_each_other_end() -> None:
@@ -79,7 +103,7 @@ def test_directories_that_name_each_other_end() -> None:
 def test_a_directory_that_is_no_icon_s_makes_no_icon(at: int, value: bytes) -> None:
     content = icon()
     broken = content[:at] + value + content[at + len(value) :]
-    assert identify_unlisted(broken, len(broken)) is None
+    assert read_container(identify_unlisted, broken) is None
 
 
 def test_asf_without_a_stream_in_its_head_stays_asf() -> None:

@@ -8,27 +8,41 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from worker.sniffing.ranges import PartialFile, Reading
+from worker.sniffing.raws import MRW, RAF, TIFF_RAWS, X3F, mrw_size, raf_size, raw_size, x3f_size
 from worker.sniffing.svg_size import svg_size
-from worker.sniffing.tiff_tags import RAWS, Size, raw_size, tiff_size
+from worker.sniffing.tiff_tags import Size, tiff_size
 
 MAX_SIZES: Final = 512
 """Maximum number of sizes in an HEIF that are compared."""
 
 
-def read_dimensions(content_type: str, head: bytes) -> Size | None:
-    """Read an image's width and height after rotation, in pixels, from its first 64 KiB or less.
+def find_dimensions(content_type: str, head: bytes, size: int) -> Reading[Size | None]:
+    """Return the width and height of the image in a file of `size` bytes, after rotation.
 
-    Returns None for other types, and if these bytes do not contain the size. Never raises for any
-    bytes.
+    `head` is the first 64 KiB or less. Returns None for other types, and if the size cannot be
+    found. This is a generator: for a camera raw it may yield a range (start, end) of at most 4 KiB,
+    and the caller sends these bytes. Never raises for any bytes.
     """
-    read = READERS.get(content_type)
-    if read is None:
-        return None
+    found: Size | None = None
     try:
-        size = read(head)
+        if (read := READERS.get(content_type)) is not None:
+            found = read(head)
+        elif (find := FAR_READERS.get(content_type)) is not None:
+            found = yield from find(PartialFile(head, size, ranges=1))
     except (struct.error, IndexError, OverflowError):  # the bytes end before the numbers
         return None
-    return size if size is not None and all(0 < edge < 2**31 for edge in size) else None
+    return found if found is not None and all(0 < edge < 2**31 for edge in found) else None
+
+
+def read_dimensions(content_type: str, head: bytes) -> Size | None:
+    """Return what `find_dimensions` finds in the `head` alone."""
+    try:
+        next(find_dimensions(content_type, head, len(head)))
+    except StopIteration as ended:
+        found: Size | None = ended.value
+        return found
+    return None
 
 
 def _bmp(head: bytes) -> Size | None:
@@ -77,6 +91,11 @@ def _canon_cr3(head: bytes) -> Size | None:
     return tiff_size(head[at + 4 :]) if at >= 0 else None
 
 
+def _tga(head: bytes) -> Size:
+    width, height = struct.unpack_from("<HH", head, 12)
+    return width, height
+
+
 def _qoi(head: bytes) -> Size:
     width, height = struct.unpack_from(">II", head, 4)
     return width, height
@@ -110,13 +129,22 @@ READERS: Final[dict[str, Callable[[bytes], Size | None]]] = {
     "image/jpm": _jpeg_2000,
     "image/jph": _jpeg_2000,
     "image/j2c": _codestream,
+    "image/jphc": _codestream,
     "image/qoi": _qoi,
     "image/x-win-bitmap": _icon,
+    "image/x-tga": _tga,
     "image/svg+xml": svg_size,
     "image/tiff": tiff_size,
-    **dict.fromkeys(RAWS, raw_size),
+    MRW: mrw_size,
+    X3F: x3f_size,
     "image/x-canon-cr3": _canon_cr3,
     "image/avif": _heif,
     "image/heic": _heif,
     "image/heif": _heif,
 }
+
+FAR_READERS: Final[dict[str, Callable[[PartialFile], Reading[Size | None]]]] = {
+    **dict.fromkeys(TIFF_RAWS, raw_size),
+    RAF: raf_size,
+}
+"""Readers that may request a range after the head."""

@@ -18,6 +18,7 @@ from worker.sniffing.libmagic import mime_type, text_encoding
 from worker.sniffing.matroska import EBML_MAGIC, identify_matroska
 from worker.sniffing.ole import OLE_MAGIC, identify_compound
 from worker.sniffing.ranges import PartialFile, Reading
+from worker.sniffing.raws import X3F
 from worker.sniffing.runnables import identify_runnable
 from worker.sniffing.text import TEXTS, identify_text
 from worker.sniffing.unlisted import identify_unlisted
@@ -35,6 +36,10 @@ _LONG_SPACE: Final = re.compile(rb"(\s{16})\s++")
 
 UNKNOWN: Final = "application/octet-stream"
 _MP4: Final = "video/mp4"
+_DOS_PROGRAM: Final = "application/x-dosexec"
+_LATM: Final = "audio/x-mp4a-latm"
+_LATM_MARK: Final = 0x2B7
+_LATM_FRAMES: Final = 3
 _DISK_IMAGE: Final = "application/x-apple-diskimage"
 
 # libmagic's name → the registered name, or the name that browsers use
@@ -45,10 +50,19 @@ _NAMES: Final = {
     "image/svg": "image/svg+xml",
     "application/x-gzip": "application/gzip",
     "application/x-rar": "application/vnd.rar",
+    "audio/x-hx-aac-adif": "audio/aac",
+    "audio/x-hx-aac-adts": "audio/aac",
     "audio/x-m4a": "audio/mp4",
     "audio/x-wav": "audio/wav",
+    "image/x-portable-greymap": "image/x-portable-graymap",
+    "image/x-x3f": X3F,
     "text/x-html": "text/html",
 }
+
+_PROGRAM_STARTS: Final = (b"MZ", b"ZM")
+"""The first bytes of programs for Windows and DOS. libmagic also calls files DOS programs that
+begin with certain instructions, among them one in 130 of random files. Windows runs such a file
+only if its name ends in `.com`, and such names are reserved."""
 
 _GUESSED: Final = frozenset({UNKNOWN, "image/x-tga"})
 """Results of libmagic that mean nothing. TGA has no signature, so random bytes often look like
@@ -78,7 +92,25 @@ def sniff(head: bytes) -> str:
     name = (mime_type(sniffed) or "").partition(";")[0].strip().lower()
     if "/" not in name or not content_types.is_well_formed(name):
         return UNKNOWN
+    if (name == _DOS_PROGRAM and not head.startswith(_PROGRAM_STARTS)) or (
+        name == _LATM and not _is_latm(head)
+    ):
+        return UNKNOWN
     return _NAMES.get(name, name)
+
+
+def _is_latm(head: bytes) -> bool:
+    """Return True if a file consists of frames of AAC in LOAS; libmagic checks only one frame.
+
+    A frame begins with 11 bits of a mark and 13 bits of its length (ISO/IEC 14496-3, 1.7.2).
+    """
+    at = 0
+    for _ in range(_LATM_FRAMES):
+        frame = int.from_bytes(head[at : at + 3], "big")
+        if len(head) - at < 3 or frame >> 13 != _LATM_MARK:
+            return False
+        at += 3 + (frame & 0x1FFF)
+    return True
 
 
 def identify(head: bytes, size: int) -> Reading[str]:
@@ -112,7 +144,7 @@ def _by_its_beginning(name: str, file: PartialFile) -> Reading[str]:
             return media
     if head.startswith(ID3) and (tagged := (yield from identify_tagged(file))) is not None:
         return tagged
-    if (unlisted := identify_unlisted(head, file.size)) is not None:
+    if (unlisted := (yield from identify_unlisted(file))) is not None:
         return unlisted
     if head.startswith(EBML_MAGIC):
         return identify_matroska(head) or name

@@ -1,15 +1,17 @@
 """Identify types that libmagic 5.41, the version in the wheel, does not know or confuses.
 
-There is one table of signatures, and a few checks of structure. All of them read only the head of
-the file. Sources: the registrations at IANA, the specification of each format, and shared-mime-info
-for the names of formats that are not registered.
+There is one table of signatures, and a few checks of structure. They read the head of the file.
+Those of ASF and of camera raws may request one range after it. Sources: the registrations at IANA,
+the specification of each format, and shared-mime-info for the names of formats that are not
+registered.
 """
 
 import re
 import struct
 from typing import Final
 
-from worker.sniffing.tiff_tags import identify_raw
+from worker.sniffing.ranges import PartialFile, Reading
+from worker.sniffing.raws import MRW, RAF, identify_raw
 
 _SIGNATURES: Final = re.compile(
     b"|".join(
@@ -20,11 +22,12 @@ _SIGNATURES: Final = re.compile(
             "wasm": rb"\0asm[\1-\x0f]\0[\0-\1]\0",
             "qoi": rb"qoif.{8}[\3\4][\0\1]",
             "jph": rb"\0\0\0\x0cjP  \r\n\x87\n.{4}ftypjph ",
+            "jphc": rb"\xff\x4f\xff\x51..[\x40-\x7f\xc0-\xff]",
             "j2c": rb"\xff\x4f\xff\x51",
             "dsf": rb"DSD \x1c\0{7}",
             "dff": rb"FRM8.{8}DSD ",
             "pst": rb"!BDN.{4}SM",
-            "wordperfect": rb"\xffWPC.{4}\x01\x0a",
+            "wordperfect": rb"\xffWPC.{4}\x01[\x0a\x2c]",
             "mobi": rb".{31}\0.{28}(?:BOOKMOBI|TEXtREAd)",
             "wavpack": rb"wvpk.{4}[\x02-\x10]\x04",
             "caf": rb"caff\0\x01\0\0desc",
@@ -36,6 +39,9 @@ _SIGNATURES: Final = re.compile(
             "dds": rb"DDS \x7c\0\0\0",
             "ktx2": rb"\xabKTX 20\xbb\r\n\x1a\n",
             "sqlite": rb"SQLite format 3\0",
+            "parquet": rb"PAR1",
+            "emf": rb"\x01\0\0\0.{36} EMF",
+            "m2ts": rb".{4}G(?:.{191}G){3}",
             "raf": rb"FUJIFILMCCD-RAW ",
             "mrw": rb"\0MRM",
         }.items()
@@ -53,6 +59,7 @@ _TYPES: Final = {
     "wasm": "application/wasm",
     "qoi": "image/qoi",
     "jph": "image/jph",
+    "jphc": "image/jphc",  # ITU-T T.814: bit 14 of the capabilities
     "j2c": "image/j2c",
     "dsf": "audio/x-dsf",
     "dff": "audio/x-dff",
@@ -65,8 +72,11 @@ _TYPES: Final = {
     "dds": "image/vnd.ms-dds",
     "ktx2": "image/ktx2",
     "sqlite": "application/vnd.sqlite3",
-    "raf": "image/x-fuji-raf",
-    "mrw": "image/x-minolta-mrw",
+    "parquet": "application/vnd.apache.parquet",
+    "emf": "image/emf",
+    "m2ts": "video/mp2t",
+    "raf": RAF,
+    "mrw": MRW,
 }
 """Types by the names of the groups in `_SIGNATURES`."""
 
@@ -84,20 +94,21 @@ _ASF_VIDEO: Final = bytes.fromhex("C0EF19BC4D5BCF11A8FD00805F5C442B")
 _MAX_OBJECTS: Final = 100
 
 
-def identify_unlisted(head: bytes, size: int) -> str | None:
-    """Return the type of a file of `size` bytes by its `head`; None if it is not known here.
+def identify_unlisted(file: PartialFile) -> Reading[str | None]:
+    """Return the type of a file; None if it is not known here.
 
-    Reads the first 64 KiB at most. Never raises for any bytes.
+    Requests at most one range. Never raises for any bytes.
     """
+    head = file.head
     if found := _SIGNATURES.match(head):
         return _TYPES[str(found.lastgroup)]
     if head.startswith((b"\0\0\1\0", b"\0\0\2\0")):
-        return _icon(head, size)
+        return _icon(head, file.size)
     if head.startswith(_ASF_HEADER):
-        return _asf(head)
+        return (yield from _asf(file))
     if head[16 * _SECTOR :].startswith(b"\1CD001\1"):  # ECMA-119, section 8.4
         return ISO_9660
-    return identify_raw(head)
+    return (yield from identify_raw(file))
 
 
 def _icon(head: bytes, size: int) -> str | None:
@@ -117,22 +128,32 @@ def _icon(head: bytes, size: int) -> str | None:
     return ICON if kind == 1 else CURSOR
 
 
-def _asf(head: bytes) -> str | None:
-    """Return the type of an ASF file: WMV if a stream is video, WMA if all streams are sound.
+def _asf(file: PartialFile) -> Reading[str | None]:
+    """Return the type of an ASF file: WMV if a stream is video, else WMA if a stream is sound.
 
-    Returns None if no stream is in the head. Source: Advanced Systems Format, sections 3.1 and 3.3.
+    Returns None if no stream is found. If the cover picture in the header is longer than the head,
+    requests the range after it. Source: Advanced Systems Format, sections 3.1 and 3.3.
     """
     kinds = set()
+    end = 30
+    if len(file.head) >= end:
+        end = min(struct.unpack_from("<Q", file.head, 16)[0], file.size)
     at = 30
     for _ in range(_MAX_OBJECTS):
-        if at + 40 > len(head):
+        if at + 24 > end:
             break
-        (length,) = struct.unpack_from("<Q", head, at + 16)
-        if head.startswith(_ASF_STREAM, at):
-            kinds.add(head[at + 24 : at + 40])
+        start = file.seen(at, at + 40)
+        if len(start) < 40:
+            # Keep two of the allowed ranges for the end of the file (`identify._by_its_end`).
+            start = (yield from file.look(at, spare=2))[:40]
+        if len(start) < 24:
+            break
+        (length,) = struct.unpack_from("<Q", start, 16)
+        if start.startswith(_ASF_STREAM):
+            kinds.add(start[24:40])
         if length < 24:
             break
         at += length
     if _ASF_VIDEO in kinds:
         return "video/x-ms-wmv"
-    return "audio/x-ms-wma" if kinds == {_ASF_AUDIO} else None
+    return "audio/x-ms-wma" if _ASF_AUDIO in kinds else None

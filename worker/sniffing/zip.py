@@ -73,8 +73,8 @@ _STORED_TYPE = re.compile(rb"application/(?:epub\+zip|vnd\.oasis\.opendocument\.
 def identify_archive(file: PartialFile) -> Reading[str | None]:
     """Return the type of an archive by the ZIP directory at the end of the file.
 
-    Returns None if the file has no ZIP directory, or if the archive is only the last member of a
-    Unix archive. Requests the end of the file. If the directory begins before the requested bytes,
+    Returns None if the file has no ZIP directory, or if the archive is only a member of a Unix
+    archive. Requests the end of the file. If the directory begins before the requested bytes,
     also requests the directory, up to 4 MiB of it.
     """
     start = max(0, file.size - TAIL_BYTES)
@@ -91,22 +91,25 @@ def identify_archive(file: PartialFile) -> Reading[str | None]:
             kind = _kind(entries)
             if kind == ZIP and (local := entries.get(b"mimetype")) is not None:
                 kind = (yield from _stored_type(file, directory - offset + local)) or kind
-            if file.head.startswith(_AR) and (yield from _is_member(file, directory - offset)):
+            if file.head.startswith(_AR) and (yield from _is_member(file, directory - offset, end)):
                 return None
             return kind
     return None
 
 
-def _is_member(file: PartialFile, start: int) -> Reading[bool]:
-    """Return True if the archive at `start` is the last member of a Unix archive.
+def _is_member(file: PartialFile, start: int, end: int) -> Reading[bool]:
+    """Return True if the archive at `start` is a member of a Unix archive.
 
-    The member's header has 60 bytes and is directly before the archive. The header must give
-    exactly the archive's size (POSIX `ar`).
+    `end` is the offset of the archive's end record, which has 22 bytes and a comment. The member's
+    header has 60 bytes and is directly before the archive. The header must give exactly the
+    archive's size (POSIX `ar`).
     """
     header = yield from file.look(start - 60, 60)
     if len(header) < 60 or not header.endswith(b"`\n") or not header[48:58].strip().isdigit():
         return False
-    return file.size - start - int(header[48:58]) in (0, 1)  # members are padded to even offsets
+    record = file.seen(end, end + 22)
+    comment = int.from_bytes(record[20:22], "little")
+    return len(record) == 22 and start + int(header[48:58]) == end + 22 + comment
 
 
 def _ends(tail: bytes, start: int, size: int) -> Iterator[tuple[int, int, int]]:
