@@ -40,11 +40,13 @@ def configure_logging(level: str, form: str, *, serving: bool = False, process: 
     if serving:
         take_over_streams(partial(as_object, logger="output") if form == "json" else str)
     shared, last = _processors(form)
-    emit = writer_of(2).write_line if serving else _write_to_stderr
+    emit, hurry = _write_to_stderr, _do_nothing
+    if serving:
+        emit, hurry = writer_of(2).write_line, writer_of(2).hurry
     structlog.configure(
         processors=[_json_line] if form == "json" else [*shared, *last],
         wrapper_class=_logger_class(level, form, serving=serving),
-        logger_factory=partial(_Logger, emit),
+        logger_factory=partial(_Logger, emit, hurry),
         cache_logger_on_first_use=True,
     )
     handler = LineHandler(writer_of(2)) if serving else logging.StreamHandler(sys.stderr)
@@ -88,14 +90,22 @@ def _processors(form: str) -> tuple[list[Processor], list[Processor]]:
 class _Logger:
     """Writes finished lines. structlog calls this the wrapped logger."""
 
-    def __init__(self, emit: Callable[[bytes], None], name: str = "root") -> None:
-        self.name, self.emit = name, emit
-        self.debug = self.info = self.warning = self.error = self.critical = self._write
+    def __init__(
+        self, emit: Callable[[bytes], None], hurry: Callable[[], None], name: str = "root"
+    ) -> None:
+        self.name, self.emit, self._hurry = name, emit, hurry
+        self.debug = self.info = self._write
+        self.warning = self.error = self.critical = self._write_now
 
     def _write(self, line: str | bytes) -> None:
         if isinstance(line, str):
             line = f"{line}\n".encode(errors="backslashreplace")
         self.emit(line)
+
+    def _write_now(self, line: str | bytes) -> None:
+        """Write a line at once, because the process may end soon after a warning or an error."""
+        self._write(line)
+        self._hurry()
 
 
 def _logger_class(level: str, form: str, *, serving: bool) -> type[Any]:
@@ -158,6 +168,10 @@ def _coloured() -> bool:
 def _write_to_stderr(line: bytes) -> None:
     sys.stderr.write(line.decode())
     sys.stderr.flush()
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def _add_logger(logger: Any, _method: str, event: EventDict) -> EventDict:

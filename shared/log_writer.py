@@ -103,6 +103,11 @@ class LineWriter:
         """Queue a line of text that has no line end yet."""
         self.write_line(f"{line}\n".encode(errors="backslashreplace"))
 
+    def hurry(self) -> None:
+        """Let the thread write now, without collecting further lines. Does not wait."""
+        with self._changed:
+            self._changed.notify_all()
+
     def flush(self, timeout_s: float = FLUSH_S) -> None:
         """Wait until all lines are written, but at most `timeout_s` seconds."""
         over = time.monotonic() + timeout_s
@@ -230,6 +235,8 @@ class LineHandler(logging.Handler):
             self.handleError(record)
             return
         self._writer.write_text(line)
+        if record.levelno >= logging.WARNING:
+            self._writer.hurry()
 
 
 _writers: dict[int, LineWriter] = {}
