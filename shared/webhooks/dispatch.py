@@ -29,7 +29,7 @@ LEASE_S = 40
 """Seconds for which a courier holds a delivery. An attempt takes at most 15 s. The rest is for a
 busy event loop and for recording the result."""
 
-WINDOW = 1000
+WINDOW = 250
 """If at least this many deliveries are due, a statement visits one webhook after another. If fewer
 are due, the statement ranks all of them."""
 

@@ -1,12 +1,12 @@
 """Secrets, signatures and message ids of webhooks, as Standard Webhooks defines them."""
 
-import hashlib
-import hmac
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
+
+from shared.macs import Mac
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - no secret: the beginning of every secret
 
@@ -24,8 +24,13 @@ def written_id(message_id: UUID) -> str:
     return f"msg_{message_id.hex}"
 
 
+def signer_of(secret: str) -> Mac:
+    """Return the signer of a secret in the form `whsec_…`. It may be kept for many deliveries."""
+    return Mac(b64decode(secret.removeprefix(SECRET_PREFIX)))
+
+
 def signed_headers(
-    live_secrets: Sequence[str], *, message_id: str, timestamp_s: int, body: bytes
+    signers: Sequence[Mac], *, message_id: str, timestamp_s: int, body: bytes
 ) -> dict[str, str]:
     """Return the headers of a delivery: its id, its time, and a signature with each live secret.
 
@@ -33,12 +38,10 @@ def signed_headers(
     "Signature scheme").
     """
     content = f"{message_id}.{timestamp_s}.".encode() + body
-    signatures = (
-        hmac.digest(b64decode(each.removeprefix(SECRET_PREFIX)), content, hashlib.sha256)
-        for each in live_secrets
-    )
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp_s),
-        "webhook-signature": " ".join(f"v1,{b64encode(each).decode()}" for each in signatures),
+        "webhook-signature": " ".join(
+            f"v1,{b64encode(each.digest(content)).decode()}" for each in signers
+        ),
     }

@@ -26,8 +26,11 @@ from worker.webhooks.sending import Sender, open_sender
 from worker.webhooks.windows import Windows
 
 GATHER_S = 0.02
-"""Time, in seconds, for which results are collected. Then one statement records them, and the next
-search follows."""
+"""Time, in seconds, for which results are collected. Then one statement records them."""
+
+SEARCH_S = 0.005
+"""Time, in seconds, from the first free slot to the next search, if more deliveries are due. The
+search is also for the slots that become free meanwhile."""
 
 AWAY_S = 1.0
 """Pause, in seconds, after a search that could not reach the database."""
@@ -68,6 +71,7 @@ class Courier:
         self._settling: asyncio.Task[None] | None = None
         self._walked_to = 0
         self._more_is_due = False
+        self._search_is_planned = False
 
     def wake(self) -> None:
         """Search for deliveries now, because deliveries were queued or have become due."""
@@ -138,8 +142,23 @@ class Courier:
             )
         finally:
             self._windows.leave(delivery.webhook_id, accepted=accepted)
+            self._plan_search()
             if self._settling is None or self._settling.done():
                 self._settling = self._jobs.start(self._settle())
+
+    def _plan_search(self) -> None:
+        """Search for deliveries in SEARCH_S seconds if more may be due.
+
+        Results need not be recorded before the search: a delivery that has just ended is not due,
+        because its lease has not ended.
+        """
+        if self._more_is_due and not self._search_is_planned:
+            self._search_is_planned = True
+            asyncio.get_running_loop().call_later(SEARCH_S, self._search)
+
+    def _search(self) -> None:
+        self._search_is_planned = False
+        self.wake()
 
     def _report(self, delivery: Delivery, fault: DeliveryFault) -> None:
         # A test event is about no attachment.
@@ -155,7 +174,7 @@ class Courier:
         )
 
     async def _settle(self) -> None:
-        """Record the results of the last GATHER_S seconds, then search again if more may be due.
+        """Record the results of the last GATHER_S seconds.
 
         If the database is unavailable, the results are kept and recorded later. If the leases have
         ended by then, the deliveries are sent once more.
@@ -178,8 +197,6 @@ class Courier:
             except Exception:  # After their leases, these deliveries are sent again.
                 log.exception("results of deliveries not recorded")
         self._settling = None
-        if self._more_is_due:
-            self.wake()
 
 
 @asynccontextmanager

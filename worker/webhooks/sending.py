@@ -16,11 +16,12 @@ from yarl import URL
 from shared import traces
 from shared.documents import RELATIONSHIPS, Documents
 from shared.log import get_logger
+from shared.macs import Mac
 from shared.settings import Settings
 from shared.version import VERSION
 from shared.webhooks.dispatch import Delivery
 from shared.webhooks.kinds import TIMEOUT_S, DeliveryFault
-from shared.webhooks.secret_signing import signed_headers, written_id
+from shared.webhooks.secret_signing import signed_headers, signer_of, written_id
 from shared.webhooks.vault import SecretUnreadable, Vault
 from worker.webhooks.receivers import AddressRefused, make_connector
 
@@ -28,8 +29,8 @@ MAX_ANSWER: Final = 4096
 """Maximum number of bytes of an answer that are read. The rest is not needed and would only keep
 the connection open."""
 
-MAX_SECRETS = 10_000
-"""Maximum number of decrypted secrets that are kept in memory."""
+MAX_SIGNERS = 10_000
+"""Maximum number of signers, each with a decrypted secret, that are kept in memory."""
 
 log = get_logger(__name__)
 
@@ -61,7 +62,7 @@ class Sender:
         self._allow_http = allow_http
         self._timeout_s = timeout_s
         self._clock = clock
-        self._secrets: dict[bytes, str] = {}
+        self._signers: dict[bytes, Mac] = {}
 
     async def send(self, delivery: Delivery) -> Reply:
         """Send a delivery once; return the receiver's reply. Raises only CancelledError."""
@@ -106,18 +107,20 @@ class Sender:
     def _headers(self, delivery: Delivery, body: bytes) -> dict[str, str]:
         stored = (delivery.secret, delivery.secret_previous)
         return signed_headers(
-            [self._decrypt(each) for each in stored if each is not None],
+            [self._signer(each) for each in stored if each is not None],
             message_id=written_id(delivery.message_id),
             timestamp_s=int(self._clock()),
             body=body,
         )
 
-    def _decrypt(self, stored: bytes) -> str:
-        if stored not in self._secrets:
-            if len(self._secrets) >= MAX_SECRETS:
-                del self._secrets[next(iter(self._secrets))]
-            self._secrets[stored] = self._vault.decrypt(stored)
-        return self._secrets[stored]
+    def _signer(self, stored: bytes) -> Mac:
+        """Return the signer of an encrypted secret. Raises SecretUnreadable."""
+        signer = self._signers.get(stored)
+        if signer is None:
+            if len(self._signers) >= MAX_SIGNERS:
+                del self._signers[next(iter(self._signers))]
+            signer = self._signers[stored] = signer_of(self._vault.decrypt(stored))
+        return signer
 
     def _document(self, delivery: Delivery) -> dict[str, Any]:
         """Return the body: the attachment as it was at the commit, with links signed now."""
@@ -175,6 +178,8 @@ async def _read_some(answer: aiohttp.ClientResponse) -> None:
     The status has already arrived, so an error here does not make the delivery fail. If the answer
     is longer, slower or broken, its connection is closed.
     """
+    if answer.content.at_eof():
+        return
     left = MAX_ANSWER
     try:
         async with asyncio.timeout(1):
