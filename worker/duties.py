@@ -30,7 +30,7 @@ log = get_logger(__name__)
 class Duties:
     """Does the work of due rows.
 
-    If the store denies a call or is unavailable, postpones the row.
+    If the store denies a call or is unavailable, the row is postponed.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class Duties:
                     await self._settle(due)
                 case Duty.GIVEN_UP:
                     log.warning("attempts used up", attempt=row.attempt, reason=row.reason)
-        except DatabaseAway:  # `shared.outages` logs this outage
+        except DatabaseAway:  # `shared.outages` logs it
             pass
         except Exception:
             log.exception("unexpected error", attachment=row.id, duty=due.duty)
 
     async def _process_found(self, wake_up: WakeUp, slot: Slot) -> None:
-        """Claim and process an upload that a check has found, unless a worker holds it already."""
+        """Claim and process the upload that a check has found; do nothing if it is claimed."""
         claim = await self._tools.database.run(
             lifecycle.claim,
             wake_up.attachment_id,
@@ -86,11 +86,11 @@ class Duties:
             await self._attempts.attempt(slot, claim)
 
     async def _settle(self, due: Due) -> WakeUp | None:
-        """Check or purge a row; return the wake-up of an upload that a check has found.
+        """Check or purge a row. If a check finds an upload, return the wake-up for it.
 
         May be repeated. If the store denies a call or is unavailable, the row is postponed, each
-        time for longer. The checks and the purges each have a gate. While that gate is closed, the
-        row is postponed without a call to the store. Raises DatabaseAway.
+        time for longer. There is one gate for checks and one for purges. While the gate is closed,
+        the row is postponed without a call to the store. Raises DatabaseAway.
         """
         gate = self._gates[due.duty]
         if (failure := gate.closed()) is not None:
@@ -100,8 +100,8 @@ class Duties:
             if due.duty is Duty.CHECK:
                 return await check_object(self._tools, due.attachment, gate=gate)
             if due.attachment.bucket != self._tools.storage.bucket:
-                # The store did not cause this error. So it must not count for the gate, which
-                # would stop the purges of other rows.
+                # The store is not at fault here. So raise outside `gate.watch`: the gate must not
+                # count this error and then stop the purges of other rows.
                 raise StoreRefused(f"the row names bucket {due.attachment.bucket}")
             with gate.watch():
                 await purge(self._tools, self._eraser, due.attachment)
@@ -113,7 +113,7 @@ class Duties:
         row = due.attachment
         longest_s = LONGEST_PURGE_PAUSE_S if due.duty is Duty.PURGE else LONGEST_CHECK_PAUSE_S
         delay_s = pause_s(row.attempt, first_s=self._tools.settings.lease, longest_s=longest_s)
-        # `report` may write the line later, outside of `fulfil`. So it needs these fields here.
+        # `report` may write the log line later, when the fields that `fulfil` sets are gone.
         fields = {"organization": row.organization_id, "attachment": row.id}
         report(self._throttle, f"{due.duty} postponed", error, **fields)
         await self._tools.database.run(lifecycle.postpone, row, delay_s=delay_s)

@@ -37,15 +37,14 @@ class Leases:
 
     def drop(self, claim: Claim) -> None:
         """Stop renewing a claim; does nothing if it is not held."""
-        # Meanwhile, this worker's sweep may have claimed the same upload again. Keep that claim.
+        # This worker's sweep may have claimed the same upload again. Do not drop that newer claim.
         if self.holds(claim):
             del self._held[claim.attachment.id]
 
     async def renew(self) -> None:
-        """Renew all leases in one statement, three times in the time of a lease. Runs until
-        cancelled.
+        """Renew all leases every third of the lease time, in one statement. Runs until cancelled.
 
-        If a claim is lost, its task is cancelled.
+        If a claim is lost, the task that processes its upload is cancelled.
         """
         while True:
             await asyncio.sleep(self._lease_s / 3)

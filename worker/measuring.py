@@ -87,13 +87,13 @@ over."""
 
 KillCause = Literal["cpu_time", "wall_clock", "memory", "died", "idle", "cancelled"]
 """Why a decoder ended. `cpu_time`, `memory`: the file needed more than the limit. `wall_clock`: the
-time was over, but little CPU time was used. `died`: the decoder ended by itself. `idle`: the
-decoder was active without a job. `cancelled`: the attempt was stopped."""
+job reached its timeout, but used little CPU time. `died`: the decoder ended by itself. `idle`: the
+decoder did something while it had no job. `cancelled`: the attempt was stopped."""
 
 Recovered = Literal["no_event", "no_wake_up", "dead_worker"]
-"""Why the sweep had to start an upload. `no_event`: the store had an object, but no event about it
-came. `no_wake_up`: the wake-up did not arrive in time. `dead_worker`: the lease of an earlier claim
-ended."""
+"""Why an upload was processed only because the sweep found it. `no_event`: the store had an object,
+but no event about it came. `no_wake_up`: the wake-up did not arrive in time. `dead_worker`: the
+lease of an earlier claim ended."""
 
 
 class Measured:
@@ -106,7 +106,7 @@ class Measured:
         self.result: AttemptResult = "given_back"
 
     def end(self, state: State, reason: ReasonCode | None) -> None:
-        """Record that the attempt wrote this end state, and how long the upload took in all."""
+        """Record that the attempt wrote this end state, and the total time of the upload."""
         self.result = "ended"
         count_upload(state, reason)
         if self.stages.modified_at is not None:
@@ -166,7 +166,7 @@ def count_due(due: Due) -> None:
 
 
 def format_of(content_type: str | None) -> str:
-    """Return the metric label of a decoded type; `other` if the attempt found no type."""
+    """Return the metric label of a content type; `other` if it is None or has no decoder."""
     return content_type if content_type in FORMATS else "other"
 
 
@@ -180,7 +180,7 @@ _cpu = cache(DECODER_CPU_SECONDS.labels)
 
 
 def prepare() -> None:
-    """Create the known series, so that a counter shows 0 before its first event."""
+    """Create the series of all known labels, so that a counter shows 0 before its first event."""
     for result in get_args(AttemptResult):
         _attempts(result)
     for stage in STAGES:

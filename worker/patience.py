@@ -1,4 +1,4 @@
-"""When to retry what failed.
+"""Decide when failed work is retried.
 
 A gate stops all calls to a store that denies them or is unavailable.
 """
@@ -37,8 +37,7 @@ log = get_logger(__name__)
 
 
 def pause_s(attempt: int, *, first_s: float, longest_s: float) -> float:
-    """Return the pause, in seconds, before the next try at a row that was postponed `attempt`
-    times.
+    """Return the pause, in seconds, before a row is tried again that was postponed `attempt` times.
 
     The pause is `first_s`, doubled with each attempt, and at most `longest_s`. Up to a fifth is
     added or subtracted at random, so that rows that were postponed together are not due together.
@@ -64,8 +63,8 @@ def report(
 ) -> None:
     """Log that work was postponed because the store or the scanner failed.
 
-    If `shared.outages` logs the failure, this line has only level debug. Any other line is
-    throttled by its cause, because a store that denies one call may deny all.
+    A failure that `shared.outages` logs too is logged here only at level debug. Of all other lines,
+    only some are written for each cause, because a store that denies one call may deny all.
     """
     cause = f"{type(error).__name__}: {error}"
     if isinstance(error, StoreUnavailable | TimeoutError):

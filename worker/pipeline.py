@@ -70,14 +70,14 @@ async def process(tools: Tools, claim: Claim) -> Outcome:
         if newer is None:
             return outcome
         revision = newer
-        # The object was replaced, or a worker that had lost its claim has overwritten the
-        # thumbnail.
+        # Examine again: the object was replaced, or a worker without a valid claim has overwritten
+        # the thumbnail.
         row = replace(claim.attachment, thumbnail_name=outcome.thumbnail_name)
         seen = replace(claim, attachment=row)
 
 
 async def _finish(tools: Tools, claim: Claim, outcome: Outcome, revision: int) -> int | None:
-    """Write the outcome; return None, or the revision to examine if the outcome is out of date.
+    """Write the outcome and return None. If it is out of date, return the revision to examine next.
 
     Raises ClaimLost if another worker holds the upload, and StoreError.
     """
@@ -94,8 +94,8 @@ async def _finish(tools: Tools, claim: Claim, outcome: Outcome, revision: int) -
             raise ClaimLost(str(attachment_id))
         if held[attachment_id] <= revision:
             return revision
-        # Events were recorded meanwhile. Their objects were stored before the request below. If
-        # the store still has the object that was read, the outcome is right.
+        # New events were recorded, so the object may have been replaced. Ask the store: if it still
+        # has the object that was read, the outcome is right.
         revision = held[attachment_id]
         current = await tools.storage.head(claim.attachment.key)
         if (current.etag, current.version_id) != (outcome.etag, outcome.version_id):
@@ -220,11 +220,10 @@ async def examine(tools: Tools, claim: Claim, scanned: Scanned | None = None) ->
 async def _identify_if_possible(
     tools: Tools, row: Attachment, found: StoredObject, head: bytes
 ) -> tuple[str, bool]:
-    """Identify the content type; also return True if the child that identifies died in every
-    attempt.
+    """Identify the content type; return it and False.
 
-    If the child died each time, the type is UNKNOWN. Raises DecoderFault for other faults, which
-    should be retried.
+    If the child process that identifies it died and no attempt is left, returns UNKNOWN and True.
+    Raises DecoderFault for other faults, which should be retried.
     """
     try:
         return await identify(tools, row, found, head), False
@@ -255,7 +254,10 @@ def _is_last_death(tools: Tools, row: Attachment, fault: DecoderFault) -> bool:
 
 
 def _check_age(tools: Tools, found: StoredObject, row: Attachment) -> None:
-    """Raise ObjectOlder if the object is older than the row: it belongs to another, lost row."""
+    """Raise ObjectOlder if the object is older than the row.
+
+    Such an object belongs to a row that was lost.
+    """
     if tools.bucket.is_anothers(found, row):
         older_objects.note_older(row, found, seen_by="worker")
         raise ObjectOlder(str(row.id))
@@ -264,10 +266,10 @@ def _check_age(tools: Tools, found: StoredObject, row: Attachment) -> None:
 def _room(
     tools: Tools, row: Attachment, found: StoredObject, reading: AsyncExitStack
 ) -> AbstractAsyncContextManager[None]:
-    """Return a context that holds room in the budget for a file on disk.
+    """Return a context that reserves disk space for the file in the budget.
 
-    If there is no room yet, the first read is ended before the wait, so that no connection stays
-    open meanwhile. The remaining bytes are requested later.
+    If it must wait for space, it first closes the connection to the store. The remaining bytes are
+    then requested after the wait.
     """
     if found.size <= MEMORY_BYTES:
         return nullcontext()

@@ -1,9 +1,9 @@
 """The wake-ups that a worker has received: started at once if a slot is free, else kept in memory.
 
-Wake-ups are taken off the broker as fast as they come, because thousands of one organization may be
-queued before those of another. The broker then forgets the wake-ups that wait here. No upload is
-lost if a wake-up is dropped or this process dies: the upload's row says what to do, and it is due
-within the grace time for publishing. The sweep takes it then.
+Wake-ups are taken off the broker at once, even if no slot is free. Otherwise, thousands of wake-ups
+of one organization could block those of another in the broker's queue. The broker deletes a wake-up
+that waits here. No upload is lost if a wake-up is dropped or this process dies: the upload's row
+becomes due when the grace time for publishing is over, and then the sweep takes it.
 """
 
 import asyncio
@@ -33,15 +33,15 @@ ROWS_PER_STATEMENT = 1000
 """Maximum number of rows that one statement makes due for other workers when this worker stops."""
 
 Attempt = Callable[[Slot, WakeUp], Coroutine[Any, Any, None]]
-"""A function that makes an attempt at the upload of a wake-up, in a slot."""
+"""A function that processes the upload of a wake-up in a slot."""
 
 log = get_logger(__name__)
 
 
 class Reception:
-    """Keeps wake-ups until this worker has a slot for them, in turns by organization.
+    """Keeps wake-ups until this worker has a slot for them.
 
-    A free slot goes to the organization that holds the fewest slots.
+    Organizations take turns. A free slot goes to the organization that holds the fewest slots.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Reception:
         slots.on_free = self._serve
 
     def receive(self, wake_up: WakeUp, done: Callable[[], None] = lambda: None) -> None:
-        """Start an attempt at the upload of a wake-up, or keep the wake-up until a slot is free.
+        """Start to process the upload of a wake-up, or keep the wake-up until a slot is free.
 
         `done` is called as soon as the broker may forget the wake-up: when the attempt has ended,
         or at once if the wake-up waits. After `close` it is not called, so that the broker gives
@@ -86,7 +86,7 @@ class Reception:
         self._serve()
 
     def close(self) -> list[WakeUp]:
-        """Start nothing more. Return the waiting wake-ups, so that other workers can take them."""
+        """Refuse further wake-ups. Return the waiting ones, so that other workers can take them."""
         self._open = False
         left = [wake_up for waiting in self._waiting.values() for wake_up in waiting.values()]
         self._waiting.clear()
@@ -148,5 +148,5 @@ async def leave_to_others(database: Database, wake_ups: list[WakeUp]) -> None:
             changed += await database.run(make_due, some)
         if changed:
             log.info("waiting uploads released to other workers", uploads=changed)
-    except DatabaseAway as error:  # the uploads are due when the grace time for publishing is over
+    except DatabaseAway as error:  # the uploads become due after the grace time for publishing
         log.info("waiting uploads not released to other workers", error=str(error))

@@ -45,7 +45,7 @@ uploads that have not ended are released."""
 
 GIVE_BACK_S = 4.0
 """Time, in seconds, after DRAIN_S, in which uploads are released and parts are closed. If the
-database does not answer in this time, other workers take the uploads after their leases."""
+database does not answer in this time, other workers take the uploads when the leases end."""
 
 SWEEP_SILENT_S = 20.0
 """Seconds that a sweep may take beyond its interval; after that the worker counts as stuck. A
@@ -57,7 +57,7 @@ log = get_logger(__name__)
 class Runtime:
     """The event loop of one worker process, in its own thread.
 
-    Other threads call its methods. To use `reception`, which `start` makes, they use `call_soon`.
+    Other threads may call all methods. They may use `reception` only through `call_soon`.
     """
 
     reception: Reception
@@ -75,7 +75,8 @@ class Runtime:
         self._thread = threading.Thread(target=self._run, name="runtime", daemon=True)
 
     def start(self) -> None:
-        """Start the loop, and wait until its parts are open. Raises what a part has raised."""
+        """Start the loop, and wait until its parts are open. Raises the exception of a part that
+        cannot be opened."""
         self._thread.start()
         self._ready.wait()
         if self._failure is not None:
@@ -116,7 +117,8 @@ class Runtime:
         return self._failure is None
 
     def ends_in_time(self) -> bool:
-        """Wait for the request to stop, then for the end; return False if the end is too late."""
+        """Wait for the request to stop, then for the loop's end; return False if it comes too
+        late."""
         self._stopping.wait()
         self._thread.join(DRAIN_S + GIVE_BACK_S)
         return not self._thread.is_alive()
@@ -130,7 +132,7 @@ class Runtime:
         except BaseException as error:
             self._failure = error
             log.exception("the worker's loop ended")
-            if self._ready.is_set():  # stop Celery, which without the loop only drops messages
+            if self._ready.is_set():  # stop Celery: without the loop, it would drop all messages
                 os.kill(os.getpid(), signal.SIGTERM)
         finally:
             self._jobs.stopping = True

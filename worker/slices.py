@@ -44,14 +44,14 @@ class Slices(Generic[T]):
     """A fixed number of places, and the waiters of each organization for them.
 
     While several organizations wait, they get slices in turn. A slice is `slice_jobs` jobs, or the
-    jobs that begin within `slice_s` seconds. An organization that holds all places but one does not
-    get the last one while another waits. An organization that waits alone may take every place. If
-    `keeps_one` is true, it does not get the last place either, unless there is only one place.
+    jobs that begin within `slice_s` seconds. If there are several places, one organization never
+    gets all of them while another waits. If no other waits, it may get all of them; but if
+    `keeps_one` is true, it leaves one place free.
 
-    A newcomer is an organization that had no job here when its first waiter came. The job of this
+    A newcomer is an organization that had no job and no waiter here when a waiter came for it. This
     waiter is served before all slices, so its wait does not grow with the number of other
-    organizations. Between the beginnings of two slices, each newcomer is served in this way at most
-    once, so newcomers cannot prevent the next slice.
+    organizations. Until the next slice begins, each organization is served in this way at most
+    once. So newcomers cannot prevent the next slice.
 
     `now` is in seconds, of any monotonic clock.
     """
@@ -116,7 +116,7 @@ class Slices(Generic[T]):
                 self._open.remove(given)
                 return self._take(given)
         organization = next((each for each in self._waiting if self._may_take(each)), None)
-        # None if no organization may take the last place; this happens only with `keeps_one`.
+        # No organization may take the last place. This happens only if `keeps_one` is true.
         if organization is None:
             return None
         if self._is_full_of_open():
@@ -127,7 +127,8 @@ class Slices(Generic[T]):
         return taken
 
     def end(self, given: Slice, now: float) -> None:
-        """Free the place of an ended job. Its slice stays open until its jobs or time are used."""
+        """Free the place of an ended job. The slice stays open until its jobs or time are used
+        up."""
         self._busy[given.organization] -= 1
         if not self._busy[given.organization]:
             del self._busy[given.organization]

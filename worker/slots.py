@@ -63,7 +63,8 @@ class Slots:
         return slot
 
     def next_of(self, waiting: Iterable[int]) -> int | None:
-        """Return the organization that gets the next free slot; None if none of them may get one.
+        """Return the organization that gets the next free slot; None if no organization may get
+        one.
 
         The slot goes to the organization that holds the fewest slots. Among equals, it goes to the
         first of them in `waiting`, which is in the order of turns. At most `total` + 1
@@ -136,7 +137,7 @@ class Slots:
         self._notify()
 
     async def wait_for_sweep(self) -> None:
-        """Wait until enough slots are free to make the statement of a sweep worth its cost."""
+        """Wait until so many slots are free that a sweep is worth the cost of its SQL statement."""
         while self._free() < self._batch:
             self._freed.clear()
             await self._freed.wait()

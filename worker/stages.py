@@ -30,10 +30,10 @@ Stage = Literal[
 """`queued`: from the record of the upload to its first claim, by the database's clock. `scan_wait`:
 waiting for a place at the scanner. `scan`: from the first byte that is sent to the scanner to its
 verdict. `read`: reading the original from the store, without the ranges that identify the type.
-`room_wait`: waiting for room on disk for a large file (`worker.budget`). `sniff`: naming the type,
-with the further ranges that this needs. `decoder_wait`: waiting for a free decoder. `decode`: the
-work of the decoder. `write`: writing the thumbnail to the store. `commit`: writing the outcome to
-the row."""
+`room_wait`: waiting for room on disk for a large file (`worker.budget`). `sniff`: identifying the
+type, including the reads of further ranges. `decoder_wait`: waiting for a free decoder. `decode`:
+the work of the decoder. `write`: writing the thumbnail to the store. `commit`: writing the outcome
+to the row."""
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
@@ -115,7 +115,8 @@ def note_cpu(seconds: float) -> None:
 
 @contextmanager
 def begin(row: Attachment) -> Iterator[Stages]:
-    """Open the record of an attempt for the block, and add how long the upload has waited."""
+    """Open the record of an attempt for the `with` block, and add how long the upload has
+    waited."""
     stages = Stages()
     # later attempts wait on purpose, so their wait is not recorded
     if row.attempt == 1 and row.uploaded_at is not None:

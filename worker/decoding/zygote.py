@@ -8,10 +8,10 @@ before it serves another organization. The zygote never reads an upload: it rece
 worker's requests, over one socket. It has no credentials (its environment is empty). A decoder
 keeps no descriptor that leads to the zygote.
 
-A request is a command and a number. FORK also carries the decoder's end of a new socket pair; the
-answer is the process id, or 0 if the fork failed. END kills the decoder whose process id is the
-number; the answer is the decoder's wait status and `ru_maxrss`. A decoder is reaped only at END. So
-the kernel cannot reuse its process id before the worker has finished with the decoder.
+There are two requests. FORK carries the decoder's end of a new socket pair; the answer is the new
+decoder's process id, or 0 if the fork failed. END carries the process id of a decoder and kills
+that decoder; the answer is its wait status and `ru_maxrss`. A decoder is reaped only at END. So the
+kernel cannot reuse the process id before the worker has finished with the decoder.
 """
 
 import ctypes
@@ -53,7 +53,7 @@ class Zygote:
     def serve(self) -> None:
         """Answer requests until the worker closes its end, then kill every decoder.
 
-        The first answer comes before any request. It is the number of threads of this process.
+        Before the first request, sends an answer that gives the number of threads of this process.
         """
         self._answer(threads())
         try:
@@ -97,8 +97,9 @@ class Zygote:
         """Serve jobs in the child until the worker closes the socket. Never returns."""
         status = 1
         try:
-            # From this call on, the kernel kills this process when the zygote dies. If the zygote
-            # has died before the call, this process already has another parent.
+            # From this call on, the kernel kills this process when the zygote dies. The next line
+            # checks whether the zygote has died before the call: this process then has another
+            # parent.
             self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() == self._pid:
                 self._libc.prctl(_PR_SET_NAME, b"decoder", 0, 0, 0)
@@ -130,7 +131,7 @@ def threads() -> int:
 
 def main(descriptor: int, kind: Box = Box.IMAGES, more: Collection[str] = ()) -> None:
     """Load the codecs of a kind of sandbox, then fork decoders until the worker closes its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the worker decides when this process ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker ends this process
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     control = socket.socket(fileno=descriptor)
     make = child.prepare(kind, more)

@@ -32,12 +32,12 @@ WAIT_S = 20
 """Time, in seconds, that a request waits for a message: the maximum of SQS."""
 
 HOLD_S = 10
-"""Visibility timeout of a batch, in seconds. The consumer renews the timeout three times in this
-time. If a consumer is killed, another consumer gets the messages after this time."""
+"""Visibility timeout of a batch, in seconds. The consumer renews it every third of this time. If
+the consumer is killed, another consumer gets the messages after this time."""
 
 TRY_S = 4.0
-"""Timeout of the database for a batch, in seconds. It is short, so that a stop need not wait long
-for a database that is unavailable."""
+"""Timeout, in seconds, for the recording of a batch in the database. It is short, so that a stop
+does not wait long for a database that is unavailable."""
 
 LONGEST_WAIT_S = 5.0
 """Longest pause before a retry, in seconds, so that work continues soon after an outage."""
@@ -97,8 +97,8 @@ class Consumer:
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
-                # After a fault, do not use a long poll: if the queue is back but empty, it would
-                # answer only after WAIT_S.
+                # After a fault, do not use a long poll: an empty queue would answer only after
+                # WAIT_S, so we would learn late that it is available again.
                 batch = await self._receive(wait_s=WAIT_S if self._answered else 0)
                 if batch is None:
                     return
@@ -111,7 +111,7 @@ class Consumer:
                 log.exception("unexpected error")
             else:
                 failures = 0
-                if not batch and time.monotonic() - began < 1:  # this queue ignores `wait_s`
+                if not batch and time.monotonic() - began < 1:  # this queue does not wait
                     await self._pause(1)
                 continue
             failures += 1
@@ -143,7 +143,7 @@ class Consumer:
             await self._store(held)
         except Exception:
             log.exception("unexpected error")
-            held.clear()  # the queue delivers them again after HOLD_S
+            held.clear()  # the queue delivers these messages again after HOLD_S
         finally:
             await end_all(holding)
         await self._give_back(held)
@@ -152,14 +152,14 @@ class Consumer:
         """Record the messages in `held`, and remove the recorded ones from `held`.
 
         Retries while the database is unavailable. After a stop, some messages may be left in
-        `held`. Every second retry records each message separately, because perhaps only one message
-        waits for a lock.
+        `held`. Every second retry records each message separately: if only one message waits for a
+        lock, the others are recorded.
         """
         failures = 0
         while held:
             try:
                 await self._commit(held)
-            except DatabaseRefusesContent:  # one message is the cause: record the others
+            except DatabaseRefusesContent:  # one message causes the error: record the others
                 await self._store_each(held)
             except DatabaseAway as error:
                 failures += 1
@@ -263,7 +263,7 @@ class Consumer:
         held[:] = [item for item in held if item not in stored]
         try:
             await self._queue.delete(stored)
-        except QueueAway as error:  # the queue delivers them again, which is harmless
+        except QueueAway as error:  # to record a message twice is harmless
             self._report("messages not deleted: the queue delivers them again", error)
 
     def _report(self, event: str, error: QueueAway) -> None:

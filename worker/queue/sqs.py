@@ -93,7 +93,7 @@ class Queue:
         """Hide messages from other consumers for `seconds` from now. With 0, they can be received
         at once.
 
-        Raises QueueAway also if this failed for only some of the messages.
+        Raises QueueAway even if only one of the messages could not be hidden.
         """
         if not batch:
             return
@@ -114,7 +114,7 @@ class Queue:
             raise QueueAway(f"{len(failed)} not changed: {failed[0]['Code']}", of_messages=True)
 
     async def delete(self, batch: Sequence[Received]) -> None:
-        """Delete messages. Raises QueueAway also if only some of them could not be deleted."""
+        """Delete messages. Raises QueueAway even if only one of them could not be deleted."""
         if not batch:
             return
         with _mapped(self._url):
@@ -182,7 +182,7 @@ async def open_queue(settings: Settings, *, connections: int) -> AsyncIterator[Q
     config = AioConfig(
         proxies=client_proxies(settings.sqs_queue_url),
         connect_timeout=3,
-        ignore_configured_endpoint_urls=True,  # only the setting gives the queue's address
+        ignore_configured_endpoint_urls=True,  # the queue's address comes only from our setting
         max_pool_connections=connections,
         retries={"total_max_attempts": 2, "mode": "standard"},
     )
@@ -196,7 +196,7 @@ async def open_queue(settings: Settings, *, connections: int) -> AsyncIterator[Q
                     config=config,
                 )
             )
-        # the texts of these errors contain only names
+        # the texts of these errors contain only names, so they may be shown
         except (ProfileNotFound, PartialCredentialsError) as error:
             raise SettingsError(f"AWS credentials: {type(error).__name__}: {error}") from None
         except (BotoCoreError, ClientError, OSError, KeyError) as error:

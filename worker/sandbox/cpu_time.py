@@ -10,7 +10,7 @@ from typing import Final
 CPU_SHARE: Final = 0.5
 """CPU time that a child may use for a job, as a fraction of the job's wall-clock timeout. A file
 that needs more is hostile: the slowest normal image of 50 megapixels takes two seconds. The
-wall-clock timeout leaves out the time in which the process waits for a processor
+wall-clock timeout does not count the time in which the process waits for a processor
 (`worker.sandbox.job_clock`)."""
 
 IDLE_CPU_S: Final = 0.01

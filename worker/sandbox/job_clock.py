@@ -13,8 +13,8 @@ LONGEST: Final = 30
 of the job hardly ran in that time."""
 
 LOOKS: Final = 4
-"""Number of times that a job is checked during its timeout. This number matters only on systems
-where only the CPU clock shows whether the process waited."""
+"""Number of times that a job is checked during its timeout. It matters only if the kernel does not
+report how long the process waited."""
 
 T = TypeVar("T")
 
@@ -36,8 +36,8 @@ class JobClock:
 
     `now` is in seconds, of any monotonic clock. The time in which the process waits for a processor
     does not count, because the machine causes the wait and not the file. Some kernels do not report
-    that time. In this case, an interval between two checks does not count if the process used any
-    CPU time in the interval.
+    that time. Then an interval between two checks does not count if the process used CPU time in
+    it, because the process may also have waited. CPU time has a limit of its own.
     """
 
     def __init__(self, pid: int, timeout_s: float, now: float) -> None:

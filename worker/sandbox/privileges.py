@@ -114,7 +114,7 @@ def _effective() -> int:
 
 def _become_box_user() -> None:
     try:
-        # The user comes last, because only root can change groups.
+        # Change the user last: only root can change groups.
         os.setgroups([])
         os.setresgid(BOX_USER, BOX_USER, BOX_USER)
         os.setresuid(BOX_USER, BOX_USER, BOX_USER)

@@ -60,8 +60,8 @@ Python's file objects accept that.
 """
 
 THREADS: Final = ("rseq", "set_robust_list")
-"""System calls that a new thread of this process makes at its start. clone is handled
-separately."""
+"""System calls that a new thread makes when it starts. The call that creates it, clone, has a rule
+of its own."""
 
 NO_LIBRARY: Final = 3
 NO_FILTER: Final = 4

@@ -66,8 +66,8 @@ class Clamd:
         """Scan a stream. At most one of its pieces is in memory.
 
         Returns the verdict `clean`, `infected` or `unscannable`. Unless AlertExceedsMax is on, the
-        verdict is `clean` also if clamd did not scan everything because of its limits. Passes on
-        the exceptions of `pieces`.
+        verdict is `clean` even if clamd scanned only a part because of its limits. Passes on the
+        exceptions of `pieces`.
         """
         async with self._connected() as connection:
             try:

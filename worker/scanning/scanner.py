@@ -56,9 +56,9 @@ class Scanned:
 class Scanner:
     """The scanner of a worker. It makes up to `scan_concurrency` scans at one time.
 
-    Organizations take turns. One organization never uses all scans at one time, so its slow scans
-    do not delay the first scan of another. If `scan_concurrency` is 1, no scan stays free, but the
-    organizations still take turns.
+    Organizations take turns. One organization never holds all scans, so its slow scans do not delay
+    the first scan of another. If `scan_concurrency` is 1, this is not possible: each scan delays
+    the next one.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -154,7 +154,7 @@ async def reopened(
         yield scanned.found, _pieces_of(scanned.content)
     else:
         async with storage.read(key, end=end, pin=scanned.found) as opened:
-            # A store may ignore the pinned etag and version.
+            # Check again, because a store may ignore the pinned etag and version.
             require_scanned(scanned, opened[0])
             yield opened
 

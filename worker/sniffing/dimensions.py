@@ -64,7 +64,8 @@ def _photoshop(head: bytes) -> Size:
 
 
 def _icon(head: bytes) -> Size | None:
-    """Return the size of the largest picture in an icon's directory, where 0 means 256."""
+    """Return the size of the largest picture in an icon's directory. An edge of 0 means 256
+    pixels."""
     (count,) = struct.unpack_from("<H", head, 4)
     sizes = [(head[at] or 256, head[at + 1] or 256) for at in range(6, 6 + 16 * min(count, 64), 16)]
     return max(sizes, key=lambda size: size[0] * size[1], default=None)

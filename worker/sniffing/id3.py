@@ -26,8 +26,8 @@ _SOUND: Final = re.compile(
 def identify_tagged(file: PartialFile) -> Reading[str | None]:
     """Return the type of the sound after the ID3 tags at a file's start; None if there is no tag.
 
-    Sound that is not recognised is taken for MPEG, for which ID3 was made. Requests at most one
-    range: the 4 KiB after a tag that is longer than the known bytes.
+    If the sound is not recognised, the type is MPEG audio, because ID3 was made for it. Requests at
+    most one range: the 4 KiB after a tag that is longer than the known bytes.
     """
     at = 0
     found: str | None = None

@@ -25,11 +25,10 @@ from worker.sniffing.unlisted import identify_unlisted
 from worker.sniffing.zip import TAIL_BYTES, ZIP, identify_archive
 
 SNIFFED_BYTES: Final = 4 * 1024
-"""Number of bytes that libmagic gets. All signatures of libmagic that matter are within these
-bytes; the service itself looks for the others. libmagic's time for empty lines grows with the
-square of their number: 65 ms for 4 KiB, 250 ms for 16 KiB. So if a text is mostly white space, its
-long gaps are shortened first.
-"""
+"""Number of bytes that libmagic gets. The signatures that libmagic must find are within these
+bytes. Other modules look for signatures that are further back. libmagic's time for empty lines
+grows with the square of their number: 65 ms for 4 KiB, 250 ms for 16 KiB. So if a text is mostly
+white space, its long gaps are shortened first."""
 
 _SPACE: Final = b" \t\n\r\f\v"
 _LONG_SPACE: Final = re.compile(rb"(\s{16})\s++")
@@ -73,15 +72,15 @@ _SETTLED: Final = IMAGES.union(*MORE.values())
 
 _PDF_START = re.compile(rb"%PDF-\d")
 _PDF_JUNK_BYTES: Final = 1024
-"""Readers accept this many other bytes before a PDF (Adobe's PDF Reference 1.7, appendix H.3, note
-13)."""
+"""Number of other bytes that PDF readers accept before the start of a PDF (Adobe's PDF Reference
+1.7, appendix H.3, note 13)."""
 
 
 def sniff(head: bytes) -> str:
     """Return the content type of a file by the first 4 KiB of its `head`, with libmagic.
 
-    Takes tens to hundreds of microseconds, for a text milliseconds. Never raises for any bytes. Do
-    not call it from two threads at the same time (`libmagic.mime_type`).
+    Takes less than a millisecond, but several milliseconds for a text. Never raises, whatever the
+    bytes are. Do not call it from two threads at the same time (`libmagic.mime_type`).
     """
     if not head:
         return UNKNOWN
@@ -117,8 +116,9 @@ def identify(head: bytes, size: int) -> Reading[str]:
     """Return the content type of a file of `size` bytes by its `head`, the first 64 KiB.
 
     This is a generator: it yields a range (start, end) of bytes that it needs, and the caller sends
-    them. It yields at most four ranges: three of at most 64 KiB and 22 bytes, one of at most 4 MiB.
-    If the caller sends fewer bytes, the rest is treated as unreadable. Never raises for any bytes.
+    them. It yields at most four ranges: one of up to 4 MiB, the others of up to 65,558 bytes each.
+    If the caller sends fewer bytes, the rest is treated as unreadable. Never raises, whatever the
+    bytes are.
     """
     name = sniff(head)
     if name in IMAGES or name in RESERVED:

@@ -68,7 +68,7 @@ def identify_compound(file: PartialFile) -> Reading[str]:
 
 
 def _class(directory: bytes) -> str | None:
-    """Return the type by the class id of the root entry; None if it is unknown."""
+    """Return the type by the class id of the root entry; None if that class id is unknown."""
     first, *rest = struct.unpack_from("<IHH8s", directory, 80)
     if [*rest] == [0, 0, UUID("00000000-0000-0000-c000-000000000046").bytes[8:]]:
         return _CLASSES.get(first)
@@ -78,8 +78,8 @@ def _class(directory: bytes) -> str | None:
 def _entry_name(entry: bytes) -> str:
     length, kind = struct.unpack_from("<HB", entry, 64)
     if kind not in (1, 2, 5) or not 2 < length <= 64:
-        # This is an unused entry, or no entry at all: only the first of the sectors that were read
-        # certainly belongs to the directory.
+        # The entry is unused, or these bytes are not an entry: of the sectors that were read, only
+        # the first certainly belongs to the directory.
         return ""
     return entry[: length - 2].decode("utf-16-le", "replace").lower()
 

@@ -34,8 +34,8 @@ class Child:
 
         Raises EOFError, OSError or ValueError if the child died or its answer belongs to another
         job. Raises TimeoutError if the child took longer than `timeout_s` seconds, not counting the
-        time in which it waited for a processor. After any exception, and if this call is cancelled,
-        end the child. Call this only if there is no `idle_fault`.
+        time in which it waited for a processor. The caller must end the child after any exception
+        or cancellation. Call this only if `idle_fault` returns None.
         """
         # The name is random, so that an answer that was sent before the job cannot contain it.
         name = secrets.token_hex(8)
@@ -99,7 +99,7 @@ class Server:
 
     @property
     def lives(self) -> bool:
-        """True if the server runs, and each answer still belongs to its command."""
+        """True if the server runs, and its next answer will belong to the next command."""
         return self._in_order and self._process.poll() is None
 
     @classmethod
@@ -182,7 +182,7 @@ class Server:
                             [] if given is None else [given.fileno()],
                         )
                         return int(ANSWER.unpack(await _receive(self._control, ANSWER.size))[0])
-                # after a failure, the next answer could belong to this command
+                # without this, the next command could read this command's answer
                 except BaseException:
                     self._in_order = False
                     raise

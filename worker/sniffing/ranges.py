@@ -44,7 +44,8 @@ class PartialFile:
     def look(self, start: int, length: int = RANGE_BYTES, *, spare: int = 0) -> Reading[bytes]:
         """Return `length` bytes from `start`; request the unknown ones among them as one range.
 
-        Returns fewer bytes at the end of the file, and if only `spare` ranges or fewer are left.
+        Returns fewer bytes at the end of the file. Requests nothing if the number of ranges that
+        are left is `spare` or less; then it returns only known bytes.
         """
         if not 0 <= start < self.size:
             return b""

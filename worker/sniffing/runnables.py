@@ -1,8 +1,8 @@
 """Identify files that libmagic does not know but that a desktop runs if a user opens them.
 
 Texts are decoded by their byte order mark, because Windows writes most of these files in UTF-16.
-Only the text that a format requires at its start is considered, so a note that mentions a shortcut
-is still a note.
+Only the start of the text is compared, so a note that mentions a shortcut is not identified as a
+shortcut.
 """
 
 import codecs
@@ -24,8 +24,8 @@ _SIGNATURES: Final = {
 """Signatures at offset 0. `hsqs` is a squashfs image, which a desktop opens as a snap package."""
 
 _LOOKED_AT: Final = 64 * 1024
-"""Number of characters of a text that are searched: the whole head. Each regular expression takes
-linear time."""
+"""Number of characters of a text that are searched: the whole head. This is fast enough, because
+each regular expression takes linear time."""
 
 _ENCODED: Final = re.compile(r"#@~\^[A-Za-z0-9+/=]{6}==")
 """The header of scripts from Microsoft's Script Encoder (VBE, JSE), with the length in Base64."""

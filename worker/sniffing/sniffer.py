@@ -51,7 +51,7 @@ class Sniffers:
     async def warm_up(self) -> None:
         """Start the fork server, and the regular check of idle children.
 
-        If the server does not start, that is logged, and the next file tries again.
+        If the server does not start, that is logged. The next file then starts it.
         """
         self._tending = asyncio.create_task(self._tend())
         try:

@@ -1,10 +1,10 @@
 """Identify a text: markup, JSON, a table or plain text, and its charset if that is certain.
 
-libmagic recognizes texts, but often returns the wrong kind: a table for verse with a comma in each
-line, JSON for `[1]`, a drawing for a feed that contains one, HTML for notes that contain a tag,
-Java for notes with one of its keywords. It recognizes less after a byte order mark, in UTF-16, or
-if the file is longer than the part that libmagic gets. So this module reads the first bytes again.
-The rest of the text may be anything, so no safety rule may depend on the result.
+libmagic recognizes texts, but often returns the wrong type. For example, it returns a table if each
+line of a poem contains a comma, HTML if a note contains a tag, and Java if a note contains a
+keyword of Java. It recognizes fewer types if the text has a byte order mark, is in UTF-16, or is
+longer than the part that libmagic gets. So this module checks the first bytes again. The rest of
+the text may be anything, so no safety rule may depend on the result.
 """
 
 import codecs
@@ -83,7 +83,7 @@ def identify_text(name: str, head: bytes, *, whole: bool) -> str:
     if charset == "utf-8" and start[:1] in ("{", "[") and _is_json(text, whole=whole):
         return "application/json"
     if "\0" in text or (charset is None and text_encoding(head) == "binary"):
-        # libmagic reads fewer bytes and has taken the file for a text
+        # libmagic saw only the first of these bytes, which look like text
         return "application/octet-stream"
     kind = _table(text[:_PARSED], whole=whole and len(text) <= _PARSED) or "text/plain"
     return f"{kind}; charset={charset}" if charset else kind
@@ -94,8 +94,8 @@ def _decoded(head: bytes, *, whole: bool) -> tuple[str | None, str]:
 
     If the charset is uncertain, the text is decoded as Latin-1. ASCII counts as UTF-8, because
     later bytes may not be ASCII. A character that is cut at the end is ignored. One-byte charsets
-    cannot be told from each other, or from the older charsets of China, Japan and Korea: libmagic's
-    `iso-8859-1` only means that there is no byte from 80 to 9F.
+    cannot be distinguished from each other, or from the older charsets of China, Japan and Korea:
+    libmagic's `iso-8859-1` only means that there is no byte from 80 to 9F.
     """
     for mark, (charset, codec) in _MARKS.items():
         if head.startswith(mark):

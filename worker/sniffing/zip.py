@@ -178,7 +178,7 @@ def _parse(directory: bytes, entries: dict[bytes, int]) -> int:
 def _kind(entries: dict[bytes, int]) -> str:
     if _ANDROID in entries:
         return "application/vnd.android.package-archive"
-    if _JAVA in entries:  # Java ignores upper and lower case here
+    if _JAVA in entries:  # Java ignores the case of this name
         return "application/java-archive"
     for name, kind in _PROGRAMS.items():
         if name in entries:
@@ -193,7 +193,7 @@ def _kind(entries: dict[bytes, int]) -> str:
 
 
 def _stored_type(file: PartialFile, start: int) -> Reading[str | None]:
-    """Return the type that the entry `mimetype` at an offset declares, if it is an accepted one."""
+    """Return the type that the entry `mimetype` declares; None if that type is not accepted."""
     local = yield from file.look(start, 1024)
     if len(local) < 30 or not local.startswith(b"PK\3\4"):
         return None
