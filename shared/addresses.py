@@ -25,9 +25,9 @@ _CREDENTIAL = re.compile(
 _ESCAPES = re.compile(r"(?:%(?:25)*[0-9a-f]{2})+", re.IGNORECASE)
 _ESCAPE = re.compile(r"%(?:25)*([0-9a-f]{2})", re.IGNORECASE)
 _MAX_FOLDED: Final = 3
-"""The most characters to which one character may be folded (NFKC, lower case). A character that
-folds to more stays as it is, because 4,096 of them would grow to 74,000. No credential's name
-contains such a character."""
+"""Maximum number of characters that one character may become when it is folded (NFKC, lower case).
+A character that would become more is not folded: 4,096 characters could become 74,000. The names of
+credentials contain no character that becomes more."""
 
 _ROUNDS: Final = 8
 """The most times that an address is decoded. A normal address needs at most two. An address that
@@ -39,9 +39,9 @@ def without_credentials(url: str) -> str:
 
     A query may contain credentials (`X-Amz-Signature`, `AWSAccessKeyId`, `Policy`, `sig`, `token`)
     under names that no list can cover, so all of the query is removed. `versionId` is removed too,
-    because a copy from such an address does not use it. A query of digits is a stamp and stays. A
-    path is cut before the first credential's name that is followed by `=`, even if name and `=` are
-    encoded. A user name stays only if it looks like a host name. May be repeated.
+    because a copy from the address would not use it. A query of digits only is a stamp and is kept.
+    If a path contains a credential's name and a `=`, it is cut before that name, even if both are
+    encoded. A user name is kept only if it looks like a host name. May be repeated.
     """
     found = _QUERY.search(url)
     end = len(url) if found is None else found.start()
@@ -69,7 +69,7 @@ def _without_user(url: str) -> str:
 
 
 def _decoded(url: str) -> tuple[str, Sequence[int]]:
-    """Decode percent escapes and compatibility forms of characters repeatedly, in lower case.
+    """Decode percent escapes and fold characters until nothing changes, at most _ROUNDS times.
 
     Returns the decoded text, and the position in `url` of each of its characters. One more position
     follows: the end of the decoded part of `url`.

@@ -31,9 +31,9 @@ def is_older_than_row(object_age_s: float | None, row_age_s: float) -> bool:
 def predates(found: StoredObject, row: Attachment) -> bool:
     """Return whether the object under a row's key existed before the row.
 
-    The row's age is known for the moment when the row was read. The time from then to the store's
-    answer is added, by this process's monotonic clock. If the store sends no Last-Modified, the
-    age is unknown: the result is False, and a warning is logged once.
+    The row's age was measured when the row was read. The time between that moment and the store's
+    answer is added; this process's monotonic clock measures it. If the store sends no
+    Last-Modified, the age is unknown: the result is False, and a warning is logged once.
     """
     if found.age_s is None:
         _warn_once()

@@ -36,8 +36,8 @@ ATTACHABLE_TYPES = (
 (contract.md)."""
 
 CHECK_MARGIN = "60 seconds"
-"""The time after a policy's end at which the store is asked whether the object was uploaded or
-replaced. Later, only an expired attachment is checked: see LATE_UPLOAD_S."""
+"""How long after a policy's end the store is asked whether the object was uploaded or replaced. An
+expired attachment is checked once more, later: see LATE_UPLOAD_S."""
 
 
 LATE_UPLOAD_S = 3600
@@ -66,7 +66,7 @@ class Attachment(FromRow):
     bucket: str
     #: The file's name as the client sent it. It is only displayed.
     name: str
-    #: The name in the original's key: the first `name`, made safe for keys. It never changes.
+    #: The name in the original's key: made from the first value of `name`. It never changes.
     file_name: str
     #: The name in the thumbnail's key. It is set before the thumbnail is stored.
     thumbnail_name: str | None = None
@@ -100,7 +100,7 @@ class Attachment(FromRow):
     carries_more: bool = False
     #: The state. `shared.lifecycle` has the changes of state.
     state: State = "pending"
-    #: Why the upload was rejected or failed, or an attempt failed; or the fault of a ready file.
+    #: Why the upload was rejected or an attempt failed; or what could not be done for a ready file.
     reason: ReasonCode | None = None
     #: The scanner's verdict about the object; None if the object was not meant to be scanned.
     scan_verdict: Verdict | None = None
@@ -165,7 +165,7 @@ class Attachment(FromRow):
 
     @property
     def thumbnail_key(self) -> str | None:
-        """The key under which a thumbnail of any revision may be stored; None if there was none."""
+        """The key of the thumbnail, current or outdated; None if no thumbnail was ever made."""
         if self.thumbnail_name is None:
             return None
         return f"{keys.PREFIX}{keys.partition(self.id)}/thumb/{self.thumbnail_name}"

@@ -1,8 +1,8 @@
 """The backlog: the number of uploads that wait for a worker, and how long the oldest has waited.
 
-An autoscaler can set the number of workers by it. The view `attachments_backlog` (migration 0014)
-counts it. One of the processes stores a sample every few seconds, and every process shows that
-sample. So the rows are not counted once per process.
+An autoscaler can set the number of workers by the backlog. The view `attachments_backlog`
+(migration 0014) counts it. Every few seconds, one process counts the rows and stores the result as
+a sample. All processes show that sample, so not every process counts the rows.
 """
 
 import asyncio
@@ -146,7 +146,7 @@ class BacklogWatch:
 
     @asynccontextmanager
     async def watching(self, database: Database) -> AsyncIterator[None]:
-        """Read the stored sample every SAMPLE_S seconds during the block."""
+        """Read the stored sample every SAMPLE_S seconds during the `with` block."""
         task = asyncio.create_task(self._watch(database), name="backlog")
         try:
             yield

@@ -59,7 +59,8 @@ def describe(error: BaseException, server: str = "") -> str:
     for kind, code in _CLASSES:
         if isinstance(error, kind):
             return _WORDS[code]
-    text = str(error).rpartition("caused error: ")[2]  # a pipeline's error begins with the command
+    # the error of a pipeline begins with the command, which is removed here
+    text = str(error).rpartition("caused error: ")[2]
     for beginning, code in _BEGINNINGS:
         if beginning in text:
             return _WORDS.get(code, "it has no password, but ATTACHMENTS_BROKER_URL names one")

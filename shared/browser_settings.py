@@ -7,11 +7,11 @@ from pydantic import Field, field_validator
 from shared.origins import Origins, normal_origin
 from shared.part_settings import LogSettings, Words, none_if_blank, split_setting
 
-MAX_FILES_TTL_S = 10 * 365 * 86400  # so that the end of a link, a Unix time, has few digits
+MAX_FILES_TTL_S = 10 * 365 * 86400  # limits the digits of a link's end, a Unix time
 
 MAX_REDIRECT_TTL_S = 302_400
-"""A redirect's target is signed for up to twice `redirect_ttl`, and S3 signs for at most seven
-days."""
+"""Half of seven days. The target of a redirect is signed for up to twice `redirect_ttl`, and S3
+accepts at most seven days."""
 
 
 class BrowserSettings(LogSettings):

@@ -23,7 +23,7 @@ process reads the marker by one GET."""
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 10.0
 """The longest pause, in seconds, between two checks while the owner is unknown or is another
-deployment. Up to this length, the pause doubles after each check."""
+deployment. The pause doubles after each check until it has this length."""
 
 ASK_WITHIN_S: Final = 3.0
 """The longest time, in seconds, that a request waits for the check if the check at start failed."""
@@ -77,7 +77,7 @@ class BucketGuard:
         """Raise BucketForeign as `require_ours` does. Call it before a policy is signed.
 
         The bucket is checked first if `at_start` could not check it and no row proves that this
-        deployment used it before. Otherwise a policy could let an upload overwrite another
+        deployment used it before. Without this check, an upload could overwrite another
         deployment's object with the same key. Raises StoreUnavailable or DatabaseAway if the check
         fails or takes longer than ASK_WITHIN_S.
         """
@@ -100,7 +100,8 @@ class BucketGuard:
             async with self._looking:
                 if not self._has_looked:
                     failed_at, failure = self._failed
-                    if failure is not None and failed_at >= asked_at:  # another caller failed
+                    # another caller's check has just failed
+                    if failure is not None and failed_at >= asked_at:
                         away = isinstance(failure, DatabaseAway)
                         raise (DatabaseAway if away else StoreUnavailable)(str(failure))
                     await self._look()

@@ -67,8 +67,8 @@ class Owner:
     def may_be_anothers(self, row: Attachment, found: StoredObject | None = None) -> bool:
         """Return whether an object under a row's key may be the former owner's.
 
-        A row that a worker has processed shows that the object is the row's own. If `found` is
-        given, its etag must also be the row's.
+        Returns False if a worker has processed the row: the object is then the row's own. If
+        `found` is given, its etag must also be that of the row.
         """
         own = row.processed_at is not None and (found is None or row.etag == found.etag)
         return row.id <= self.taken_at and not own
@@ -165,7 +165,8 @@ async def _place_marker(storage: Storage, ours: str) -> None:
     try:
         if not await storage.create(MARKER, content, content_type=MARKER_TYPE):
             return
-        # A store that supports `If-None-Match` does not write the marker a second time.
+        # Write again to test the store: if it supports `If-None-Match`, it refuses this second
+        # write.
         knows = not await storage.create(MARKER, content, content_type=MARKER_TYPE)
     except StoreRefused as error:
         if str(error) != "NotImplemented":
@@ -179,7 +180,8 @@ async def _place_marker(storage: Storage, ours: str) -> None:
 async def read_marker(storage: Storage) -> tuple[str | None, int]:
     """Return the owner's id in the marker, and `Owner.taken_at`; (None, 0) without a marker.
 
-    Raises StoreUnavailable, or StoreRefused; its code is `NoSuchBucket` if there is no bucket.
+    Raises StoreUnavailable or StoreRefused. If there is no bucket, the code of StoreRefused is
+    `NoSuchBucket`.
     """
     content = b""
     try:

@@ -1,4 +1,4 @@
-"""Connect to PostgreSQL with the settings of the database address that the server accepts.
+"""Connect to PostgreSQL; leave out the settings of the database address that the server refuses.
 
 PgBouncer refuses session settings that it does not know. The first connection asks for a setting
 that no pooler knows, so a refusal proves that there is a pooler. From then on, connections are made
@@ -166,7 +166,7 @@ class Connector:
             return True
         if error.sqlstate in UNKNOWN_SETTING and self._unsure and not self.pooled:
             named = [name for name in self._unsure if name in str(error)]
-            if not named and error.sqlstate == "42501":  # the role lacks a right to the database
+            if not named and error.sqlstate == "42501":  # the role may not use the database
                 return False
             for name in named or list(self._unsure):
                 del self._unsure[name]

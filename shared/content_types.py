@@ -52,7 +52,7 @@ RUN_BY_BROWSERS = frozenset(
         "application/futuresplash",
         "application/x-silverlight-app",
         "text/x-component",
-        # WebAssembly: a page compiles it while it loads only if it has this type
+        # WebAssembly: only with this type can a page compile it during the download
         "application/wasm",
         # not types: for these the browser looks for HTML in the bytes (same standard, section 7)
         "unknown/unknown",

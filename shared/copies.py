@@ -137,7 +137,8 @@ def wake_up(row: Attachment) -> WakeUp:
 
 
 async def find(connection: Connection, attachment_id: int) -> Attachment | None:
-    """Find an attachment with a requested copy. Returns None if there is none, or it is deleted."""
+    """Find an attachment for which a copy is requested. Returns None if it is deleted or none
+    exists."""
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM attachments AS a"
         " WHERE a.id = $1 AND a.copy_key IS NOT NULL AND a.deleted_at IS NULL",

@@ -1,6 +1,6 @@
 """SQL statements that claim a copy, renew or release the claim, and record the copy's result.
 
-A statement changes the row only if the claim still holds.
+A statement changes the row only if the claim was not lost.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from shared.reasons import CopyCode
 _NONE = "copy_bucket = NULL, copy_key = NULL, copy_etag = NULL, copy_revision = NULL"
 
 _NOTHING = f"{_NONE}, copy_bytes = NULL"
-"""SQL that clears a request whose copy was not made. If the copy was made, _NONE is used, because
-copy_bytes must count for the quota until the object is measured."""
+"""SQL that clears a request whose copy was not made. If the copy was made, _NONE is used instead:
+it keeps copy_bytes, which counts for the quota until the object is measured."""
 
 _AS_SEEN = """a.id = $1 AND a.copy_attempt = $2 AND a.copy_key IS NOT NULL
             AND a.copy_revision = a.revision AND a.deleted_at IS NULL"""
@@ -26,10 +26,11 @@ _IN = "now() + $3 * interval '1 second'"
 
 
 def _held(number: int) -> str:
-    """Return the SQL condition that a claim of a copy still holds; $1 and $2 are id and attempt.
+    """Return the SQL condition that a claim of a copy is still valid.
 
-    `number` is the number of the SQL parameter with the organization's id. The id is compared,
-    because after a loss of rows the same attachment id may be a copy of another organization.
+    The SQL parameters $1 and $2 are the attachment's id and the attempt. `number` is the number of
+    the parameter with the organization's id. The organization is compared too: after a loss of
+    rows, another organization may have a copy with the same attachment id.
     """
     return f"{_AS_SEEN} AND a.organization_id = ${number}"
 
@@ -122,7 +123,7 @@ async def finish(connection: Connection, row: Attachment, etag: str) -> bool:
     """Clear the request of a copy that has been made. Returns False if the claim was lost.
 
     The store's event of this copy may be recorded already, so the row's revision may be higher. The
-    `etag` of the copy tells this event from a newer upload.
+    copy's `etag` distinguishes this event from that of a newer upload.
     """
     status = await connection.execute(
         f"""
@@ -150,7 +151,7 @@ class Copied:
 async def record(
     connection: Connection, row: Attachment, etag: str, *, publish_grace_s: float
 ) -> Copied | None:
-    """Record a copy that has been made, as an event of the store would, in one transaction.
+    """Record, in one transaction, that a copy has been made, as if the store had sent an event.
 
     `etag` is the copy's. If no wake-up starts the processing, the sweep does so after
     `publish_grace_s` seconds. Returns None and changes nothing if the claim was lost.

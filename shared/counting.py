@@ -72,7 +72,7 @@ async def recount(connection: Connection, organization_id: int) -> dict[str, int
 
 
 async def _let_others_end(connection: Connection) -> None:
-    """Wait until all transactions have ended that may have begun before the triggers counted.
+    """Wait for the end of all transactions that may have begun before the triggers counted.
 
     The counters lack the changes of such a transaction. A snapshot of `recount` that is taken while
     the transaction is open lacks them too, so the correction would not contain them. Raises

@@ -39,8 +39,8 @@ RENEWAL_S = 10.0
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
-"""The longest pause, in seconds, between two renewals. Up to this length, the pause doubles after
-each renewal that changes nothing."""
+"""The longest pause, in seconds, between two renewals. The pause doubles after each renewal that
+changes nothing, until it has this length."""
 
 log = get_logger(__name__)
 
@@ -113,11 +113,12 @@ class RenewedCredentials(AioCredentials):
         self._note(before, fault)
 
     def _note(self, before: Credentials | None, fault: Exception | None) -> None:
-        """Log a renewal if its result differs from the last, and set the time of the next one."""
+        """Log a renewal if its result is a different one, and set the time of the next renewal."""
         if fault is not None and self._fault is None:
             log.warning(
                 "AWS credentials cannot be renewed",
-                error=type(fault).__name__,  # the message may repeat a credential process's output
+                # the message may contain the output of a credential process
+                error=type(fault).__name__,
                 ends_at=before.ends_at.isoformat() if before and before.ends_at else None,
             )
         elif fault is None and self._fault is not None:

@@ -34,7 +34,7 @@ SERVER_SETTINGS = {
     "jit": "off",
 }
 
-# The errors after which a second try may succeed at once, at another server or by a new connection.
+# Errors after which an immediate retry may succeed, with a new connection or at another server.
 AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shutting down, starting up, cancelled by an operator
@@ -78,7 +78,7 @@ class DatabaseAway(AttachmentsError):
         self.refusal = why if isinstance(why, Refusal) else None
 
     def report(self) -> None:
-        """Record an outage of the database. If only values were refused, record nothing."""
+        """Record an outage of the database. If PostgreSQL only refused values, record nothing."""
         refusal = self.refusal
         if refusal is None or not refusal.of_content:
             DATABASE.fault(str(self), only_writes=refusal is not None and refusal.of_writes)
@@ -103,12 +103,13 @@ def _do_nothing() -> None:
 
 
 async def _keep_session(_connection: object) -> None:
-    """Replace asyncpg's reset of a released connection. No statement changes a session."""
+    """Replace asyncpg's reset of a released connection. The reset is not needed, because no
+    statement changes the settings of a session."""
 
 
 @dataclass(slots=True)
 class Full:
-    """Records that a write failed because the server's disk was full, until a write succeeds.
+    """Remembers that a write failed because the server's disk was full, until a write succeeds.
 
     `asked_at` is the time of the last test write, in monotonic seconds.
     """
@@ -172,7 +173,7 @@ class Database:
                 lease = self._kept.take_kept() or await self._take()
                 try:
                     answer = await function(lease.connection, *args, **kwargs)
-                    session: Any = lease.connection  # the pool's proxy of a `Session`
+                    session: Any = lease.connection  # the pool gives a proxy of a `Session`
                     if session.take_queued():
                         self.on_queued()
                     kept = self._kept.keep(lease)
@@ -236,7 +237,8 @@ class Database:
         finally:
             timer.cancel()
             if not task.done():
-                # Not awaited: asyncpg cancels a statement at the server, which may not answer.
+                # Do not wait for the task: asyncpg cancels a statement at the server, which may not
+                # answer.
                 task.cancel()
                 self._abandoned.add(task)
                 task.add_done_callback(self._forget)

@@ -27,10 +27,11 @@ SCHEME = re.compile(r"postgres(ql)?(\+[a-z0-9_]+)?")
 class Address:
     """An address in the form that asyncpg accepts.
 
-    `dsns` has one address for each host of `dsn`. `arguments` are asyncpg's. `settings` are session
-    settings. `unsure` are parameters that only the server can recognize as session settings.
-    `ignored` lists the parameters that have no effect. `timeout_s` limits the time to connect; None
-    means no limit. `pooled` is true if a pooler is in front of the server.
+    `dsns` has one address for each host of `dsn`. `arguments` are further arguments of
+    `asyncpg.connect`. `settings` are session settings. `unsure` are parameters that only the server
+    can recognize as session settings. `ignored` lists the parameters that have no effect.
+    `timeout_s` limits the time to connect; None means no limit. `pooled` is true if a pooler is in
+    front of the server.
     """
 
     dsn: str = field(repr=False)
@@ -53,7 +54,8 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Parse an address. Raises ValueError with the rule that is broken, without any value.
+    """Parse an address. Raises ValueError. Its text names the broken rule, but no value of the
+    address.
 
     Checks that the files that the address names can be read. Does not connect.
     """
@@ -117,9 +119,8 @@ class _Assembly:
     def _prefer_words(self) -> None:
         """Replace user, password, host and path by parameters of the query, as libpq does.
 
-        asyncpg would use the parts before the query instead.
-
-        A common address is `postgresql://user:password@localhost/database?host=/run/socket`.
+        asyncpg would use the parts before the query instead. For example,
+        `postgresql://user:password@localhost/database?host=/run/socket` is a common address.
         """
         words, (auth, at, hosts) = self._query, self._parts.netloc.rpartition("@")
         user, colon, password = auth.partition(":")
@@ -218,5 +219,5 @@ def _split_port(host: str) -> tuple[str, str]:
 
 
 def _bracketed(host: str) -> str:
-    """Put an IPv6 address in brackets, because asyncpg takes the text after a colon for a port."""
+    """Put an IPv6 address in brackets, because asyncpg reads the text after a colon as a port."""
     return f"[{host}]" if ":" in host and not host.startswith(("[", "/")) else host

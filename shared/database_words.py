@@ -51,8 +51,8 @@ MEANINGLESS: Mapping[str, frozenset[str] | None] = {
     "sslsni": TRUE,
     "tty": None,
 }
-"""Parameters that are left out, each with the values that need no action by asyncpg. None means
-that no value needs action."""
+"""Parameters that asyncpg does not have. Each is left out if its value is listed here, because
+asyncpg already behaves as if it had that value. None stands for all values."""
 
 _VERIFY = "use sslmode=verify-full, which proves who the server is"
 REFUSED: Mapping[str, str] = {
@@ -68,7 +68,8 @@ REFUSED: Mapping[str, str] = {
     "sslcrldir": "the driver reads one file of revoked certificates: use sslcrl",
     "sslidentity": "the driver reads certificates and keys in PEM: use sslcert and sslkey",
 }
-"""Parameters that are refused, and why. Without them the connection would be weaker or useless."""
+"""Parameters that are refused, and why. If they were ignored, the connection would be weaker than
+requested, or useless."""
 
 IGNORED = frozenset(
     # parameters of libpq
@@ -83,8 +84,8 @@ CACHES = frozenset(
     {"statement_cache_size", "prepared_statement_cache_size", "statement_cache_capacity"}
     | {"prepared_statements", "preparethreshold", "prepare"}
 )
-"""Parameters that turn off prepared statements if they are false or 0. This means that there is a
-pooler."""
+"""Parameters that turn off prepared statements if they are false or 0. If one of them does, there
+is probably a pooler."""
 
 EXEC_MODES = frozenset({"exec", "simple_protocol", "cache_describe", "describe_exec"})
 

@@ -155,7 +155,7 @@ async def _prune_bytes(connection: Connection, origin: str) -> int:
 
 
 async def _prune_most(connection: Connection, settings: Settings) -> int:
-    """Remove the oldest dead letters of the largest origins while there are too many in all."""
+    """Remove the oldest dead letters of the largest origins while the total number is too high."""
     total: int = await connection.fetchval(
         "SELECT letters FROM dead_letter_origins WHERE origin = ''"
     )

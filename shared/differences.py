@@ -34,8 +34,8 @@ class Kind(StrEnum):
 class Difference:
     """One difference, with the `row` and the stored object `found` that are needed to mend it.
 
-    `attachment_id` is None for a difference of the whole bucket. For `SEQUENCE` and `LOST` it is
-    the greatest id.
+    `attachment_id` is None for a difference of the whole bucket. For `SEQUENCE` it is the greatest
+    id in use. For `LOST` it is the greatest id of a lost row.
     """
 
     kind: Kind

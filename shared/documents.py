@@ -40,8 +40,8 @@ _NOT_INCLUDED = {name: {"meta": {"included": False}} for name in RELATIONSHIPS}
 def _second(seconds: int, zone: tzinfo) -> tuple[str, str]:
     """Return a whole second as ISO 8601, and its offset: `2026-01-31T08:00:00`, `+01:00`.
 
-    Cached, because attachments that are created in one second have the same times, and `isoformat`
-    takes longer than to build the rest of a resource's times.
+    The result is cached, because `isoformat` is slow, and attachments that are created in the same
+    second have the same times.
     """
     text = datetime.fromtimestamp(seconds, zone).isoformat()
     return text[:19], text[19:]

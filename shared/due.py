@@ -46,7 +46,8 @@ class Duty(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due(FromRow):
-    """A due row that the sweep took. It is claimed if `duty` is PROCESS, else due again later.
+    """A due row that the sweep took. If `duty` is PROCESS, the row is claimed. Otherwise it becomes
+    due again later.
 
     `was` is the row's state before the sweep took it.
     """
@@ -67,12 +68,12 @@ class Sweep:
 async def take_due(
     connection: Connection, *, limit: int, lease_s: float, attempts: int, after: int = 0
 ) -> Sweep:
-    """Take up to `limit` due rows for `lease_s` seconds, some of each organization.
+    """Take up to `limit` due rows for `lease_s` seconds, from the organizations in turn.
 
-    If few rows are due, all of them are ranked. With a backlog, the sweep visits the organizations
-    in a circle, beginning after the organization `after`, so an organization with many due rows
-    does not delay the others. An upload whose `attempts` are used up becomes `failed` here. Many
-    sweeps may run at once: with SKIP LOCKED, each skips the rows that another sweep is taking.
+    If few rows are due, all of them are ranked. If many are due, the sweep visits one organization
+    after another, beginning with the one after the id `after`. So an organization with many due
+    rows does not delay the others. An upload whose `attempts` are used up becomes `failed` here.
+    Many sweeps may run at once: with SKIP LOCKED, each skips the rows that another sweep is taking.
     """
     rows = await connection.fetch(
         f"""

@@ -33,7 +33,7 @@ log = get_logger(__name__)
 class Listing:
     """A listing of all keys that begin with `prefix`. Only objects with one of `keys` are removed.
 
-    `current` lists those of `keys` that may have an object if the bucket has no versions.
+    `current` are the keys that may have an object in a bucket without versions.
     """
 
     prefix: str
@@ -66,7 +66,7 @@ class Eraser:
         self._ask_again_at = float("-inf")
 
     async def keeps_versions(self) -> bool | None:
-        """Return whether the bucket keeps versions; None if s3:GetBucketVersioning is missing.
+        """Return whether the bucket keeps versions; None without the right s3:GetBucketVersioning.
 
         Calls the store at most once in REMEMBERED_S.
         """

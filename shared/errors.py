@@ -106,7 +106,7 @@ class Undecodable(AttachmentsError):
     """No thumbnail can be made of the file, but the file is kept. It is never tried again.
 
     `facts` are what is known about the file: width and height if its header has them, and
-    `carries_more`, which is also true if it could not be checked.
+    `carries_more`. That is also true if nobody could check whether the file carries more.
     """
 
     def __init__(self, code: UndecodableCode, facts: Facts = NO_FACTS) -> None:

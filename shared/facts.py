@@ -26,7 +26,7 @@ class Facts:
     carries_more: bool = False
 
     def joined(self, found: Self) -> Self:
-        """Return these facts, replaced by those of `found` that are known.
+        """Return the facts of both records. If both know a fact, the one of `found` is returned.
 
         `carries_more` is true if it is true in one of the two records.
         """

@@ -13,7 +13,8 @@ from shared.spellings import may_be_copied
 ORGANIZATION = "{organization_id}"
 WHOLE_BUCKET = ("",)
 
-# S3's rules ("General purpose bucket naming rules"). Names with the endings in ALIASES are aliases.
+# S3's rules ("General purpose bucket naming rules"). Names that end as in ALIASES are aliases, not
+# buckets.
 BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 ALIASES = ("-s3alias", "--ol-s3", ".mrap")
 _PATTERN = re.compile(r"[%*?\\{}]")
@@ -34,7 +35,10 @@ def is_bucket_name(name: str) -> bool:
 
 
 def parse_fences(words: Sequence[str], *, own_bucket: str | None) -> Fences:
-    """Parse the entries of the setting. Raises ValueError with the rule, without the entry."""
+    """Parse the entries of the setting.
+
+    Raises ValueError. Its text names the broken rule, but not the entry.
+    """
     found: dict[str, list[str]] = {}
     for word in words:
         bucket, slash, prefix = word.partition("/")
@@ -65,7 +69,7 @@ def _check_prefix(prefix: str, *, ours: bool) -> None:
         raise ValueError(
             f"a prefix must have none of % * ? \\ and no braces other than {ORGANIZATION}"
         )
-    # Check the prefix with a file name after it: at least that object must be allowed.
+    # Check a key with this prefix: at least one key with the prefix must be allowed.
     if not may_be_copied(f"{sample}a", ours=False):
         raise ValueError(
             "a prefix must have no empty segment, no . or .. and no control character, must not"

@@ -77,7 +77,7 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatedIn:
-    """Selects attachments created from `since` until before `until`; None means no limit."""
+    """Selects attachments created at `since` or later and before `until`; None means no limit."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -114,15 +114,15 @@ def walked(filters: Sequence[Filter]) -> OneOf | None:
 
 
 def by_time(filters: Sequence[Filter]) -> bool:
-    """Return whether a list reads the index by time: for a range of times and no filter by ids."""
+    """Return whether a list reads the index by time: if it has a range of times and no ids."""
     return any(isinstance(item, CreatedIn) for item in filters) and not _by_ids(filters)
 
 
 def read_many(filters: Sequence[Filter]) -> bool:
     """Return whether a list may have to read many more rows than it shows.
 
-    True for a negated filter, for a range of times, and for several filters at once. A filter by
-    ids makes the last two cheap, so the result is then False.
+    True for a negated filter, for a range of times, and for several filters at once. But a range of
+    times or several filters are cheap if one filter is by ids: then the result is False.
     """
     if any(item.negated for item in filters) or by_time(filters):
         return True

@@ -1,4 +1,4 @@
-"""Carry out a request once for each Idempotency-Key of a client, even if it is sent again.
+"""Carry out a request once for each Idempotency-Key, even if a client sends the request again.
 
 For 24 hours the key is stored with the ids of the objects that the request made. The key is written
 in the transaction of the request's own changes. So after a crash, either the key and the changes
@@ -89,8 +89,8 @@ async def once(
     If `ids_of` returns None, the request is not complete yet, and the key is not stored.
 
     Returns Repeated without running `make` if the key is stored already. Raises KeyInUse if another
-    transaction has the key, KeyReused if a different request used the key, and the errors of
-    `make`; then nothing has changed. May be repeated.
+    transaction is using the key, KeyReused if a different request used the key, and the errors of
+    `make`. After an error, nothing has changed. May be repeated.
     """
     async with connection.transaction():
         if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", key.lock):

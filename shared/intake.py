@@ -62,7 +62,7 @@ def parse(body: bytes) -> Any:
 
 
 def read_message(body: bytes, *, source: MessageSource, bucket: str, sender: str = "") -> Message:
-    """Read a message with any content, without raising. The default of `sender` is `source`."""
+    """Read a message with any content, without raising. If `sender` is empty, it is `source`."""
     sender = sender or source
     try:
         reading = notifications.read(parse(body), bucket=bucket)
@@ -175,7 +175,7 @@ def effects(messages: Sequence[Message], recorded: Recorded) -> list[dict[Effect
 
 
 def split(messages: Sequence[Message], recorded: Recorded) -> list[Recorded]:
-    """Return each message's part of the result, for messages about different attachments."""
+    """Split the result by message. Each message must be about different attachments."""
     changed = set(recorded.changed)
     woken = {each.attachment_id: each for each in recorded.woken}
     parts = []
@@ -251,7 +251,7 @@ def _events(messages: Sequence[Message]) -> list[UploadEvent]:
 
 
 def is_plain(message: Message) -> bool:
-    """Return whether only events are to be recorded: no dead letter, and no arrival of a probe."""
+    """Return whether a message has no fault and no event about a probe."""
     if message.reading.faults:
         return False
     return not any(event.key.endswith(_PROBE) for event in message.reading.events)

@@ -111,8 +111,8 @@ class Kept:
     async def give_back(self, lease: Lease) -> None:
         """Release a connection to the pool, which resets or closes it if necessary.
 
-        The release goes on if the caller is cancelled. `_returned` then reads its exception,
-        because asyncio would log an unread exception with a traceback.
+        The release goes on if the caller is cancelled. `_returned` then reads the exception of the
+        release, because asyncio would log an unread exception with a traceback.
         """
         releasing = asyncio.create_task(self._pool.release(lease.connection, timeout=TIMEOUT_S))
         self._note_return(releasing)

@@ -18,7 +18,7 @@ _KEY = re.compile(
 
 def partition(attachment_id: int) -> str:
     """Return an id as at least nine digits in groups of three: 4 → `000/000/004`."""
-    if attachment_id < 10**9:  # the usual case; this way takes a fifth of the time
+    if attachment_id < 10**9:  # the usual case, in a fifth of the time
         digits = f"{attachment_id:09}"
         return f"{digits[:3]}/{digits[3:6]}/{digits[6:]}"
     digits = str(attachment_id)
@@ -54,7 +54,7 @@ def original_key(attachment_id: int, name: str) -> str:
 
 
 def thumbnail_key(original: str, extension: str | None = None) -> str:
-    """Return a thumbnail's key by its original's key, with another `extension` if it is given."""
+    """Return the key of an original's thumbnail. `extension` replaces that of the original."""
     folder, file_name = original.rsplit("/original/", 1)
     if extension is not None:
         stem, dot, _ = file_name.rpartition(".")

@@ -9,11 +9,11 @@ A statement changes a row only if the row is as the statement expects.
 
 `revision` counts the changes recorded about the object. A claim is a worker's right to process a
 row. It is identified by its revision (`claimed_revision`) and by `attempt`, which counts the claims
-of that revision. Every write under a claim compares both, so a worker that lost its claim changes
-nothing. Every such write compares the organization too, because after a loss of rows the same id
-may be claimed for another organization. While a worker holds an attachment, no other worker can
-claim it. A newer upload only raises `revision`, and the holder notices that when it renews or
-finishes. So two workers never write the same thumbnail at once.
+of that revision. A write under a claim compares both numbers, so a worker that lost its claim
+changes nothing. It also compares the organization: after a loss of rows, another organization may
+have an attachment with the same id. While a worker holds an attachment, no other worker can claim
+it. A newer upload only raises `revision`, and the holder notices that when it renews or finishes.
+So two workers never write the same thumbnail at once.
 
 `due_at` is the time at which the sweep (see `shared.due`) must look at a row. In every state it
 means one of these: a lease ends, the next attempt is due, the store must be checked, or the objects
@@ -51,10 +51,11 @@ COPY_ATTEMPTS = 1000
 
 
 def unless_copied(due_at: str) -> str:
-    """Return the SQL for `due_at` when a row's processing or check ends; the argument is SQL too.
+    """Return the SQL expression for the new `due_at` when a row's processing or check ends.
 
-    Without a copy, the row is due at the argument. With a copy that nobody has claimed, the row is
-    due at once. If the copy is claimed, `due_at` stays, because it is the end of the copy's lease.
+    If no copy is requested, it is the SQL expression in the argument. If a copy is requested and
+    nobody has claimed it, the row is due at once. If the copy is claimed, `due_at` does not change,
+    because it is the end of the copy's lease.
     """
     return f"""CASE WHEN a.copy_key IS NULL THEN {due_at}
                     WHEN a.copy_attempt % {COPY_ATTEMPTS} = 0 THEN now() ELSE a.due_at END"""
@@ -152,9 +153,10 @@ async def record_uploads(
     """Record events in one statement. Return the changed ids, and the wake-ups to publish.
 
     May be repeated: the second time changes nothing. An event has no effect if its sequencer is
-    older than the row's, or if the row already describes its object. After an event of a removal,
-    and after an event without etag and sequencer about a finished attachment, the sweep asks the
-    store at once. `publish_grace_s` is how many seconds the sweep waits for a new upload's wake-up.
+    older than the row's, or if the row already describes the event's object. After an event of a
+    removal, and after an event without etag and sequencer about a finished attachment, the sweep
+    asks the store at once. `publish_grace_s` is how many seconds the sweep waits for a new upload's
+    wake-up.
     """
     named = [event for event in events if event.attachment_id is not None]
     rows = await connection.fetch(
@@ -188,9 +190,10 @@ class Claim:
 
 
 def held(number: int) -> str:
-    """Return the SQL condition that a claim still holds; $1 to $3 are `Claim.proof`.
+    """Return the SQL condition that a claim is still valid.
 
-    `number` is the number of the SQL parameter with the organization's id.
+    The SQL parameters $1 to $3 are `Claim.proof`. `number` is the number of the parameter with the
+    organization's id.
     """
     return f"""a.id = $1 AND a.claimed_revision = $2 AND a.attempt = $3
             AND a.state = 'processing' AND a.deleted_at IS NULL AND a.organization_id = ${number}"""
@@ -226,7 +229,7 @@ async def renew(
 ) -> dict[int, int]:
     """Extend the leases of many claims in one statement, to `lease_s` seconds from now.
 
-    Returns the current revision by attachment id for every claim that still holds. If an id is
+    Returns the current revision of each attachment whose claim is still valid, by id. If an id is
     missing, its claim is lost. If a revision is higher than claimed, the object was replaced.
     """
     claims = list(claims)
@@ -366,7 +369,8 @@ async def release(
     """Release a claim. The row is `uploaded` again and due after `delay_s` seconds.
 
     If a newer upload has been recorded, the row is due at once. If `counted` is false, the attempt
-    is not counted. Returns the current revision, or None without a change if the claim is lost.
+    is not counted. Returns the current revision. Returns None and changes nothing if the claim is
+    lost.
     """
     revision = await connection.fetchval(
         f"""

@@ -8,8 +8,8 @@ from shared.macs import Mac
 from shared.settings import Settings
 
 STATUS_PATH = "attachments/status"
-"""The beginning of the path of a status. No key of a file begins so. So the signature of a status
-is not valid for a file, and the signature of a file is not valid for a status."""
+"""The beginning of the path of a status. No key of a file begins like this, so the signature of a
+status is not valid for a file, and the signature of a file is not valid for a status."""
 
 
 class Links:
@@ -80,7 +80,7 @@ class Links:
         return f"{self.base(origin)} {self._ttl_s} {window} {self._mark}"
 
     def sign(self, key: str, stamp: str, ends: str) -> str:
-        """Return the signature of a key, a stamp and an end; these two are Unix times.
+        """Return the signature of a key, `stamp` and `ends`, which are Unix times.
 
         The signature is 144 bits of HMAC-SHA256 in Base64.
         """
@@ -93,7 +93,8 @@ class Links:
         """
         given = signature.encode("utf-8", "replace")
         genuine = False
-        for mac in self._macs:  # always all macs, so that the time does not show which one fits
+        # all MACs are checked, so that the time does not show which one matches
+        for mac in self._macs:
             genuine |= hmac.compare_digest(_signature(mac, key, stamp, ends), given)
         if not genuine:
             return False

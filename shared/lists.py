@@ -94,8 +94,8 @@ async def page(
     selected += f" LIMIT ${len(values)}"
     statement = f"SELECT {COLUMNS} {selected}"
     if offset or chosen is not None or filtering.by_time(filters):
-        # Only the index is read to skip the entries before the page. LATERAL and OFFSET 0 make the
-        # planner fetch the page's rows by the primary key.
+        # The entries before the page are skipped in the index, without reading their rows. LATERAL
+        # and OFFSET 0 make the planner fetch only the page's rows, by the primary key.
         values.append(offset)
         statement = (
             f"SELECT {COLUMNS} FROM (SELECT a.id {selected} OFFSET ${len(values)}) AS chosen"

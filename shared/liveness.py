@@ -29,11 +29,12 @@ CACHED_S: Final = 2.0
 the parts."""
 
 NOT_YET: Final = "not yet"
-"""The fault of the part that the start of the process waits for."""
+"""The fault that is shown for a part while the start of the process waits for it."""
 
 
 class Beat:
-    """Records when one periodic task of the process last ran; it should run every `within_s` s.
+    """Records when one periodic task of the process last ran. It should run every `within_s`
+    seconds.
 
     Inside `resting` the task waits on purpose, and need not run.
     """

@@ -49,10 +49,10 @@ class SteadyConsumer(Consumer):
         self._rest()
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Log why the connection was lost. If the broker denied a command, wait as well."""
+        """Log why the connection was lost. If the broker denied a command, also wait."""
         self._log_loss(exc)
         with warnings.catch_warnings(), suppress(ReferenceError):
-            warnings.simplefilter("ignore")  # Celery warns about the default of a setting
+            warnings.simplefilter("ignore")  # Celery would warn about a setting that we did not set
             super().on_connection_error_after_connected(exc)
         if isinstance(exc, exceptions.ResponseError):
             self._rest()

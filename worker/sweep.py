@@ -62,7 +62,7 @@ class Sweep:
                 if free and self._tools.bucket.foreign is None:
                     # Shielded, because cancelling the sweep must not cancel a claim in flight.
                     taken = await asyncio.shield(self._jobs.start(self._take(free)))
-            except DatabaseAway:  # `shared.outages` logs this outage
+            except DatabaseAway:  # `shared.outages` logs it
                 pause_s = min(interval, DATABASE_AWAY_PAUSE_S)
             except Exception:
                 log.exception("sweep failed")

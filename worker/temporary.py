@@ -26,10 +26,10 @@ def has_folder() -> bool:
 
 
 def check_folder() -> None:
-    """Check at the start that there is a folder for large uploads during processing.
+    """Check at the start of the worker that there is a folder for temporary files.
 
-    Without a folder, uploads are kept in memory on Linux, and a warning is logged. On other
-    systems, raises SettingsError.
+    Large uploads are stored there during processing. Without a folder, they are kept in memory on
+    Linux, and a warning is logged. On other systems, raises SettingsError.
     """
     if has_folder():
         return

@@ -32,8 +32,8 @@ async def store_thumbnail(
     if not await tools.database.run(lifecycle.announce_thumbnail, claim, name, lease_s=lease_s):
         raise ClaimLost(str(row.id))
     try:
-        # The write must end before the lease. A write after the lease could overwrite the thumbnail
-        # of the worker that claims the upload next.
+        # The write must end before the lease does. A later write could overwrite the thumbnail of
+        # the worker that claims the upload next.
         async with store_limit(lease_s * 0.8):
             await tools.storage.write(
                 key,

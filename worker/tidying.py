@@ -15,7 +15,7 @@ log = get_logger(__name__)
 
 
 async def tidy(database: Database, settings: Settings) -> None:
-    """Remove old letters and keys, and count usage for the first time, every TIDY_EVERY_S seconds.
+    """Remove old dead letters and idempotency keys, and count usage, every TIDY_EVERY_S seconds.
 
     Runs until it is cancelled. A failure is logged, and the next round tries again. If the database
     is unavailable, `shared.outages` logs that.

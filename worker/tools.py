@@ -17,7 +17,7 @@ from worker.scanning.scanner import Scanner
 from worker.sniffing.sniffer import Sniffers
 
 FIRST_LOOK_S = 2.0
-"""Time, in seconds, in which the start of a worker tries to find the deployment that owns the
+"""Time, in seconds, for which a worker tries at its start to find out which deployment owns the
 bucket."""
 
 
@@ -69,6 +69,6 @@ async def open_tools(settings: Settings) -> AsyncIterator[Tools]:
 
 
 async def _look_at(bucket: BucketGuard) -> None:
-    """Find the bucket's owner if that takes less than FIRST_LOOK_S; else `watch` finds it."""
+    """Find the bucket's owner within FIRST_LOOK_S. If that fails, `watch` finds the owner later."""
     with suppress(BucketForeign):
         await bucket.at_start(within_s=FIRST_LOOK_S)

@@ -248,5 +248,5 @@ def _is_table(rows: list[list[str]]) -> bool:
     if len(rows) < 3 or len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
         return False
     if not any(row[0].strip() for row in rows) or not any(row[-1].strip() for row in rows):
-        return False  # code: indented by tabs, or with a semicolon at the end of each line
+        return False  # code: each line begins with a tab or ends with a semicolon
     return len(rows[0]) > 2 or not all(row[1].startswith(" ") for row in rows)

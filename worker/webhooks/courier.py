@@ -48,7 +48,7 @@ log = get_logger(__name__)
 
 
 class Courier:
-    """Sends the deliveries of all organizations, in turns by webhook."""
+    """Sends the deliveries of all organizations. Webhooks take turns."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Courier:
             try:
                 if self._windows.free and not self._jobs.stopping:
                     more = await asyncio.shield(self._jobs.start(self._take()))
-            except DatabaseAway:  # `shared.outages` logs this outage
+            except DatabaseAway:  # `shared.outages` logs it
                 pause_s = AWAY_S
             except Exception:  # The next search may succeed; a bug must not end the courier.
                 log.exception("deliveries cannot be taken")
@@ -161,7 +161,7 @@ class Courier:
         self.wake()
 
     def _report(self, delivery: Delivery, fault: DeliveryFault) -> None:
-        # A test event is about no attachment.
+        # The delivery of a test event has no attachment.
         about = {} if delivery.attachment is None else {"attachment": delivery.attachment.id}
         self._throttle(
             "delivery not accepted",
@@ -194,7 +194,7 @@ class Courier:
             except DatabaseAway:  # `shared.outages` logs this outage
                 self._ended = ended + self._ended
                 await asyncio.sleep(AWAY_S)
-            except Exception:  # After their leases, these deliveries are sent again.
+            except Exception:  # When the leases end, these deliveries are sent again.
                 log.exception("results of deliveries not recorded")
         self._settling = None
 

@@ -1,4 +1,4 @@
-"""Connect to webhook receivers only at allowed addresses, against server-side request forgery.
+"""Connect to webhook receivers only at allowed addresses, to prevent server-side request forgery.
 
 A receiver's name is resolved once for each connection. Each address is checked before a socket is
 made for it, and the connection goes to exactly that address. TLS still checks the receiver's name.
@@ -29,7 +29,7 @@ class AddressRefused(AttachmentsError):
 
 
 class Resolver(AbstractResolver):
-    """Resolves the names of receivers by the system, and returns only allowed addresses."""
+    """Resolves names of receivers with the system's resolver. Returns only allowed addresses."""
 
     def __init__(self, networks: Sequence[Network], inner: AbstractResolver | None = None) -> None:
         """`inner` resolves names. The default is the system's resolver, in a thread."""

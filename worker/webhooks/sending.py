@@ -123,7 +123,8 @@ class Sender:
         return signer
 
     def _document(self, delivery: Delivery) -> dict[str, Any]:
-        """Return the body: the attachment as it was at the commit, with links signed now."""
+        """Return the body: the attachment as it was when the event was stored, with links signed
+        now."""
         row = delivery.attachment
         if row is None:
             data: dict[str, Any] = {"id": str(delivery.webhook_id), "type": "webhooks"}
