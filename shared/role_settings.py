@@ -53,8 +53,8 @@ async def _set(connection: Connection, name: str, value: str) -> bool:
     database = await connection.fetchval("SELECT quote_ident(current_database())")
     try:
         async with connection.transaction():
-            # FROM CURRENT copies the session's value. The value itself cannot be written here,
-            # because a list such as search_path cannot be written as one text.
+            # FROM CURRENT copies the session's value. A text would be wrong for a list such as
+            # search_path: ALTER ROLE would read it as one element.
             await connection.execute("SELECT set_config($1, $2, true)", name, value)
             await connection.execute(
                 f"ALTER ROLE CURRENT_USER IN DATABASE {database} SET {quoted} FROM CURRENT"

@@ -24,7 +24,7 @@ class NotUtf8(AttachmentsError):
 
 
 class NotMigrated(AttachmentsError):
-    """The schema could not be migrated to this release. The message has cause and remedy."""
+    """The schema could not be migrated to this release. The message names cause and remedy."""
 
 
 FORBIDDEN = (
@@ -36,7 +36,7 @@ NEWER = (
     " version's `attachments migrate`"
 )
 
-# SQLSTATEs for a table, index, type or function that exists already, or is not the service's
+# SQLSTATEs if another program's table, column, index, type or function has a name of ours
 TAKEN_CODES = ("42P07", "42710", "42723", "42809", "42701", "42P16")
 TAKEN = (
     "tables of another program have the names of ours ({code}): give the service a database of its"
@@ -53,14 +53,15 @@ async def find_version(connection: Connection) -> str | None:
 
 
 def migrate(database_url: str, revision: str = "head") -> None:
-    """Run all migrations up to a revision that have not run, then build the indexes of the head.
+    """Run all migrations up to `revision` that have not run yet. For `head`, also build indexes.
 
-    Several processes may call this at once; it may be repeated. Do not call it in a running event
+    May be repeated, and several processes may call it at once. Do not call it in a running event
     loop. Raises NotMigrated.
     """
     config = Config()
     folder = str(Path(__file__).parent / "migrations")
-    config.set_main_option("script_location", folder.replace("%", "%%"))  # % is for configparser
+    # configparser reads %% as one %.
+    config.set_main_option("script_location", folder.replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["database_url"] = database_url
     try:

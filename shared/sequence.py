@@ -14,22 +14,22 @@ from shared.errors import IdsUndecided
 from shared.storage import Storage
 
 STEP = 1_000_000
-"""The sequence is raised to a multiple of STEP that is at least STEP above every known id. So the
-id of a lost row is not reused, even if its object has not arrived yet."""
+"""The sequence is raised at least this far above every known id, to a multiple of STEP. So the id
+of a lost row is not used again, even if its object has not arrived yet."""
 
 MAX_LISTINGS = 200
-"""The most folders that the search for ids of up to nine digits lists. Three suffice if no id is
-above the sequence. More are needed if a store still lists folders after their objects were deleted
-(SeaweedFS does so for some minutes). When the limit is reached, keys are listed instead."""
+"""The most folders that the search for ids of up to nine digits may list. Three are enough if no id
+is above the sequence. More are needed if a store still lists folders after their objects were
+deleted (SeaweedFS does so for some minutes). After this limit, the search lists keys instead."""
 
 KEY_PAGES = 10
 """The most pages of keys that are listed after MAX_LISTINGS folders. The first page begins above
 the sequence."""
 
 LONGER_LISTINGS = 10
-"""The most folders that the search for ids of more than nine digits lists. The search begins at the
-first folder above the sequence, because lost ids are directly above it. It runs only if a top
-folder is above `000`, which means that ids have reached a million."""
+"""The most folders that the search for ids of more than nine digits may list. It begins directly
+above the sequence, because lost ids are there. It runs only if there is a top folder `001` or
+higher: such a folder exists if ids have reached a million."""
 
 RACES = 5
 """The most repetitions of the search while other processes take ids and uploads arrive."""
@@ -61,10 +61,10 @@ async def raise_sequence(connection: Connection, last_id: int) -> bool:
 
 
 async def mend_sequence(database: Database, greatest: int) -> int | None:
-    """Raise the sequence at least STEP above `greatest` and above all rows. Return its new value.
+    """Raise the sequence at least STEP above `greatest` and the ids of all rows.
 
-    Returns None and changes nothing if the sequence is above both already. Safe while processes
-    run. May be repeated.
+    Returns the new value of the sequence. Returns None and changes nothing if none of these ids is
+    above the sequence. Safe while processes run. May be repeated.
     """
     greatest = max(greatest, await database.run(find_greatest_row))
     last_id = await database.run(find_last_id)
@@ -77,10 +77,10 @@ async def mend_sequence(database: Database, greatest: int) -> int | None:
 async def keep_clear(database: Database, lost_id: int) -> int | None:
     """Raise the sequence STEP above every known id, unless it is STEP above `lost_id` already.
 
-    `lost_id` is the id of a lost row that the sequence has passed again. Other rows that were lost
-    with it may have had ids above the sequence. Their policies may still be valid, even if their
-    objects have not arrived. Returns the new value of the sequence, or None if it was not changed.
-    Safe while processes run. May be repeated.
+    `lost_id` is the id of a lost row, and the sequence is above it again. Other lost rows may have
+    had ids above the sequence. Their policies may still be valid, even if their objects have not
+    arrived. Returns the new value of the sequence, or None if it was not changed. Safe while
+    processes run. May be repeated.
     """
     last_id = await database.run(find_last_id)
     if last_id >= lost_id + STEP:
@@ -117,11 +117,11 @@ class TakenId:
 async def find_taken_id(database: Database, storage: Storage) -> TakenId | None:
     """Search the bucket for originals with ids above the sequence. Return the greatest one found.
 
-    None proves that there is no such id of up to nine digits. Longer ids are found if they begin
-    within some thousands above the sequence, or if they are few. The returned id may not be the
-    greatest if many folders are empty. Processes may create ids meanwhile. Raises IdsUndecided if
-    the limits ended the search too early, StoreError (StoreRefused without s3:ListBucket), and
-    DatabaseAway (DatabaseForbids if the role may not read the sequence).
+    None proves that there is no such id of up to nine digits. Longer ids are found if the lowest of
+    them is at most some thousands above the sequence, or if there are only a few. If many folders
+    are empty, the returned id may not be the greatest. Safe while processes create ids. Raises
+    IdsUndecided if the limits ended the search too early, StoreError (StoreRefused without
+    s3:ListBucket), and DatabaseAway (DatabaseForbids if the role may not read the sequence).
     """
     last_id = await database.run(find_last_id)
     for _ in range(RACES):
@@ -153,7 +153,7 @@ class IdSearch:
     met_empty: bool = field(default=False, init=False)
 
     async def find(self) -> int | None:
-        """Return the greatest id of up to nine digits above `last_id`, else a longer one, or None.
+        """Return the greatest id above `last_id` with up to nine digits, else a longer id, or None.
 
         Raises IdsUndecided if the allowed number of listings did not suffice.
         """
@@ -165,7 +165,7 @@ class IdSearch:
                 found = await self._nine_digits((), top)
             except _UsedUp:
                 found = await self._listed()
-        if found is None and any(name > "000" for name in top):  # longer ids begin with 001
+        if found is None and any(name > "000" for name in top):  # longer ids begin at 001
             self.left, self.met_empty = LONGER_LISTINGS, False
             least = keys.partition(max(self.last_id + 1, 10**9)).split("/")
             try:
@@ -178,13 +178,13 @@ class IdSearch:
         return found
 
     async def _listed(self) -> int | None:
-        """Return the first original's id above `last_id` in a listing of keys.
+        """List keys, and return the id of the first original above `last_id`.
 
-        Such a listing skips empty folders. Keys of ids of up to nine digits sort by id. Raises
-        IdsUndecided if KEY_PAGES pages have no such key.
+        A listing of keys has no empty folders. Keys of ids of up to nine digits are listed in the
+        order of the ids. Raises IdsUndecided if the first KEY_PAGES pages have no such key.
         """
         pages = 0
-        after = f"{keys.PREFIX}{keys.partition(self.last_id)}/u"  # sorts after original/ and thumb/
+        after = f"{keys.PREFIX}{keys.partition(self.last_id)}/u"  # u is after original and thumb
         async for page in self.storage.list_keys(keys.PREFIX, after=after):
             for key, _ in page:
                 parsed = keys.parse_key(key)

@@ -242,8 +242,8 @@ class Settings(
     def fences(self) -> Fences:
         """The buckets, and the prefixes in them, from which `temp_url` may copy.
 
-        The service's own bucket is always included. It is included as a whole, unless the setting
-        lists it with prefixes.
+        The service's own bucket is always included: as a whole, or only with the prefixes that the
+        setting lists for it.
         """
         named = parse_fences(self.temp_url_buckets, own_bucket=self.s3_bucket)
         return {self.s3_bucket: WHOLE_BUCKET, **named}
@@ -263,7 +263,7 @@ def retired_settings() -> list[str]:
 
 
 def load_settings(**given: str) -> Settings:
-    """Read the settings from the environment. `given`, by lower-case name, takes precedence.
+    """Read the settings from the environment. Values in `given` take precedence.
 
     Raises SettingsError with all faults, one in each line. A line names the variable and the rule.
     It does not contain the value, which may be a secret.
@@ -272,7 +272,7 @@ def load_settings(**given: str) -> Settings:
 
 
 def load_part(part: type[S], **given: str) -> S:
-    """Read only the settings of one group, as `load_settings` does. Others may be invalid.
+    """Read the settings of one group as `load_settings` does. Ignore faults of other settings.
 
     Raises SettingsError as `load_settings` does.
     """

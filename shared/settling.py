@@ -14,7 +14,7 @@ attachment's id."""
 async def announce_waiting(connection: Connection, process: UUID, *, within_s: float) -> None:
     """Make the database notify a process of settled attachments for `within_s` seconds.
 
-    May be repeated. Transactions that began earlier do not notify yet.
+    May be repeated. Transactions that began before this call do not notify the process.
     """
     await connection.execute(
         """

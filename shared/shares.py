@@ -14,7 +14,7 @@ from shared.settings import Settings
 from shared.turns import Turns
 
 WAITING = 200
-"""The most statements of one organization that wait. Further ones raise Busy at once."""
+"""The most statements of one organization that may wait. Further ones raise Busy at once."""
 
 
 MAX_MADE = 1000
@@ -22,7 +22,7 @@ MAX_MADE = 1000
 
 
 class Share(Database):
-    """The pool as one key may use it: each statement first waits for its turn."""
+    """The part of the pool that one key may use. Each statement first waits for its turn."""
 
     def __init__(self, shares: "Shares", key: Hashable) -> None:
         self.pool = shares.whole.pool
@@ -41,9 +41,9 @@ class Share(Database):
     ) -> T:
         """Do the same as `Database.run`, after waiting for a connection of the key's share.
 
-        Raises Busy if the key itself uses its whole share and `Shares.blamed` is true. Raises
-        DatabaseAway otherwise, and also if no statement of any key was answered while this one
-        waited.
+        If no connection becomes free, raises Busy or DatabaseAway. Busy means that the key itself
+        uses its whole share. DatabaseAway is raised if other keys use the connections, if
+        `Shares.blamed` is false, or if no statement of any key was answered during the wait.
         """
         shares = self._shares
         if not shares.turns.take_free(self._key):
@@ -69,9 +69,9 @@ class Share(Database):
 class Shares:
     """Gives each key, such as an organization, its share of a pool of `size` connections.
 
-    A key may use `each` connections at one time, and have `waiting` statements wait. If `blamed`, a
-    key that uses its whole share gets Busy, because its own requests are the cause. Otherwise it
-    gets DatabaseAway.
+    A key may use `each` connections at one time, and `waiting` statements of a key may wait. If
+    `blamed` is true, a key that uses its whole share gets Busy, because its own requests are the
+    cause. Otherwise it gets DatabaseAway.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class Shares:
 
 
 def split_pool(total: int) -> tuple[int, int]:
-    """Split an API's connections into those for clients and the others.
+    """Split an API's connections: some for clients, the others for events, tokens and health.
 
-    The others, three in ten but at least one, are for events, tokens and health.
+    The others are three in ten, but at least one.
     """
     others = max(1, total * 3 // 10)
     return total - others, others
@@ -105,17 +105,17 @@ def split_pool(total: int) -> tuple[int, int]:
 def share_of(clients: int) -> int:
     """Return how many of the clients' connections one organization may use at one time.
 
-    The result is two thirds. With fewer connections, each request of an organization would take
-    more CPU time, even while no other organization is active.
+    The result is two thirds of `clients`. If it were less, each request of an organization would
+    take more CPU time, even while no other organization is active.
     """
     return max(1, clients * 2 // 3)
 
 
 def share_of_others(others: int) -> int:
-    """Return how many of the other connections one of their users may use at one time.
+    """Return how many connections events, tokens or health may use at one time.
 
-    Their users are events, tokens and health. Each may use all connections except one, so that no
-    user blocks the others.
+    These three share `others` connections. Each may use all except one, so that it does not block
+    the other two.
     """
     return max(1, others - 1)
 
@@ -125,7 +125,7 @@ async def open_shares(settings: Settings) -> AsyncIterator[tuple[Shares, Shares]
     """Open an API's two pools: for clients by organization, and for events, tokens and health.
 
     Together they have `settings.database_pool` connections. One organization may use at most two
-    thirds of the clients' connections. Look-ups of unknown tokens alone cannot block events.
+    thirds of the clients' connections. Even many look-ups of unknown tokens do not block events.
     """
     clients, others = split_pool(settings.database_pool)
     async with AsyncExitStack() as stack:

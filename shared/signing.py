@@ -72,8 +72,8 @@ def _hmac(key: bytes, text: str) -> bytes:
 
 @lru_cache(maxsize=64)
 def _iso_of(seconds: int) -> str:
-    # Cached, because the policies of a second have the same two times, and `isoformat` takes as
-    # long as the rest of a policy's text. strftime takes ten times as long.
+    # Cached, because all policies that are signed in one second have the same two times. One call
+    # of `isoformat` takes as long as the rest of a policy's text; strftime takes ten times as long.
     return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}Z"
 
 
@@ -112,7 +112,7 @@ def post_policy(
     """Sign a POST policy for one key. Return its form fields in the order of contract.md.
 
     `now` must have a time zone. A client must post every field unchanged, and the file as the last
-    field. The policy ends at `policy_end`.
+    field. `policy_end` returns when the policy ends.
     """
     stamp = _stamp(now)
     date = stamp[:8]
@@ -167,7 +167,7 @@ def presigned_get(
 
     The path of `object_url` must not be percent-encoded yet. `method` is GET or HEAD; a signature
     for one is not valid for the other. The signature expires with the credentials at the latest.
-    `parameters` are S3's overrides, such as `response-content-type`, and `versionId`. `now` must
+    `parameters` may be `versionId`, and overrides of S3 such as `response-content-type`. `now` must
     have a time zone.
     """
     stamp = _stamp(now)

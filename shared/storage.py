@@ -156,10 +156,10 @@ class Storage:
     ) -> str:
         """Copy an object to `key` inside the store, and return the copy's etag.
 
-        With `content_type`, the copy gets that type and the Cache-Control of the public mode, and
-        no other metadata of its source.
-        Raises ObjectMissing, ObjectChanged, and StoreRefused for a source key that a store could
-        read as another key. botocore percent-encodes the source key once, also `?` and `%`, so the
+        With `content_type`, the copy gets that type, the Cache-Control of the public mode, and no
+        metadata of its source.
+        Raises ObjectMissing and ObjectChanged, and StoreRefused if a store could read the source
+        key as another key. botocore percent-encodes the source key once, also `?` and `%`, so the
         store reads exactly the key that was checked.
         """
         if not is_plain(source_key):

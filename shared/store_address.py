@@ -1,7 +1,7 @@
-"""Find the bucket's address as botocore does: by its rules for endpoints and its variables.
+"""Find the bucket's address as botocore does: by its endpoint rules and environment variables.
 
-A botocore client is asked to send a request. The request is stopped before it is sent, and the
-address is read from it. So clients get the same address that the service's own calls use.
+A botocore client prepares a request. The address is read from the request, which is never sent. So
+the service's clients get the same address that the service itself uses.
 """
 
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ _KEY = "key"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreAddress:
-    """The bucket's address, and the arguments with which a botocore client uses it.
+    """The bucket's address, and the arguments for a botocore client that uses it.
 
     `url` is the bucket's address, without a slash at its end. `region` is the region for
-    signatures. `endpoint_url`, `client_region` and `s3` are the arguments.
+    signatures. `endpoint_url`, `client_region` and `s3` are the client's arguments.
     """
 
     url: str
@@ -50,9 +50,9 @@ class _NoBody:
 def find_store(bucket: str, region: str | None, endpoint_url: str | None) -> StoreAddress:
     """Find the address of a bucket. Takes about 0.1 s.
 
-    Without an endpoint, the store is AWS. botocore then reads the AWS_* variables and its config
-    file, also for the region if `region` is None. With an endpoint, these do not change the
-    address. Raises SettingsError if botocore has no address for this bucket.
+    Without `endpoint_url`, the store is AWS. botocore then also reads the AWS_* variables and its
+    config file. If `region` is None, they give the region. With `endpoint_url`, they do not change
+    the address. Raises SettingsError if botocore has no address for this bucket.
     """
     if endpoint_url is not None:
         return _find_own(bucket, region or USUAL_REGION, endpoint_url)
@@ -82,7 +82,7 @@ def _find(
         signature = request.headers["Authorization"]
         text = signature.decode() if isinstance(signature, bytes) else signature
         seen.append((request.url, text))
-        headers: Any = HeadersDict  # the stubs ask for a class of urllib3
+        headers: Any = HeadersDict  # Any: the type stubs want urllib3's class
         return AWSResponse(request.url, 200, headers(), _NoBody())  # so botocore sends nothing
 
     try:

@@ -23,8 +23,8 @@ async def open_storage(
 ) -> AsyncIterator[Storage]:
     """Open the store's client; send no request yet. botocore finds the credentials.
 
-    `read_timeout_s` limits how long the store may send nothing; a copy can take minutes. Raises
-    SettingsError if the credentials or the endpoint are configured wrongly.
+    `read_timeout_s` is the longest time without data from the store. For a copy, allow minutes.
+    Raises SettingsError if the credentials or the endpoint are configured wrongly.
     """
     store = settings.store
     trusted()  # reports unreadable certificates now: botocore reads them only at the first request
@@ -50,7 +50,7 @@ async def open_storage(
                     config=config,
                 )
             )
-        except (ProfileNotFound, PartialCredentialsError) as error:  # messages hold only names
+        except (ProfileNotFound, PartialCredentialsError) as error:  # their texts are no secrets
             raise SettingsError(f"AWS credentials: {type(error).__name__}: {error}") from None
         except (BotoCoreError, ClientError, OSError, KeyError) as error:
             # botocore may have run a program or read a file, so the message may contain secrets.

@@ -17,7 +17,7 @@ from shared.outages import STORE
 from shared.store_limits import ended_limit
 
 NO_UPLOAD = "NoSuchUpload"
-"""The error code of S3 if a multipart upload was completed or removed before."""
+"""S3's error code for a multipart upload that is already completed or removed."""
 
 
 METHODS: Final[Mapping[StoreVerb, str]] = {
@@ -29,7 +29,7 @@ METHODS: Final[Mapping[StoreVerb, str]] = {
     "list": "ListObjectsV2",
     "versions": "ListObjectVersions",
 }
-"""The operation of S3 for each verb, for traces. Other verbs mean several operations."""
+"""The S3 operation of each verb, for traces. A verb that is missing has several operations."""
 
 WRITES: Final[Collection[StoreVerb]] = ("put", "copy", "delete", "multipart")
 

@@ -1,8 +1,7 @@
 """Time limits for single calls of the store, shorter than those of the store's client.
 
-When such a limit ends, it cancels the call. A cancelled call is not a fault of the store by itself.
-This module lets it be recorded as a fault. So an outage is logged even if a store accepts
-connections and never answers.
+A call that takes longer is cancelled, and a fault of the store is recorded. So an outage is logged
+even if a store accepts connections and never answers.
 """
 
 import asyncio
@@ -14,17 +13,17 @@ from typing import Final
 NO_ANSWER: Final = "no answer in time"
 
 _limits: ContextVar[tuple[tuple[asyncio.Timeout, str], ...]] = ContextVar("_limits", default=())
-"""The time limits of the running task, the outermost first. Each has the fault that is recorded if
-the limit ends."""
+"""The time limits of the running task, the outermost first. Each has the name of the fault that is
+recorded when the time is over."""
 
 
 @asynccontextmanager
 async def store_limit(seconds: float, fault: str = NO_ANSWER) -> AsyncIterator[None]:
-    """Raise TimeoutError if the block takes longer than `seconds`; replaces `asyncio.timeout`.
+    """Raise TimeoutError if the block takes longer than `seconds`. Use it for calls of the store.
 
-    If the block waits for the store when the limit ends, `shared.store_faults` records and counts
-    `fault`, so `fault` must hold no secret. If the block waits for something else then, no fault of
-    the store is recorded.
+    If the block is waiting for the store when the time is over, `shared.store_faults` records and
+    counts `fault`. If the block is waiting for something else, nothing is recorded. `fault` is
+    logged, so it must contain no secret.
     """
     async with asyncio.timeout(seconds) as limit:
         token = _limits.set((*_limits.get(), (limit, fault)))

@@ -36,7 +36,7 @@ class StoredVersion:
 
 
 def listed_version(item: Any, kind: str, page: Any) -> StoredVersion:
-    """Build the record of one entry of a page; `kind` is the name of the entry's list there."""
+    """Build a record from an entry of a page. `kind` is the name of the list with the entry."""
     return StoredVersion(
         key=item["Key"],
         version_id=item.get("VersionId") or "null",
@@ -46,7 +46,7 @@ def listed_version(item: Any, kind: str, page: Any) -> StoredVersion:
 
 
 def version_of(version_id: str | None) -> str | None:
-    """Return the version id in an answer, or None for an object without version or with `null`."""
+    """Return the version id of an answer, or None if it is missing, empty or `null`."""
     return None if version_id in (None, "", "null") else version_id
 
 

@@ -14,8 +14,8 @@ class TaskMessage:
     """Builds the message of a wake-up exactly as Celery and kombu would put it into Redis.
 
     Sending a task with Celery takes about 300 µs, more than all other work for an event. So Celery
-    sends one task by kombu's memory transport, and this message becomes a template. Only the ids
-    are filled in for each wake-up.
+    sends only one task, to kombu's memory transport. Its message becomes a template, and the ids
+    of each wake-up are filled in.
     """
 
     def __init__(self) -> None:

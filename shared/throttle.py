@@ -20,7 +20,7 @@ Clock = Callable[[], float]
 
 @dataclass(slots=True, kw_only=True)
 class Counted:
-    """The numbers of written lines and of only counted lines of one key since `written_at`."""
+    """How many lines of one key were written since `written_at`, and how many were only counted."""
 
     written_at: float
     written: int = 1

@@ -52,8 +52,9 @@ async def create_token(
 ) -> str:
     """Store a token that never expires and has every scope. Return its secret.
 
-    The secret cannot be read later. With a given `token`, the call may be repeated: a revoked token
-    stays revoked. Raises asyncpg.ForeignKeyViolationError if there is no such organization.
+    The secret cannot be read later. If `token` is given, it is the secret, and the call may be
+    repeated; a revoked token stays revoked. Raises asyncpg.ForeignKeyViolationError if there is no
+    such organization.
     """
     plain = token or secrets.token_hex(TOKEN_BYTES)
     await connection.execute(
@@ -195,8 +196,9 @@ async def record_use(connection: Connection, ages_s: Mapping[int, float]) -> Non
 class Caller(FromRow):
     """The token of a request, with its organization, its scope, and its person if it has one.
 
-    `limited` is true if the organization has quotas of its own. `quota_bytes` is its own quota of
-    bytes, or None if the setting applies. `rate_limit` is the token's own, in requests per second.
+    `limited` is true if the organization has its own quotas. `quota_bytes` is the organization's
+    quota, or None if the setting applies. `rate_limit` is the token's limit, in requests per
+    second.
     """
 
     token_id: int
@@ -210,7 +212,7 @@ class Caller(FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found(FromRow):
-    """The token that a look-up found, and the seconds until it expires; None if it never does."""
+    """The caller whose token was found, and the seconds until the token expires, or None."""
 
     caller: Caller
     seconds_left: float | None
@@ -240,5 +242,5 @@ async def find_caller(connection: Connection, token_digest: bytes) -> Found | No
 
 
 async def notify(connection: Connection, channel: str) -> None:
-    """Send a notification without text on a PostgreSQL channel."""
+    """Send a notification without payload on a PostgreSQL channel."""
     await connection.execute("SELECT pg_notify($1, '')", channel)

@@ -1,10 +1,10 @@
 """The interface to traces. Spans are recorded only while `shared.trace_start.exported` is open.
 
-A trace is a tree of spans: create request, wake-up, attempt, statements, webhook. To continue in
-another process, its context is stored as a `traceparent` (W3C Trace Context) in a message or in the
-row. This module does not import OpenTelemetry; `shared.otel` does, and sets `recorder`. Code that
-runs for every request or statement compares `recorder` with None itself, so that it costs nothing
-if traces are off.
+A trace is a tree of spans: create request, wake-up, attempt, statements, webhook. To continue a
+trace in another process, its context is stored in a message or in a row, as a `traceparent` (W3C
+Trace Context). This module does not import OpenTelemetry; `shared.otel` does, and sets `recorder`.
+Code that runs for every request or statement first checks whether `recorder` is None. So traces
+cost nothing while they are off.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,8 +14,8 @@ from typing import Any, Final, Literal, Protocol, Self
 Kind = Literal["server", "client", "producer", "consumer", "internal"]
 Value = str | int | float | bool
 Attributes = Mapping[str, Value | None]
-"""Names from OpenTelemetry's semantic conventions, or beginning with `attachments.`. Attributes
-with the value None are left out.
+"""The names are those of OpenTelemetry's semantic conventions, or begin with `attachments.`. An
+attribute with the value None is not recorded.
 
 No value may hold a secret, a file name, a query string, or a text that a client chooses freely.
 """
@@ -30,7 +30,7 @@ class Span(Protocol):
     """One span. In a `with` block it is the current span, and it ends with the block.
 
     If an exception leaves the block, the exception's class is recorded, but not its message.
-    Without a block, call `end`.
+    Without a `with` block, call `end`.
     """
 
     @property
@@ -62,7 +62,7 @@ class Recorder(Protocol):
     """Makes spans. The only implementation is in `shared.otel`."""
 
     def serve(self, name: str, attributes: Attributes, headers: Mapping[str, str]) -> Span:
-        """Begin the span of a request, in the trace that a valid `traceparent` header names."""
+        """Begin the span of a request, in the trace of its `traceparent` header if it has one."""
 
     def begin(
         self,
@@ -83,10 +83,10 @@ class Recorder(Protocol):
         """Begin a span below the current span. Return NOTHING if there is no current span."""
 
     def call(self, name: str, attributes: Attributes) -> AbstractContextManager[Any]:
-        """Begin the span of a call to a server below the current span, as `inside` does.
+        """Begin the span of a call to a server, below the current span.
 
-        The new span does not become the current one. So the context that a statement writes into a
-        row is that of the request.
+        Returns NOTHING if there is no current span. The new span does not become the current one.
+        So a statement that stores the current context in a row stores that of the request.
         """
 
     def past(self, name: str, seconds: float) -> None:
@@ -120,7 +120,7 @@ def statement(function: Callable[..., Any]) -> AbstractContextManager[Any]:
     Call it only if traces are on.
     """
     assert recorder is not None
-    called = getattr(function, "func", function)  # for a `functools.partial`, its function
+    called = getattr(function, "func", function)  # the function of a `functools.partial`
     module, name = called.__module__, called.__name__
     summary = f"{module.rpartition('.')[2]}.{name}"
     return recorder.call(
@@ -139,5 +139,5 @@ def current() -> str | None:
 
 
 def given() -> str | None:
-    """Return the context of the current span if the caller's request named its trace, else None."""
+    """Return the context of the current span if its request had a valid `traceparent`, or None."""
     return None if recorder is None else recorder.given

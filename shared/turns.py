@@ -18,8 +18,8 @@ class Turns:
     """Gives out `places` places, at most `each` of them to one key at the same time.
 
     At most `waiting` callers of one key wait, each for at most `wait_s` seconds. A free place goes
-    to the key whose last turn was longest ago. Keys that hold a place do not get the last
-    `newcomers` free places.
+    to the key whose last turn was longest ago. The last `newcomers` free places go only to keys
+    that hold no place.
     """
 
     def __init__(
@@ -37,8 +37,7 @@ class Turns:
         self._wait_s = wait_s
         self._newcomers = newcomers
         self._held: dict[Hashable, int] = {}
-        # A key is in this table only while its callers wait. The first key of the table gets the
-        # next turn.
+        # Only the keys whose callers wait. The first key that may take a place gets the next one.
         self._queues: dict[Hashable, deque[tuple[asyncio.Future[None], float]]] = {}
         self._watching = False
 
@@ -51,7 +50,7 @@ class Turns:
             await self.wait(key)
 
     def has_room(self, key: Hashable, more: int) -> bool:
-        """Return whether `more` callers of a key could wait now. `take` checks this again."""
+        """Return whether `more` further callers of a key could wait now. `take` checks it again."""
         return len(self._queues.get(key, ())) + more <= self._waiting
 
     def take_free(self, key: Hashable) -> bool:

@@ -33,7 +33,7 @@ def is_own_network(url: str) -> bool:
 
 
 def client_proxies(url: str) -> dict[str, str] | None:
-    """Return `proxies` for a botocore client of this address; with None, botocore decides."""
+    """Return the argument `proxies` for a botocore client. None lets botocore choose."""
     return {} if is_own_network(url) else None
 
 

@@ -54,7 +54,7 @@ class WebhookSettings(LogSettings):
 
     @cached_property
     def allowed_networks(self) -> tuple[Network, ...]:
-        """The networks that webhooks may be sent to although they are not public."""
+        """Networks that are not public, but to which webhooks may be sent."""
         return tuple(parse_network(word) for word in self.webhook_networks)
 
     @cached_property
@@ -71,7 +71,7 @@ class WebhookSettings(LogSettings):
 
     @property
     def webhooks_refused(self) -> str | None:
-        """Why webhooks cannot be created or sent: a setting is missing. None if all are set."""
+        """Which missing setting prevents webhooks; None if they can be created and sent."""
         if self.api_url is None and self.files_url is None:
             return f"{PREFIX}API_URL is not set, and the links in webhooks need it"
         if self.webhook_secret is None:

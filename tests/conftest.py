@@ -38,27 +38,26 @@ from tests.support.stack import Stack, running_stack
 from tests.support.starting import Launch, SomeProcess, StartService, StartWorker
 
 SHARED_BROKER = 1
-"""The number of the broker's database for the API and worker that tests share. All others use 0."""
+"""The number of the broker database that the shared API and worker use. All others use 0."""
 
-settings.register_profile("untimed", deadline=None)  # benchmarks measure speed, tests do not
+settings.register_profile("untimed", deadline=None)  # tests do not measure speed
 settings.register_profile("quick", deadline=None, max_examples=20)  # the profile of `make unit`
 settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:
-    """Prepare this process for the tests: signals, environment, ports, garbage collection, and the
-    check of all answers of APIs.
+    """Prepare this process for the tests.
 
-    A shell starts background processes with SIGINT ignored, and their child processes inherit that.
-    So SIGINT is enabled again.
+    Garbage collection is off until the tests are collected; see `pytest_collection`. Each answer of
+    an API is compared with the API's description; see `described_answers`.
+
+    SIGINT is enabled, because a shell that starts the tests in the background ignores SIGINT.
 
     Variables of AWS and of the service are removed from the environment, because tests choose their
     own settings.
 
-    Parallel test processes start at the same moment. A server binds a port only some time after the
-    test has found it free. So each test process chooses ports from its own range.
-
-    Garbage collection is off until the tests are collected; see `pytest_collection`.
+    Each parallel test process uses its own range of ports. Otherwise two processes could find the
+    same port free, because a server binds its port only some time later.
     """
     gc.disable()
     check_all(note_here)
@@ -77,8 +76,8 @@ def pytest_configure() -> None:
 def pytest_collection() -> Generator[None, object, object]:
     """Exclude the modules and the collected tests from all later garbage collections.
 
-    These objects live as long as the process. If each garbage collection searched them, that would
-    take a third of the time in which pytest collects the tests.
+    These objects live as long as the process. To search them in each garbage collection would take
+    a third of the time in which pytest collects the tests.
     """
     try:
         return (yield)
@@ -89,7 +88,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.fixture(autouse=True)
 def described_answers() -> Iterator[None]:
-    """Fail if an API's answer does not match its description, in this process or in a fork."""
+    """Fail if an answer of an API, in this process or in a fork, does not match its description."""
     yield
     assert [*take_undescribed(), *take_noted(server.faults)] == []
 
@@ -102,7 +101,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> UnitScheduling | None:
-    """Let one process run all tests that share something; see `tests.support.scheduling`."""
+    """Run tests that share a fixture in one process; see `tests.support.scheduling`."""
     if config.getoption("dist") != "loadfile":
         return None
     config.option.loadscopereorder = False
@@ -111,9 +110,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> UnitSched
 
 @pytest.fixture(autouse=True)
 def unconfigured_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prevent an API in this process from configuring the log, because loggers would keep that
-    configuration.
-    """
+    """Prevent an API in this process from configuring the log, also for later tests."""
     monkeypatch.setattr("shared.log.configure_logging", lambda *_, **__: None)
 
 
@@ -219,12 +216,10 @@ async def running(stack: Stack) -> AsyncIterator[Service]:
 
 @pytest_asyncio.fixture
 async def working(running: Service) -> AsyncIterator[Service]:
-    """Return the shared API; its worker runs, and the API receives the store's events during the
-    test.
-    """
+    """Return the shared API, which has a worker. It gets the store's events during the test."""
     before, running.stack.relay.target = running.stack.relay.target, running.base_url
-    # Since this database was made, other tests have left objects in the bucket under higher ids.
-    # So use ids that no other test uses.
+    # Other tests have stored objects under higher ids than those of this database. So use ids that
+    # no test has used.
     await running.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {fresh_ids()}")
     yield running
     running.stack.relay.target = before

@@ -27,7 +27,7 @@ REMOVED_AT_ONCE: Final = 5000
 """The most deliveries that one DELETE of the `prune_…` functions removes."""
 
 LEAST_ROW_BYTES: Final = 100
-"""A number of bytes that is smaller than every row on disk."""
+"""Every row takes more than this number of bytes on disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,9 +230,10 @@ async def prune_orphans(connection: Connection) -> int:
 
 
 def shares(counts: dict[int, int], most: int = MAX_KEPT) -> dict[int, int]:
-    """Return how many of each owner's oldest deliveries to remove, so that `most` are left in all.
+    """Return how many of its oldest deliveries each owner loses, so that `most` are left in all.
 
-    Owners with few deliveries lose none. All other owners keep the same number.
+    An owner is an organization or a webhook; `counts` has the number of deliveries of each. Owners
+    with few deliveries lose none. All other owners keep the same number.
     """
     left, waiting = most, sorted(counts.items(), key=lambda each: each[1])
     lost: dict[int, int] = {}
@@ -247,11 +248,11 @@ def shares(counts: dict[int, int], most: int = MAX_KEPT) -> dict[int, int]:
 async def prune_surplus(connection: Connection, *, most: int = MAX_KEPT) -> dict[int, int]:
     """Remove the oldest deliveries of the organizations that have the most, until `most` are left.
 
-    Removes up to REMOVED_AT_ONCE deliveries of each webhook, and returns their numbers by webhook
-    id. Call it again until it returns an empty dict. May be repeated.
+    Removes up to REMOVED_AT_ONCE deliveries of each webhook. Returns how many it removed, by
+    webhook id. Call it again until it returns an empty dict. May be repeated.
     """
     # A small table is not counted. A large table is counted with an index whose first column is
-    # webhook_id. The deliveries of removed webhooks are left to `prune_orphans`.
+    # webhook_id. `prune_orphans` removes the deliveries of removed webhooks.
     rows = await connection.fetch(
         f"""
         SELECT counted.webhook_id, w.organization_id, counted.count

@@ -34,7 +34,7 @@ def is_allowed(address: str, networks: Sequence[Network]) -> bool:
     except ValueError:
         return False
     if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-        # The system connects to the mapped IPv4 address, so that address is compared.
+        # The system connects to the mapped IPv4 address, so that address must be in `networks`.
         return any(parsed.ipv4_mapped in network for network in networks)
     if any(parsed.version == network.version and parsed in network for network in networks):
         return True

@@ -1,8 +1,8 @@
 """SQL statements of couriers, which send deliveries: take due ones, and record their attempts.
 
-Each row of `webhook_deliveries` is its own queue entry: `due_at` is when the next attempt is due,
-or when the lease of the running attempt ends. An attempt is identified by the column `attempt`, so
-a courier that lost its lease changes nothing.
+Each row of `webhook_deliveries` is an entry of the queue: `due_at` is when the next attempt is due,
+or when the lease of the running attempt ends. A courier records a result only if the row still has
+the number of its attempt. So a courier that lost its lease changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,19 +26,19 @@ from shared.webhooks.kinds import (
 )
 
 LEASE_S = 40
-"""Seconds for which a courier holds a delivery. An attempt takes at most 15 s. The rest is for a
-busy event loop and for recording the result."""
+"""Seconds for which a courier holds a delivery. An attempt takes at most 15 s. The other seconds
+are for recording the result, and for delays in a busy event loop."""
 
 WINDOW = 250
-"""If at least this many deliveries are due, a statement visits one webhook after another. If fewer
-are due, the statement ranks all of them."""
+"""If fewer deliveries are due than this, the statement of `take` ranks all of them. Otherwise it
+visits one webhook after another."""
 
 WALK = 1000
-"""The most webhooks that one statement visits. The next statement continues after them."""
+"""The most webhooks that one call of `take` visits. The next call continues after them."""
 
 
 COUNT_EVERY_S = 60
-"""The least number of seconds between two failures of a webhook that count for its deactivation."""
+"""At most one failure of a webhook in this number of seconds counts for its deactivation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Delivery(FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """How many deliveries of one webhook are `in_flight` in a courier, and how many `more` fit."""
+    """How many deliveries of a webhook a courier is sending, and how many `more` it may take."""
 
     in_flight: int
     more: int
@@ -89,10 +89,10 @@ async def take(
 ) -> Taken:
     """Take up to `limit` due deliveries for LEASE_S seconds, so that each webhook gets its turn.
 
-    The webhook with the fewest deliveries in flight comes first. `rooms` has the limits of single
-    webhooks; `usual_room` is the limit of all others. Deliveries of webhooks that are inactive or
-    removed become `failed`. With a backlog, the statement visits the webhooks in a circle,
-    beginning after the webhook `after`.
+    The webhook with the fewest deliveries in flight comes first. `rooms` has the limits of some
+    webhooks, by id; `usual_room` is the limit of each other webhook. Deliveries of webhooks that
+    are inactive or removed become `failed`. If WINDOW deliveries are due, the webhooks are visited
+    in the order of their ids, from the first after `after`, in a circle.
     """
     rows = await connection.fetch(
         f"""
@@ -226,7 +226,7 @@ class Deactivated(FromRow):
 
 
 async def settle(connection: Connection, attempts: Sequence[Attempt]) -> list[Deactivated]:
-    """Record the results of attempts, and update the webhooks accordingly, in one statement.
+    """Record the results of attempts, and update their webhooks, in one statement.
 
     Returns the webhooks that are deactivated by this call. A result is ignored if its delivery has
     a later attempt already, so the call may be repeated.
@@ -275,15 +275,15 @@ async def settle(connection: Connection, attempts: Sequence[Attempt]) -> list[De
     return [Deactivated.from_row(row) for row in rows if not row["active"]]
 
 
-# A failure adds the time since the last failure, but at most MAX_PAUSE_S: in a longer time there
-# were no deliveries.
+# A failure adds the time since the failure before it, but at most MAX_PAUSE_S: if that time is
+# longer, there was nothing to deliver.
 _FAILING_FOR = f"""CASE WHEN w.failing_since IS NULL THEN interval '0'
     ELSE w.failing_for + greatest(interval '0', least(
         now() - coalesce(w.failed_at, now()), interval '{MAX_PAUSE_S} seconds')) END"""
 
 _TOO_LONG = f"""(NOT t.accepted AND ({_FAILING_FOR}) >= interval '{FAILING_DAYS} days')"""
 
-# The row of a webhook that fails is written once per COUNT_EVERY_S, not for every failure.
+# The row of a failing webhook is updated at most once per COUNT_EVERY_S, not for every failure.
 _COUNTED_BEFORE = f"""coalesce(w.failed_at <= now() - interval '{COUNT_EVERY_S} seconds', true)"""
 
 

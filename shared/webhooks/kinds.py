@@ -39,7 +39,7 @@ ReceiverFault = Literal[
 410."""
 
 OwnFault = Literal["secret_unreadable", "internal_error", "webhook_inactive"]
-"""Reasons of the service itself for which a delivery was not sent."""
+"""Reasons in the service itself why a delivery was not sent."""
 
 DeliveryFault = Literal[ReceiverFault, OwnFault]
 
@@ -59,8 +59,8 @@ TIMEOUT_S: Final = 15.0
 FAILING_DAYS: Final = 5
 """The number of days after which a webhook is deactivated if all its deliveries have failed.
 
-The times between each failure and the next are added, but at most MAX_PAUSE_S counts for each of
-these times. So a failure after weeks without any delivery does not deactivate the webhook.
+The times between each failure and the next are added. Each of these times counts as at most
+MAX_PAUSE_S. So a failure after weeks without any delivery does not deactivate the webhook.
 """
 
 MAX_PAUSE_S: Final = DELAYS_S[-1]

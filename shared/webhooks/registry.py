@@ -38,9 +38,9 @@ class Webhook(FromRow):
     active: bool
     #: When the webhook was created.
     created_at: datetime
-    #: Until when the former secret signs too; None before the first rotation.
+    #: When the former secret stops signing too; None before the first rotation.
     previous_ends_at: datetime | None
-    #: When the first attempt failed since the last success; None after a success.
+    #: When the first failure after the last success happened; None after a success.
     failing_since: datetime | None
     #: When and why the service deactivated the webhook; None if it did not.
     deactivated_at: datetime | None
@@ -132,7 +132,7 @@ async def update(
 ) -> Webhook | None:
     """Set the columns that a client changed. Return the webhook, or None if it does not exist.
 
-    If `active` is set to true, earlier failures are forgotten. `changes` has only columns of
+    If `active` is set to true, the record of failures is cleared. `changes` has only columns of
     CHANGEABLE. May be repeated.
     """
     assert changes.keys() <= set(CHANGEABLE)
@@ -154,9 +154,8 @@ async def rotate(
 ) -> WithSecret | None:
     """Replace the secret of a webhook. The former secret signs too for PREVIOUS_S seconds.
 
-    Returns None if the webhook does not exist.
-
-    A former secret of an earlier rotation becomes invalid at once.
+    The secret before the former one becomes invalid at once. Returns None if the webhook does not
+    exist.
     """
     secret = make_secret()
     row = await connection.fetchrow(
@@ -195,10 +194,11 @@ async def exists_any(connection: Connection) -> bool:
 
 
 async def reencrypt(connection: Connection, vault: Vault) -> int:
-    """Encrypt up to 1,000 webhooks' secrets again with the first key. Return how many.
+    """Encrypt the secrets of up to 1,000 webhooks again, with the first key of the vault.
 
-    Secrets that are encrypted with that key already are left out. If some secrets cannot be
-    decrypted with any key, raises SecretUnreadable after the others are done. May be repeated.
+    Returns the number of these webhooks. Secrets that this key encrypted are left out. If some
+    secrets cannot be decrypted with any key, raises SecretUnreadable after the others are done.
+    May be repeated.
     """
     rows = await connection.fetch(
         "SELECT id, secret, secret_previous FROM webhooks WHERE key_id <> $1 LIMIT 1000",

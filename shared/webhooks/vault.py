@@ -17,8 +17,8 @@ class SecretUnreadable(AttachmentsError):
 class Vault:
     """Encrypts with the first key, and decrypts with any key; `keys` are texts of the settings.
 
-    `key_id` identifies the first key and is no secret. A row with another id must be encrypted
-    again.
+    `key_id` identifies the first key and is no secret. If a row has another `key_id`, its secrets
+    must be encrypted again.
     """
 
     def __init__(self, *keys: str) -> None:
@@ -31,7 +31,7 @@ class Vault:
         return self._fernets[0].encrypt(secret.encode())
 
     def decrypt(self, stored: bytes) -> str:
-        """Decrypt a secret that `encrypt` returned. Raises SecretUnreadable if no key fits."""
+        """Decrypt what `encrypt` returned. Raises SecretUnreadable if no key decrypts it."""
         for fernet in self._fernets:
             try:
                 return fernet.decrypt(stored).decode()

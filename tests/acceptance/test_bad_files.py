@@ -1,7 +1,6 @@
-"""Bad files whose rows of limits.md (67 to 89) need more than one plain upload.
+"""Disguised, broken and malicious files (limits.md, rows 67 to 89).
 
-The files are disguised, broken or malicious. `test_hostile_files.py` tests the other files of these
-rows.
+These tests do more than upload one file. `test_hostile_files.py` has the tests that only do that.
 """
 
 import asyncio
@@ -77,7 +76,7 @@ async def test_row68_an_object_beyond_the_policy_is_rejected_before_it_is_downlo
     attachment_id = created["data"]["id"]
     body = b"\x89PNG\r\n\x1a\n" + bytes(40 * MIB)
     status, _ = await service.client.post_file(created, body[:5000])
-    assert status != 201  # the policy forbids this file
+    assert status != 201  # the file is larger than its policy allows
     async with store_proxy(service.stack) as proxy:
         await start_worker(service, s3_endpoint_url=proxy.url)
         key = created["data"]["attributes"]["aws_policy"]["key"]

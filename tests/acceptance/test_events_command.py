@@ -48,7 +48,7 @@ async def kept(service: Service) -> list[int]:
 
 
 async def everything(service: Service) -> list[str]:
-    """Return every row that a replay could change, as text."""
+    """Return all rows that a replay could change, each as a text."""
     rows = await service.database.fetch(
         "SELECT a::text FROM attachments AS a UNION ALL SELECT d::text FROM dead_letters AS d"
     )
@@ -87,7 +87,7 @@ class TestList:
 
     async def test_shows_the_newest_first_up_to_the_limit(self, service: Service) -> None:
         ids = [await keep(service, b"%d" % number) for number in range(5)]
-        await keep(service, b"2")  # the same body is stored again
+        await keep(service, b"2")  # this body is stored already
         ended = await command(service, "events", "list", "--json", "--limit", "3")
         assert ended.status == 0
         letters = json.loads(ended.out)
@@ -187,7 +187,7 @@ class TestReplay:
     async def test_a_dry_run_prints_its_effects_and_changes_nothing(
         self, start_worker: StartWorker, service: Service
     ) -> None:
-        del start_worker  # this test needs no worker, only the empty broker of the fixture
+        del start_worker  # no worker is started, but the fixture empties the broker
         one, other = await create(service), await create(service)
         good = await keep(service, await event(service, one, other))
         bad = await keep(service, UNREADABLE)

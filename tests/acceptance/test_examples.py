@@ -1,4 +1,4 @@
-"""Each example backend gives a ticket to a page, and gets the file's state by a webhook."""
+"""Each example backend gives a ticket to a page, and receives the file's state by a webhook."""
 
 import json
 import os

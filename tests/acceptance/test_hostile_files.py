@@ -45,16 +45,17 @@ async def storage(stack: Stack) -> AsyncIterator[Storage]:
 class Uploads:
     """The uploaded files of the corpus.
 
-    If a test needs a file of a row, all files of this row are uploaded together.
+    The first test that needs a file of a row of limits.md uploads all files of that row.
     """
 
     samples: Sequence[Sample] = SAMPLES
     ids: dict[str, str] = field(default_factory=dict)
 
     async def id_of(self, service: Service, sample: Sample) -> str:
-        """Return the id of a file's attachment, after all files of its row have a final state.
+        """Return the id of a file's attachment. Upload the files of its row if that is not done.
 
-        The method asserts that the same worker still runs and can process a good photo.
+        The method waits until these files have a final state. Then it asserts that the same worker
+        still runs and can process a good photo.
         """
         if sample.name not in self.ids:
             row = [other for other in self.samples if other.row == sample.row]
@@ -75,9 +76,7 @@ def uploads() -> Uploads:
 
 
 async def check(service: Service, storage: Storage, sample: Sample, attachment_id: str) -> None:
-    """Assert that an attachment has the state, the attributes and the content that its sample
-    describes.
-    """
+    """Assert that the state, attributes and content of an attachment are as its sample says."""
     client = service.client
     resource = await client.show(attachment_id)
     attributes = resource["attributes"]

@@ -59,7 +59,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def make(checkout: Path, *words: str, python: str = sys.executable) -> Ended:
-    """Run make as in a new shell, without a package index. PYTHON comes from the environment."""
+    """Run make as in a new shell, without a package index. `python` is the variable PYTHON."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -118,7 +118,7 @@ def test_running_and_developing_each_install_their_packages_once(
     assert installed(checkout) == set(LOCKS["dev"])
     assert made(checkout, "install", "EXTRAS=dev heic") == ""
 
-    # The command also finds its checkout if it is called through a symbolic link elsewhere.
+    # The command finds its checkout even if it is called through a symbolic link in another folder.
     (checkout / "deploy/__main__.py").write_text("import sys, deploy\nprint(sys.argv[1:])\n")
     (tmp_path / "command").symlink_to(checkout / ".venv/bin/attachments")
     for command in (checkout / ".venv/bin/attachments", tmp_path / "command"):

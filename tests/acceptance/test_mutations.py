@@ -15,7 +15,7 @@ from tests.support.starting import StartService, StartWorker
 ALLOWED = ANY_OUTCOME | DOCUMENT | {("rejected", "reserved_type")}
 """The final states, each with its reason, that a changed file may get.
 
-Internal errors and timeouts are not among them, because all files are small.
+Internal errors are bugs, and small files cause no timeouts, so these are not allowed.
 """
 
 SHOWN = {("ready", None), ("ready", "damaged")}

@@ -50,7 +50,7 @@ async def test_each_difference_is_listed_then_mended(
 ) -> None:
     await start_worker(alone)
     same, changed, missing, bare, orphan = [await ready(alone) for _ in range(5)]
-    alone.stack.relay.target = None  # the relay loses all later events
+    alone.stack.relay.target = None  # later events do not reach the service
     rows = {each: await alone.row(each) for each in (same, changed, missing, bare, orphan)}
     name = alone.settings.s3_bucket
     async with open_bucket(alone.stack) as bucket:

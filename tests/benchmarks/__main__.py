@@ -61,7 +61,7 @@ BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[Table]]]] = {
 
 
 async def main(names: list[str], *, quick: bool) -> None:
-    """Run benchmarks; the servers are started anew for each of them."""
+    """Run benchmarks. Start the servers again for each benchmark."""
     # A forked process shares memory and starts with less work, so its figures would be too low.
     ServiceProcess.may_fork = False
     console = Console()

@@ -45,8 +45,7 @@ async def work_off(
     uploads: int,
     clients: Sequence[Client] = (),
 ) -> Worked:
-    """Upload `uploads` photos, then send their events, and wait until the worker has processed
-    them.
+    """Upload `uploads` photos, send their events, and wait until the worker has processed all.
 
     Several clients upload alternately, so that the events of their organizations are mixed.
     """
@@ -86,9 +85,7 @@ async def _upload(clients: Sequence[Client], content: bytes, uploads: int) -> li
 
 
 async def _settled(service: Service, ids: list[int]) -> float:
-    """Wait until all uploads are `ready`; return the seconds from the first event to the last
-    `ready`.
-    """
+    """Wait until all uploads are `ready`. Return the seconds from the first event until then."""
 
     async def done() -> bool:
         row = await service.database.fetchrow(

@@ -55,7 +55,7 @@ CHUNK_BYTES: Final = 128 * 1024
 
 
 class Shelf(Storage):
-    """A store with one object. Reading costs nothing, and writes are discarded."""
+    """A store with one object in memory. Written objects are discarded."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -79,7 +79,7 @@ class Shelf(Storage):
 
 
 class Consent(Database):
-    """A database that costs nothing and in which every claim of an upload holds."""
+    """A database that does nothing, and answers that every claim of an upload is valid."""
 
     def __init__(self) -> None:
         pass
@@ -97,7 +97,7 @@ class OwnBucket(BucketGuard):
 
 
 async def run(site: Site) -> Table:
-    """Measure both sides alternately, because the machine may be busy; one upload at a time."""
+    """Measure all sides in turn, because the machine may be busy. Process one upload at a time."""
     table = make_table(
         "box: CPU of buffering, decoder and transport, for one upload",
         ["JPEG: compared with", "box and pipeline", "Pillow alone", "ratio", "aim"],
@@ -130,7 +130,7 @@ async def run(site: Site) -> Table:
 
 
 def steps_cpu_ms(content: bytes, times: int) -> float:
-    """Make thumbnails by the service's own steps, without a sandbox; return the CPU ms of one."""
+    """Make thumbnails by the service's steps, without a sandbox. Return milliseconds of CPU."""
     began = time.process_time()
     for _ in range(times):
         make_thumbnail(io.BytesIO(content))
@@ -138,9 +138,7 @@ def steps_cpu_ms(content: bytes, times: int) -> float:
 
 
 def sandbox_cpu_ms(photo: Photo, times: int, environment: Mapping[str, str]) -> float:
-    """Make thumbnails in a sandbox; return the CPU ms of one, for this process and the sandbox
-    together.
-    """
+    """Make thumbnails in a sandbox. Return the CPU milliseconds of one, in all processes."""
     return uvloop.run(_sandbox_cpu_ms(photo, times, make_settings(environment)))
 
 

@@ -1,8 +1,8 @@
 """The peak memory of a decoder over the hostile corpus, and the longest CPU time of one file.
 
 The decoder for documents gets the PDFs. The decoder for images gets every other file, even if it is
-no image. If a file ends its decoder, the decoder is replaced, as in a worker. The largest memory of
-all decoders counts.
+no image. If a file ends its decoder, the decoder is replaced, as in a worker. The result is the
+memory of the decoder that used the most.
 """
 
 import asyncio
@@ -34,9 +34,7 @@ QUICK_EVERY: Final = 4
 
 @dataclass(kw_only=True)
 class Seen:
-    """The results so far: the peak memory, the longest CPU time of one file, and the states of
-    files.
-    """
+    """The results so far: peak memory, longest CPU time of one file, and how decoding ended."""
 
     peak_bytes: int = 0
     peak_by: str = ""

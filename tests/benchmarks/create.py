@@ -96,9 +96,7 @@ async def serve(
     requests: int,
     connections: int = CONNECTIONS,
 ) -> Served:
-    """Send requests over several connections at the same time; this process does little work for
-    it.
-    """
+    """Send requests over several connections in parallel, with little CPU time for the client."""
     lines = [
         "POST /api/v2/attachments HTTP/1.1",
         f"Host: 127.0.0.1:{port}",

@@ -23,10 +23,7 @@ SAMPLE_S = 0.5
 
 
 async def run(site: Site) -> Table:
-    """Measure two workers alternately.
-
-    Each uses the store through a proxy; one proxy delays answers.
-    """
+    """Measure two workers alternately. One uses a proxy to the store that delays answers."""
     photo = small_photo()
     uploads = 60 if site.quick else 300
     near: list[float] = []

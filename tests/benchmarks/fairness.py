@@ -1,8 +1,8 @@
-"""The waits of organizations while another one floods a worker, compared with an idle worker (p95).
+"""How long organizations wait while another one floods a worker, and with an idle worker (p95).
 
-A wait is the time from the recorded event to `ready`, by the database's clock. One of the waiting
-organizations uses the same queue at the broker as the flood, so its wake-up comes after all
-wake-ups of the flood.
+The wait is the time from the recorded event to `ready`, by the database's clock. One of the waiting
+organizations has the same queue at the broker as the flood. So its wake-up comes after all wake-ups
+of the flood.
 """
 
 import asyncio
@@ -66,8 +66,8 @@ async def run(site: Site) -> Table:
 async def _organizations(service: Service) -> tuple[Client, list[Other]]:
     """Create three organizations, and return their clients.
 
-    The first one floods. Of the others, one has a separate queue, and one uses the queue of the
-    flood.
+    The first one floods. The second one has another queue at the broker, the third one has the
+    flood's queue.
     """
     flooding = await service.organization("flooding")
     apart = await service.organization("apart")
@@ -82,10 +82,9 @@ async def _organizations(service: Service) -> tuple[Client, list[Other]]:
 
 
 async def begin_flood(service: Service, client: Client, content: bytes, count: int) -> list[int]:
-    """Upload photos while their events are held back, then send the events as fast as the API
-    accepts them.
+    """Upload photos while their events are held back, then send all events.
 
-    The function returns when the last event is recorded.
+    The events are sent as fast as the API accepts them. Returns when the last event is recorded.
     """
     relay = service.stack.relay
     relay.target, held_from = None, len(relay.seen)

@@ -109,9 +109,7 @@ async def uploader(port: int, credentials: dict[str, str], counts: Counter[str])
 async def main(
     port: int, kind: str, organization_id: str, token: str, source: str, report: str
 ) -> None:
-    """Send requests until the process is killed; write the number of answers by status to
-    `report`.
-    """
+    """Send requests until the process is killed. Count answers by status in the file `report`."""
     credentials = {"X-Auth-Token": token, "X-Organization-Id": organization_id}
     counts = Counter[str]()
     if kind == "uploads":

@@ -1,7 +1,7 @@
-"""How an API takes in events: events per second, CPU time, and answers while a server is frozen.
+"""How an API receives events: events per second, CPU time, and answers while a server is frozen.
 
 The API is compared with a minimal handler that reads the JSON and runs one UPDATE. The CPU time is
-counted until the wake-ups of all events are at the broker. No worker takes the wake-ups.
+measured until the wake-ups of all events are at the broker. No worker takes the wake-ups.
 """
 
 import os
@@ -95,9 +95,7 @@ class Bench:
     async def served(
         self, process: tuple[int, int], posts: Sequence[bytes], *, events: int, wake_ups: int
     ) -> Served:
-        """Send posts over several connections at the same time, and assert that each is answered
-        with 200.
-        """
+        """Send posts over several connections in parallel. Assert that each answer is 200."""
         pid, port = process
         cpu, began = cpu_s(pid), time.perf_counter()
         answers = await send(port, posts)

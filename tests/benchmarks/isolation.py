@@ -1,11 +1,9 @@
-"""Decoders that serve one organization each: their CPU cost, and the waits of one organization
-during the flood of another.
+"""Decoders that serve one organization each, compared with ATTACHMENTS_DECODER_ISOLATION=none.
 
-The cost is the CPU time of a worker and its children for one upload; the events of several
-organizations are mixed. The cost is compared with that of a worker that has
-ATTACHMENTS_DECODER_ISOLATION=none. The wait is the time from the recorded event of a small JPEG to
-`ready`. The wait is measured on an idle worker, and while another organization's PNGs keep the
-worker busy.
+Two things are compared. The first is the CPU time of a worker and its children for one upload,
+while the events of several organizations are mixed. The second is the wait of one organization: the
+time from the recorded event of a small JPEG to `ready`. The wait is measured with an idle worker,
+and while another organization's PNGs keep the worker busy.
 """
 
 import asyncio
@@ -52,9 +50,7 @@ Both services use one bucket, so their ids must differ.
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """A service with one value of ATTACHMENTS_DECODER_ISOLATION, its worker, and its
-    organizations.
-    """
+    """A service with one kind of decoder isolation, its worker, and clients of organizations."""
 
     service: Service
     worker: WorkerProcess

@@ -93,8 +93,9 @@ async def run(site: Site) -> Table:
 
 
 def _files(sizes: Iterable[tuple[int, int]]) -> Iterator[tuple[str, bytes, int, bool]]:
-    """Draw all files. Yield the title, the bytes and the number of pixels of each file, and whether
-    the table has an aim for the file.
+    """Draw all files. Yield each file's title, bytes, number of pixels, and whether it has an aim.
+
+    The aim is the ratio that the service should reach for this file.
     """
     pictures = [picture(*size) for size in sizes]
     for title, (kind, options) in FORMATS.items():
@@ -116,9 +117,7 @@ def our_cpu_ms(content: bytes, times: int) -> float:
 
 
 def their_cpu_ms(content: bytes, content_type: str, times: int) -> float:
-    """Make the same thumbnail with libvips several times; return the CPU time of one in
-    milliseconds.
-    """
+    """Make the same thumbnail with libvips several times. Return the CPU milliseconds of one."""
     # pyvips has no type hints, and is installed only in the environment of this benchmark.
     vips: Any = importlib.import_module("pyvips")
     suffix, options = WRITTEN[content_type]

@@ -45,9 +45,7 @@ async def run(site: Site) -> Table:
 
 
 async def _worker(site: Site, rounds: int) -> list[tuple[float, float]]:
-    """Let two workers process the same number of photos alternately; only one of them runs at a
-    time.
-    """
+    """Measure two workers alternately with the same number of photos. One runs at a time."""
     content, uploads = small_photo().content, 30 if site.quick else 200
     pairs = []
     async with running_service(site.stack, site.database_url) as service:

@@ -20,7 +20,7 @@ AIM_MIB = 32
 
 
 async def run(site: Site) -> Table:
-    """Upload the file once with a name of its own type, and once with the name of a photo.
+    """Upload the file twice: once named like an archive, once like a photo.
 
     The worker reads more of a file that is named like a photo.
     """
@@ -63,9 +63,7 @@ def write(path: Path, size_mib: int) -> Path:
 
 
 async def upload(client: Client, worker: WorkerProcess, path: Path) -> tuple[int, str | None]:
-    """Upload a file; return the worker's peak memory (USS) until the file is processed, and the
-    state.
-    """
+    """Upload a file. Return the worker's peak memory (USS), and the state of the attachment."""
     async with watched(worker.pid) as peak:
         uploaded = await upload_files(client.base_url, client.token, client.organization_id, [path])
     return peak.bytes, uploaded[0].state

@@ -1,9 +1,9 @@
 """The CPU cost of observing the service: a process with metrics, logs or traces, and one without.
 
-One row of the table compares a process with everything on (metrics with scrapes, log lines at level
-info, request ids, stages, the backlog) with a process with everything off. The other row compares a
-process with traces switched off with a process that has no code for traces. See
-`tests.benchmarks.without`.
+The table has two rows each for a worker and an API. The first row compares a process that has
+metrics with scrapes, log lines at level info, request ids, stages and the backlog with a process
+that has none of these. In the second row, both processes record no traces, but one of them does not
+even contain the code for traces: see `tests.benchmarks.without`.
 """
 
 import asyncio
@@ -32,11 +32,11 @@ ROUNDS = 7
 WORKER_AIM = 1.03
 API_AIM = 1.05
 TRACES_AIM = 1.01
-"""Traces that are off should cost nothing. But the measurement does not show a difference of less
-than one per cent, so the aim is not 1.00."""
+"""Traces that are off should cost nothing. The aim is not 1.00, because the measurement cannot show
+a difference of less than one per cent."""
 
 FEW = 4
-"""The number of connections. It is small, so that a busy machine answers each request in time."""
+"""The number of connections. It is small, so that even a busy machine answers in time."""
 
 SLICE = 160
 SLICES = 30
@@ -49,14 +49,14 @@ faster in one process than in another.
 """
 
 SCRAPED_EVERY_S = 5.0
-"""Seconds between two scrapes; fewer than the 15 s in Prometheus's sample configuration."""
+"""Seconds between two scrapes. Prometheus's sample configuration has 15 s."""
 
 WITHOUT = "tests.benchmarks.without"
 SILENT: Final = {"metrics_port": "", "log_level": "error", "log_requests": "false"}
 SIDES: Final[Mapping[str, Mapping[str, str]]] = {"": {}, "watching": SILENT, "traces": {}}
-"""The settings of each compared process, by the part that is left out.
+"""The settings of each compared process, by the name of the part that it lacks.
 
-The first process is unchanged.
+The first process has all parts.
 """
 
 ROWS: Final = (
@@ -65,13 +65,11 @@ ROWS: Final = (
 )
 
 Costs = dict[str, list[float]]
-"""The costs of one upload or request, one for each round, by the part that is left out."""
+"""The cost of one upload or request in each round, by the part that the process lacks."""
 
 
 async def run(site: Site) -> Table:
-    """Measure the compared processes alternately, so that a busy machine slows all of
-    them equally.
-    """
+    """Measure the compared processes in turn, so that a busy machine slows all equally."""
     table = make_table(
         "metrics: CPU time for an upload or a request, of a process with a part and without it",
         ["", "with", "without", "ratio", "aim"],
@@ -93,9 +91,7 @@ async def run(site: Site) -> Table:
 
 
 async def _worker(site: Site, rounds: int) -> Costs:
-    """Let workers process the same number of photos alternately; only one of them runs at
-    a time.
-    """
+    """Measure the workers in turn with the same number of photos. One runs at a time."""
     content, uploads = small_photo().content, 30 if site.quick else 200
     costs: Costs = {part: [] for part in SIDES}
     async with running_service(site.stack, site.database_url) as service:
@@ -158,11 +154,11 @@ def _turns(rounds: int) -> Iterator[list[str]]:
 async def _running(
     module: str, part: str, make: Callable[..., SomeProcess]
 ) -> AsyncIterator[SomeProcess]:
-    """Run a process without one of its parts; scrape its metrics, unless it has none."""
+    """Run a process that lacks one part, or none if `part` is empty. Scrape its metrics."""
     port = choose_port()
     program = ("-m", WITHOUT, part, module) if part else None
     process = make(program, **{"metrics_port": str(port), **SIDES[part]})
-    process.sign = "" if SIDES[part] is SILENT else process.sign  # a silent process logs no line
+    process.sign = "" if SIDES[part] is SILENT else process.sign  # it logs no line
     scraping = asyncio.create_task(_scrape(f"http://127.0.0.1:{port}/metrics"))
     try:
         await process.start()

@@ -1,6 +1,4 @@
-"""The latencies of an organization while another one floods the API, compared with an idle API
-(p95).
-"""
+"""The latencies (p95) of an organization with an idle API, and while another one floods the API."""
 
 import asyncio
 import json
@@ -51,9 +49,7 @@ FROM generate_series(1, {ROWS}) AS n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Felt:
-    """The latencies in milliseconds of an organization that does not flood, and its failed
-    requests.
-    """
+    """The latencies (ms) and the failed requests of an organization that does not flood."""
 
     ms: dict[str, list[float]] = field(
         default_factory=lambda: {"create": [], "show": [], "event": []}
@@ -112,15 +108,13 @@ async def run(site: Site) -> Table:
                 async with running_module("tests.benchmarks.flood", *flooding, environment={}):
                     await asyncio.sleep(WARM_S)
                     results[kind] = idle, await felt(client, rounds)
-                    await asyncio.sleep(1.5)  # the flood writes its next report in this time
+                    await asyncio.sleep(1.5)  # until the flood has written its next report
                 answers[kind] = report.read()
     return _table(results, answers)
 
 
 async def felt(client: Client, rounds: int) -> Felt:
-    """Time three steps, one after the other: create an attachment, show it, send its
-    store event.
-    """
+    """Time three requests, one after the other: create an attachment, show it, send its event."""
     found = Felt()
 
     async def timed(name: str, action: Callable[[], Awaitable[int]]) -> None:

@@ -36,8 +36,9 @@ def post(ids: Sequence[int]) -> bytes:
 
 
 def record(number: int) -> dict[str, object]:
-    """Return an event record with all members that S3 writes (User Guide, "Event message
-    structure").
+    """Return an event record with all members that S3 writes.
+
+    Source: Amazon S3 User Guide, "Event message structure".
     """
     return {
         "eventVersion": "2.1",
@@ -77,12 +78,11 @@ async def send(
     connections: int = CONNECTIONS,
     every_s: float = 0.0,
 ) -> list[Answer]:
-    """Send requests over several connections at the same time; this process does little work for
-    it.
+    """Send requests over several connections in parallel, with little CPU time for the client.
 
-    If `every_s` is given, each connection has a fixed schedule: one request every `every_s`
-    seconds. A latency then counts from the scheduled time. So a late answer does not hide the delay
-    of the next request.
+    If `every_s` is given, each connection should send one request every `every_s` seconds. A
+    latency is then measured from the scheduled time. So a late answer also counts as a delay of the
+    next request.
     """
     answers: list[Answer] = []
     waiting = iter(posts)

@@ -39,8 +39,8 @@ def fine_cpu_s(pid: int) -> float:
 def uss_bytes(pid: int, *, children: bool = False) -> int:
     """Return how many bytes of memory become free if the process ends (USS).
 
-    If `children` is true, the memory of its children is added. Without root, only the resident size
-    of decoders is readable, which includes shared memory.
+    If `children` is true, the memory of its children is added. Decoders are counted with their
+    resident size, which includes shared memory, unless this process runs as root.
     """
     family = _family(pid) if children else [psutil.Process(pid)]
     return sum(_uss_bytes(process) for process in family)
@@ -55,7 +55,7 @@ def _uss_bytes(process: psutil.Process) -> int:
 
 @dataclass(slots=True)
 class Peak:
-    """The highest memory of a process that was measured."""
+    """The highest measured memory of a process, in bytes."""
 
     bytes: int = 0
 
@@ -64,9 +64,7 @@ class Peak:
 async def watched(
     pid: int, *, children: bool = False, every_s: float = 0.02
 ) -> AsyncIterator[Peak]:
-    """Measure the memory (USS) of a process every `every_s` seconds in the block, and once at its
-    end.
-    """
+    """Measure the memory (USS) of a process every `every_s` seconds during the block."""
     peak = Peak()
 
     async def look() -> None:

@@ -1,6 +1,4 @@
-"""Tables of the benchmarks: the service's figure, the figure for comparison, the ratio, and the
-aim.
-"""
+"""Tables of the benchmarks. A row has two compared figures, their ratio, and the aim for it."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
-"""The metric for autoscaling: the load doubles, then a second worker starts.
+"""The backlog, a metric for autoscaling, when the load doubles and then a second worker starts.
 
-The store delays its answers to the workers. So a worker processes a known number of uploads per
-second, while the processors are idle.
+A proxy delays the store's answers to the workers. So the number of uploads that a worker processes
+per second is known, and does not depend on the processors.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ SHARE = 0.75
 
 
 async def run(site: Site) -> Table:
-    """Send events at three loads, and read the database view of the backlog at the end of each."""
+    """Send events at three loads, and measure the backlog at the end of each."""
     table = make_table(
         "scaling: how long the oldest upload waits for a worker",
         ["load", "workers", "uploads/s", "waiting", "oldest", "aim"],
@@ -93,9 +93,7 @@ async def _capacity(service: Service) -> float:
 
 
 async def _load(service: Service, events: list[Any], rate: float, seconds: float) -> Backlog:
-    """Send `rate` of the events in each second, and remove them from the list; return the final
-    backlog.
-    """
+    """Send `rate` events in each second, and remove them from the list. Return the backlog then."""
     posts: list[asyncio.Task[int]] = []
     began = time.monotonic()
     while (passed := time.monotonic() - began) < seconds:

@@ -1,6 +1,4 @@
-"""Uploads per second, and a worker's CPU time for one, compared with Pillow alone on the same
-bytes.
-"""
+"""Uploads per second, and a worker's CPU time for one upload, compared with Pillow alone."""
 
 import io
 import multiprocessing
@@ -56,9 +54,7 @@ async def run(site: Site) -> Table:
 
 
 def pillow_cpu_ms(content: bytes, times: int) -> float:
-    """Make the thumbnail in a loop as a plain script does; return the CPU time of one in
-    milliseconds.
-    """
+    """Make the thumbnail in a loop as a plain script does. Return the CPU milliseconds of one."""
     began = time.process_time()
     for _ in range(times):
         with Image.open(io.BytesIO(content)) as image:

@@ -29,12 +29,12 @@ MAX_KIB = 40
 MAX_DELAY_MS = 50
 
 READS = " FROM attachments AS a WHERE a.id "
-"""A part of every statement that reads rows by their ids, for requests and for waiting clients."""
+"""This text is in every statement that reads attachments by their ids."""
 
 
 @dataclass(kw_only=True)
 class Waiter(asyncio.Protocol):
-    """One connection, with little memory and work; `answered_at` is when its answer arrived."""
+    """One connection that needs little memory. `answered_at` is when its answer began to arrive."""
 
     transport: asyncio.Transport | None = None
     answered_at: float | None = None
@@ -65,7 +65,7 @@ class Waiter(asyncio.Protocol):
 
     @property
     def answer(self) -> str:
-        """The first line of the answer and its body, as far as they have arrived."""
+        """The part of the answer that has arrived: first line, headers and body."""
         return self.received.decode(errors="replace")
 
 
@@ -80,7 +80,7 @@ class Bench:
         self.waiters: list[Waiter] = []
 
     def request(self, method: str, path: str, body: bytes = b"", kind: str = "") -> bytes:
-        """Write a request."""
+        """Return the bytes of a request."""
         lines = [
             f"{method} {path} HTTP/1.1",
             f"Host: 127.0.0.1:{self.port}",
@@ -91,7 +91,7 @@ class Bench:
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
     async def connect(self, count: int) -> list[Waiter]:
-        """Open connections, some at a time."""
+        """Open `count` connections, at most AT_ONCE at the same time."""
         loop, slots = asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE)
 
         async def one() -> Waiter:
@@ -131,9 +131,9 @@ class Bench:
     async def wait_for(self, ids: list[int], wait_s: int) -> None:
         """Have each connection wait for one attachment; return when all have begun to wait.
 
-        All requests are sent at once. The API makes the first reads of an organization in the order
-        in which its requests arrive. So the answer to a last request, which waits too, shows that
-        the rows of all earlier requests have been read.
+        All requests are sent at once, then one more, which waits for one second. The API first
+        reads the rows of an organization's requests in the order of their arrival. So the answer
+        to the last request shows that the rows of all earlier requests have been read.
         """
         (last,) = await self.connect(1)
         for waiter, attachment_id in zip(self.waiters, ids, strict=False):
@@ -183,7 +183,7 @@ async def run(site: Site) -> Table:
     async with running_bench(site, site.database_url) as bench:
         ids = await bench.create(count)
         bench.waiters = await bench.connect(AT_ONCE)
-        # First let the process use all of its code, so that the memory for code is not counted.
+        # The process first runs all of its code once, so that the memory for code is not counted.
         await bench.wait_for(ids, 0)
         await bench.all_answered()
         before = uss_bytes(bench.pid)
@@ -200,7 +200,7 @@ async def run(site: Site) -> Table:
         )
         table.add_row("median", f"{1000 * median(delays):.1f} ms")
         await bench.all_answered()
-        # Requests for settled attachments are answered at once, so their rows are read only once.
+        # Some attachments are settled by now. Requests for these do not wait, and read a row once.
         table.add_row("queries/s of all waiters", *at_most(await queries(bench, ids), 0, unit=""))
     async with running_bench(site, f"{site.database_url}?pgbouncer=true") as bench:
         ids = await bench.create(count)
@@ -237,13 +237,16 @@ async def settle_some(bench: Bench, ids: list[int], count: int) -> list[float]:
 
 
 async def queries(bench: Bench, ids: list[int]) -> float:
-    """Return how many statements a second read rows while clients wait, as PostgreSQL logs them."""
+    """Return how many statements per second read attachments while clients wait.
+
+    The statements are counted in PostgreSQL's log.
+    """
     admin, log = bench.site.stack.admin, bench.site.stack.postgres.log_file
     await bench.wait_for(ids, WAIT_S)
     await admin.execute("ALTER SYSTEM SET log_statement = 'all'")
     await admin.execute("SELECT pg_reload_conf()")
-    # After its first announcement, the API reads the rows some more times, because transactions
-    # that began before the announcement do not notify.
+    # When clients begin to wait, the API reads the rows some more times, because transactions that
+    # began earlier do not notify it.
     await asyncio.sleep(3)
     before, began = len(log.read_bytes()), time.perf_counter()
     await asyncio.sleep(COUNTED_S)
@@ -261,7 +264,7 @@ async def queries(bench: Bench, ids: list[int]) -> float:
 
 
 def allow_files(count: int) -> None:
-    """Raise the limit of open files of this process and of those that it starts."""
+    """Raise the limit of open files of this process and of its later child processes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))

@@ -16,7 +16,7 @@ RECEIVER = "tests.benchmarks.hook_receiver"
 
 
 class Arrival(NamedTuple):
-    """One delivery as the receiver got it; `at` is the Unix time."""
+    """One delivery that the receiver got; `at` is the Unix time of its arrival."""
 
     message_id: str
     kind: str

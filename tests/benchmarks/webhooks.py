@@ -1,4 +1,4 @@
-"""Webhooks: their latency, their rate (also while other receivers are dead), and their CPU time."""
+"""The latency, rate and CPU time of webhooks; the rate also while other receivers do not answer."""
 
 import asyncio
 import math
@@ -30,7 +30,7 @@ DEAD = 100
 
 
 async def run(site: Site) -> Table:
-    """Run all measurements; the two sides of each ratio are measured alternately."""
+    """Run all measurements. Measure the two sides of a ratio alternately."""
     table = make_table("webhooks: receiver answers in 50 ms", ["", "figure", "aim"])
     async with running_bench(site) as bench:
         await measure_latency(bench, site, table)
@@ -42,7 +42,7 @@ async def run(site: Site) -> Table:
 
 
 async def measure_latency(bench: Bench, site: Site, table: Table) -> None:
-    """Measure the time from the store's 201 to the webhook `attachment.ready`."""
+    """Measure the time from the end of an upload to the webhook `attachment.ready`."""
     client = bench.service.client
     await bench.make_webhook(client.organization_id, bench.address)
     waits = []
@@ -62,8 +62,8 @@ async def measure_latency(bench: Bench, site: Site, table: Table) -> None:
 async def measure_finish(bench: Bench, site: Site, table: Table) -> None:
     """Measure the CPU time of the worker and PostgreSQL for one upload, with and without a webhook.
 
-    With a webhook, each upload has two deliveries. In the first comparison, the worker sends the
-    deliveries. In the second, it only queues them.
+    With a webhook, each upload has two deliveries. The worker sends them in the first comparison,
+    and only queues them in the second.
     """
     without = await bench.service.organization("without webhook")
     clients = (bench.service.client, without)
@@ -84,9 +84,9 @@ async def measure_finish(bench: Bench, site: Site, table: Table) -> None:
 async def compare(
     bench: Bench, clients: tuple[Client, Client], count: int, turn: int, *, delivers: bool = True
 ) -> float:
-    """Return the CPU time of the first client's uploads divided by that of the second client's.
+    """Return the ratio of two CPU times: for the first and for the second client's uploads.
 
-    `turn` decides which client begins.
+    If `turn` is odd, the first client's uploads are measured first.
     """
     costs = {}
     for number in (0, 1) if turn % 2 else (1, 0):
@@ -95,9 +95,7 @@ async def compare(
 
 
 async def process(bench: Bench, client: Client, count: int, *, delivers: bool = True) -> float:
-    """Return the CPU time of processing photos. If `delivers` is true, it includes the
-    deliveries.
-    """
+    """Return the CPU time of processing photos and, if `delivers` is true, of their deliveries."""
     created = [await client.create("photo.jpg") for _ in range(count)]
     before = bench.cpu_s()
     await asyncio.gather(*(client.post_file(each, small_photo().content) for each in created))
@@ -118,7 +116,7 @@ async def process(bench: Bench, client: Client, count: int, *, delivers: bool = 
 
 
 async def measure_rate(bench: Bench, site: Site, table: Table) -> None:
-    """Measure how many deliveries one worker sends in a second; each holds the row of a photo."""
+    """Measure how many deliveries one worker sends in a second. Each describes a photo."""
     count = 2000 if site.quick else 10_000
     client = await bench.service.organization("rate")
     attachment_id = await client.upload(small_photo().content, "photo.jpg")
@@ -164,7 +162,7 @@ async def measure_dead(bench: Bench, site: Site, table: Table) -> None:
             await asyncio.sleep(0.2)
         await asyncio.sleep(2)
         await take_arrivals()
-    # The wait for a delivery that has not arrived counts as infinite.
+    # A delivery that has not arrived counts as an infinite wait.
     waits = sorted(arrived.get(each, math.inf) - began for each, began in sent.items())
     table.add_row(
         f"p95 of a good receiver beside {DEAD} dead ones",
@@ -183,9 +181,7 @@ async def create(bench: Bench, name: str) -> int:
 
 @contextmanager
 def hanging() -> Iterator[int]:
-    """Listen on a port whose queue of connections is full, so that new connections hang; yield the
-    port.
-    """
+    """Listen on a port where new connections hang, because its queue is full. Yield the port."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
@@ -201,9 +197,7 @@ def hanging() -> Iterator[int]:
 
 
 async def measure_create(site: Site, table: Table) -> None:
-    """Measure the CPU time of the API and PostgreSQL for one create request, with and without a
-    webhook.
-    """
+    """Measure the CPU time of API and PostgreSQL for a create request, with and without webhook."""
     environment = {
         **site.stack.environment(site.database_url),
         **{f"ATTACHMENTS_{name.upper()}": value for name, value in SETTINGS.items()},

@@ -1,8 +1,9 @@
 """A process without one of its parts: `python -m tests.benchmarks.without PART NAME`.
 
 PART is `watching` (metrics, log lines and their fields, request ids, stages of attempts, the
-backlog) or `traces` (the code that runs while traces are off). The cost of a part is the difference
-to the unchanged process. The functions are replaced before other modules import them.
+backlog) or `traces` (the code that runs while traces are off). The functions of this part are
+replaced before other modules import them. The benchmarks compare this process with an unchanged
+one, to find the cost of the part.
 """
 
 import runpy
@@ -18,13 +19,11 @@ NOTHING = nullcontext()
 
 
 def do_nothing(*_: Any, **__: Any) -> None:
-    """Do nothing; the function replaces one that returns nothing."""
+    """Do nothing, in place of a function that returns nothing."""
 
 
 class Unnoticed:
-    """A replacement for `api.request_log.Answering` and `shared.log_fields.Fields` that does
-    nothing.
-    """
+    """Does nothing, in place of `api.request_log.Answering` and `shared.log_fields.Fields`."""
 
     __slots__ = ()
 
@@ -39,7 +38,7 @@ class Unnoticed:
         """Do nothing; the original ends a request."""
 
     def end(self, *_: Any, **__: Any) -> None:
-        """Do nothing; the original adds the request's id to the answer, counts and logs it."""
+        """Do nothing. `Answering.end` counts and logs the request, and answers with its id."""
 
 
 def leave_out_watching() -> None:
@@ -60,7 +59,7 @@ def leave_out_watching() -> None:
 
 
 def leave_out_in_api() -> None:
-    """Remove the ids of the API's requests, and the code that counts and logs requests."""
+    """Replace the code that counts and logs requests, and gives them ids."""
     from api import request_log
 
     _replace(request_log, Answering=Unnoticed)
@@ -87,7 +86,7 @@ def leave_out_in_worker() -> None:
 
 
 def leave_out_traces(module: str) -> None:
-    """Replace the functions that check whether traces are on; checks in other code stay."""
+    """Replace functions that only check whether traces are on. Other checks are not replaced."""
     from shared import traces
 
     _replace(traces, note=do_nothing, current=do_nothing, given=do_nothing)

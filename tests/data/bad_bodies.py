@@ -13,7 +13,7 @@ MAX_SIZE = 314_572_800
 
 
 def one_of_each_row(cases: Mapping[str, Case]) -> dict[str, Case]:
-    """Return the first case of each row; tests of the whole server need only one for each row."""
+    """Return the first case of each row, which is enough for tests of a whole server."""
     first: dict[str, str] = {}
     for name in cases:
         first.setdefault(name.partition("-")[0], name)
@@ -31,9 +31,7 @@ def body_of(**attributes: Any) -> bytes:
 
 
 def with_size(literal: str) -> bytes:
-    """Make the body of a create request; `literal` is the text of the attribute `size`, valid JSON
-    or not.
-    """
+    """Make the body of a create request with `literal` as `size`; it need not be valid JSON."""
     return b'{"data":{"type":"attachments","attributes":{"name":"a.png","size":%s}}}' % (
         literal.encode()
     )

@@ -41,9 +41,7 @@ def bmp(
 def dib(
     bits: int, pixel: bytes, *, is_masked: bool = False, edge: int = EDGE, rows: int | None = None
 ) -> bytes:
-    """Return a bitmap in the form that an icon stores: the pixels, then a mask of one bit per
-    pixel.
-    """
+    """Return a bitmap as icons store it: the pixels, then a mask with one bit for each pixel."""
     palette = PALETTE if bits <= 8 else b""
     row = (edge * bits + 31) // 32 * 4
     body = (pixel * (row // len(pixel) + 1))[:row] * edge

@@ -21,7 +21,7 @@ def zip_of(
 ) -> bytes:
     """Write a ZIP with its entries in the given order.
 
-    `prefix` is bytes before the archive, such as the program of a self-extracting archive.
+    `prefix` is put before the archive, like the program of a self-extracting archive.
     """
     file = io.BytesIO()
     file.write(prefix)

@@ -43,7 +43,7 @@ def _jpeg(
 ) -> bytes:
     """Write a JPEG file. `symbols` are the symbols of the DC codes and of the AC codes.
 
-    All codes of a table have the same length, so the code of the n-th symbol is n.
+    All codes of a table have the same length, so a symbol's code is its position in the table.
     """
     tables = b""
     for kind, values in zip((0x00, 0x10), symbols, strict=True):
@@ -72,8 +72,8 @@ def _blocks(side: int) -> int:
 def progressive_scans(count: int, side: int = SIDE, *, components: int = 3) -> bytes:
     """Draw a progressive JPEG of one colour: one DC scan, then `count - 1` empty scans.
 
-    An empty scan has few bytes, because one code can mean thousands of blocks without data
-    (ITU-T T.81, G.1.2.2). But a decoder must visit all blocks of the image for each scan.
+    An empty scan has few bytes, because one code can stand for thousands of blocks without data
+    (ITU-T T.81, G.1.2.2). But for each scan, a decoder must visit all blocks of the image.
     """
     runs = bytes(power << 4 for power in range(15))
     empty, left = [], _blocks(side)

@@ -133,8 +133,8 @@ BROKEN = (
         lambda: seed("jpg").replace(b"\x03\x01\x22\0", b"\x02\x01\x22\0", 1),
         DAMAGED | ready("unsupported"),
     ),
-    # The worker cannot decode the kinds of the next two JPEGs. It must not report a JPEG as
-    # `damaged` because of its kind.
+    # The worker cannot decode the next two kinds of JPEG. It must report them as `unsupported`, not
+    # as `damaged`.
     image(72, "jpeg-lossless", "jpg", _lossless_jpeg, ready("unsupported")),
     image(72, "jpeg-12-bits", "jpg", _twelve_bits, ready("unsupported")),
     image(

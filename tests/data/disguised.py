@@ -87,7 +87,7 @@ def _kept(
 ) -> Sample:
     """Describe a file that the worker identifies by its bytes and never decodes.
 
-    The service offers the file only as a download.
+    If `never_inline` is true, the service offers the file only as a download.
     """
     return Sample(
         row=row,

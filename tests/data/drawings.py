@@ -23,7 +23,7 @@ QUADRANTS: Final = (
 def svg(
     content: str = QUADRANTS, *, size: str = 'width="120" height="80"', before: str = ""
 ) -> bytes:
-    """Write a drawing; `size` is the text of the root's attributes, `before` precedes the root."""
+    """Write a drawing. `size` is its width and height, as attributes. `before` comes before it."""
     return f"{before}<svg {_NAMESPACES} {size}>{content}</svg>".encode()
 
 
@@ -43,7 +43,7 @@ def with_picture() -> bytes:
 
 
 def filtered(primitive: str) -> str:
-    """Write a rectangle with a filter that consists of this filter primitive."""
+    """Write a rectangle with a filter of one step, `primitive`."""
     return f'<filter id="f">{primitive}</filter><rect width="99" height="80" filter="url(#f)"/>'
 
 

@@ -20,7 +20,7 @@ SIDE: Final = 30_000
 
 
 def declared_type(name: str, side: int) -> bytes:
-    """Write `side` as width and height into a valid AVIF or HEIC file, and disable its cropping."""
+    """Return a valid AVIF or HEIC file that declares `side` as width and height, uncropped."""
     content = seed(name)
     at = content.index(b"ispe") + 8
     content = content[:at] + struct.pack("!II", side, side) + content[at + 8 :]

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 CLEAR: Final = (0, 0, 0, 0)
 SECRET: Final = "do-not-publish-4711"
-"""A text that `with_metadata` hides in metadata. It must never be in a thumbnail."""
+"""A text that `with_metadata` writes into metadata. No thumbnail may contain it."""
 PAYLOAD: Final = b"<script>alert('payload-4711')</script>"
 """The web page or script that polyglot files hold inside their image or after it."""
 
@@ -188,8 +188,8 @@ def oriented(orientation: int, kind: str = "JPEG", *, width: int = 120, height: 
 def with_metadata(kind: str) -> bytes:
     """Draw an image with an ICC profile, and with `SECRET` in EXIF, GPS, XMP and the comment."""
     exif = Image.Exif()
-    exif[0x010E] = SECRET  # 0x010E is ImageDescription
-    # The tag 0x8825 is the directory of GPS data.
+    exif[0x010E] = SECRET  # ImageDescription
+    # 0x8825 is the directory of GPS data.
     exif[0x8825] = {1: "N", 2: (52.0, 31.0, 12.0), 29: SECRET}
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     xmp = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'>{SECRET}</x:xmpmeta>".encode()

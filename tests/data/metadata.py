@@ -32,17 +32,16 @@ def profile(space: Literal["sRGB", "LAB", "XYZ"]) -> bytes:
 
 
 def patched(at: int, replacement: bytes) -> bytes:
-    """Return the sRGB profile with the bytes from offset `at` replaced (header: ICC.1:2022, section
-    7.2).
+    """Return the sRGB profile with `replacement` at offset `at`.
+
+    ICC.1:2022, section 7.2, describes the header.
     """
     made = profile("sRGB")
     return made[:at] + replacement + made[at + len(replacement) :]
 
 
 def scrambled(seed: int) -> bytes:
-    """Return the sRGB profile with a tenth of its bytes replaced at random; the header is
-    unchanged.
-    """
+    """Return the sRGB profile with up to a tenth of its bytes changed, but not in the header."""
     random = Random(seed)
     made = bytearray(profile("sRGB"))
     for _ in range(len(made) // 10):

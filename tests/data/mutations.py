@@ -60,7 +60,7 @@ def _splice(content: bytearray, random: Random) -> None:
 
 
 def _insert_chunk(content: bytearray, random: Random) -> None:
-    """Insert a valid chunk, segment or block of the file's own format, where the format allows it.
+    """Insert a chunk, segment or block that is valid in the file's format and at its position.
 
     In files other than PNG, JPEG, WebP and GIF, insert an ISO box at a random position.
     """

@@ -28,7 +28,7 @@ def png_of_size(width: int, height: int) -> bytes:
 def gif_of_size(width: int, height: int) -> bytes:
     """Make a GIF whose header has this size, but whose data has only one pixel."""
     small = encode(Image.new("P", (1, 1)), "GIF")
-    at = small.index(b",")  # the comma begins the image descriptor
+    at = small.index(b",")  # a comma begins the image descriptor
     return (
         small[:6]
         + struct.pack("<HH", width, height)
@@ -60,9 +60,9 @@ def many_scans(count: int, *, progressive: bool = True) -> bytes:
 
 
 def jpeg_variant(*, marker: int = 0xC0, precision: int = 8, components: int = 3) -> bytes:
-    """Draw a JPEG with another marker, precision or number of components in its frame header.
+    """Draw a JPEG whose frame header has these values, but whose data does not change.
 
-    The fields are those of T.81, B.2.2.
+    ITU-T T.81, B.2.2, describes the frame header.
     """
     body = bytearray(encode(quadrants(), "JPEG"))
     at = body.index(b"\xff\xc0")
@@ -87,11 +87,11 @@ def jpeg_cmyk(*, adobe: bool = True) -> bytes:
 def jpeg_ycck() -> bytes:
     """Draw a CMYK JPEG that stores YCbCr and black (transform 2 of Adobe's marker)."""
     cyan, magenta, yellow, black = quadrants().convert("CMYK").split()
-    # A decoder computes the inks cyan, magenta and yellow as white minus the decoded colours, which
-    # inverts them. It does not invert black.
+    # A decoder inverts the decoded colours to get cyan, magenta and yellow. It does not invert
+    # black.
     bands = Image.merge("RGB", (cyan, magenta, yellow)).convert("YCbCr").split()
     black = ImageChops.invert(black)
-    # Pillow inverts all four bands when it saves the image. So the code inverts them first.
+    # Pillow inverts all four bands when it saves the image. So they are inverted first.
     stored = ImageChops.invert(Image.merge("CMYK", (*bands, black)))
     body = bytearray(encode(stored, "JPEG", quality=95))
     at = body.index(b"\xff\xee")

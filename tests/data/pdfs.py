@@ -171,7 +171,7 @@ def encrypted(password: bytes) -> bytes:
     key = _md5(padded + owner + permissions + b"id")[:5]
     user = _rc4(key, _PADDING)
     objects = _objects()
-    # The key of an object depends on its number and its generation (algorithm 3.1).
+    # An object's key depends on the object's number, 4, and on its generation, 0 (algorithm 3.1).
     of_object = _md5(key + (4).to_bytes(3, "little") + bytes(2))[:10]
     objects[4] = stream(_rc4(of_object, QUADRANTS))
     objects[5] = b"<</Filter/Standard/V 1/R 2/P -4/O<%s>/U<%s>>>" % (

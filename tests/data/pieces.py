@@ -75,8 +75,8 @@ def with_segments(content: bytes, *segments: bytes) -> bytes:
 def bits_from_left(numbers: Iterable[tuple[int, int]]) -> bytes:
     """Pack numbers from the highest bit down, as in JPEG's entropy-coded data.
 
-    Each pair is a number and the count of its bits. The last byte is filled up with ones. A zero
-    byte is added after each byte FF.
+    Each pair is a number, and the number of bits that it takes. The last byte is filled up with
+    ones. A zero byte is added after each byte FF.
     """
     value, length = 0, 0
     for number, bits in numbers:
@@ -89,7 +89,7 @@ def bits_from_left(numbers: Iterable[tuple[int, int]]) -> bytes:
 def bits_from_right(numbers: Iterable[tuple[int, int]]) -> bytes:
     """Pack numbers from the lowest bit up, as WebP does.
 
-    Each pair is a number and the count of its bits.
+    Each pair is a number, and the number of bits that it takes.
     """
     value, length = 0, 0
     for number, bits in numbers:

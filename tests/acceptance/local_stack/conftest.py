@@ -17,7 +17,7 @@ STOP_TIMEOUT_S = 60
 
 @pytest.fixture(scope="package")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """Run a local stack that test modules share; assert that it ends as cleanly as after Ctrl-C."""
+    """Run a local stack that several test modules share, and stop it after the tests."""
     folder = tmp_path_factory.mktemp("stack")
     data_dir, ready_file, log = folder / "data", folder / "ready.json", folder / "log"
     with log.open("w") as output:

@@ -45,8 +45,8 @@ async def test_an_upload_goes_on_after_the_network_was_cut(
 ) -> None:
     assert context.browser is not None
     async with running_proxy(local.ready["upload_url"]) as network:
-        # The page's content security policy does not allow the address of the proxy. So the
-        # browser must ignore this policy.
+        # The page's content security policy does not allow the proxy's address. So this browser
+        # ignores such policies.
         free = await context.browser.new_context(bypass_csp=True)
         view = await opened(free, local.ready["upload_page_url"])
         await view.page.evaluate(
@@ -70,9 +70,9 @@ async def test_an_upload_goes_on_after_the_network_was_cut(
 async def test_all_uploads_go_on_after_the_whole_network_was_away(
     view: UploadView, context: BrowserContext
 ) -> None:
-    """After the outage, the page also requests tickets and statuses again.
+    """After an outage, the page repeats all requests: for tickets, uploads and statuses.
 
-    It does so even for a file that the user dropped onto the page during the outage.
+    A file that the user dropped onto the page during the outage is uploaded too.
     """
     network = await Network.of(context, view)
     await network.limit(bytes_per_s=20_000)
@@ -153,9 +153,9 @@ async def test_a_paste_into_a_text_field_is_left_to_it(view: UploadView) -> None
 
 
 async def test_a_ticket_that_has_ended_is_replaced(view: UploadView) -> None:
-    """The first form has a wrong signature.
+    """The first ticket has a wrong signature.
 
-    The store refuses it in the same way as a form whose policy expires during the upload.
+    The store's answer is the same as for a ticket that expires during the upload.
     """
     await view.page.evaluate(
         "() => { const element = document.querySelector('attachment-upload');"

@@ -1,4 +1,4 @@
-"""An upload by Uppy that uses a ticket as its signed request."""
+"""Uppy, an upload library for web pages, uploads a file with a ticket of the service."""
 
 import shutil
 import subprocess

@@ -23,8 +23,8 @@ KNOWN = {
     "s3.port": "asks for a signature; /healthz is open",
     **dict.fromkeys(SEALED, "asks for a client certificate"),
 }
-"""The ports on which processes may listen, each with its reason. Another port makes the
-tests fail.
+"""The ports on which processes may listen, each with its protection. A test fails if a process
+listens on another port.
 """
 
 HTTPS_ONLY = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
@@ -60,7 +60,7 @@ CONTENT = b"not for others"
 async def theirs(document: dict[str, Any]) -> str:
     """Store an object, and return its key.
 
-    A caller without the access key of the store must not change this object.
+    The tests try to change this object without the store's access key.
     """
     async with s3_client(document) as store:
         await store.put_object(Bucket=document["bucket"], Key="theirs", Body=CONTENT)
