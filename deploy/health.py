@@ -27,8 +27,8 @@ def ask(
 ) -> str | None:
     """Ask a process of this machine if it is `live` or `ready`; return the fault, or None.
 
-    A process that is stopped or hangs does not answer within TIMEOUT_S. If the settings contain no
-    address, a process of `attachments up` in `data_dir` is asked.
+    It is a fault if the process does not answer within TIMEOUT_S. If the settings have no address,
+    this asks a process of `attachments up` in `data_dir`.
     """
     # Names of variables are compared without their case, as in the settings.
     given = {name.upper(): value for name, value in os.environ.items()}
@@ -48,10 +48,11 @@ def ask(
 def _address(
     given: Mapping[str, str], process: Process | None, data_dir: Path | None
 ) -> tuple[str, str] | str:
-    """Return the host and the port to ask: of the metrics address, or of the API's own address.
+    """Return the host and the port of the address to ask.
 
-    Every process has a metrics address. If `process` is None, the metrics address is used if its
-    port is known. Returns a text that names the setting if no address is known.
+    This is the metrics address, which every process has, or the API's own address. If `process` is
+    None, it is the metrics address if the settings have its port. If no address is known, returns a
+    text with the name of the missing setting.
     """
     port = given.get("ATTACHMENTS_METRICS_PORT") or ""
     if process == "api" or (process is None and port in ("", "0")):

@@ -2,8 +2,8 @@
 
     .venv/bin/python deploy/install.py LOCK
 
-The checkout itself is not built but linked: build tools fail for some folder names, and the service
-runs without a build. This file needs only the standard library.
+The checkout itself is linked and not built. The service needs no build, and build tools fail if the
+folder has certain names. This file needs only the standard library.
 """
 
 import os
@@ -19,13 +19,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SILENCE_S = 5.0
-"""Time, in seconds, without output from pip. After that, a line shows that pip still runs."""
+"""If pip prints nothing for this many seconds, a line shows that it still runs."""
 
 FETCHED = re.compile(
     r"Collecting (\S+?)==([^\s;]+)"
     r"|Processing (?:.*/)?([^/-]+)-([^/-]+)-[^/]*\.whl"
 )
-"""The lines in which pip names a package, from an index or from a folder of wheels."""
+"""Matches the lines of pip that name a package, from an index or from a folder of wheels."""
 
 COMMAND = """\
 #!/bin/sh
@@ -100,7 +100,8 @@ def link() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     _forget_earlier(packages)
-    # The path is relative, because names of outer folders may contain text that `site` misreads.
+    # Python's module `site` reads this file, and misreads some names of folders. A relative path
+    # does not have the names of the folders above the checkout.
     (packages / "attachments.pth").write_text(f"{os.path.relpath(ROOT, packages)}\n")
     record = packages / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     record.mkdir()

@@ -1,4 +1,4 @@
-"""Write files that only their owner may read; read only files that belong to this user or root."""
+"""Write files that only their owner may read. Read only files of this user or of root."""
 
 import errno
 import os
@@ -17,8 +17,8 @@ def write_private(path: Path, text: str) -> None:
 def read_private(path: Path) -> bytes:
     """Read a file that belongs to this user or to root. Raises OSError.
 
-    Raises PermissionError if another user owns the file. Otherwise a user who may write in the
-    directory could put a file there, and so choose keys and addresses.
+    Raises PermissionError if another user owns the file. Such a user could choose the keys and
+    addresses that the service uses.
     """
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_uid not in (0, os.geteuid()):

@@ -30,9 +30,9 @@ from worker.slots import UNKNOWN
 from worker.steady import SteadyConsumer
 
 FINAL_REPLIES_S = 3.0
-"""Time, in seconds, that Celery may take to end after the runtime has ended. kombu waits for half a
-minute to acknowledge messages if the broker is frozen. Nothing is lost if the process ends before
-that: the uploads of these messages are finished, or their claims are released."""
+"""Maximum time, in seconds, that Celery may take to end after the runtime has ended. If the broker
+is frozen, kombu tries for half a minute to acknowledge messages. It is safe to end the process
+before that: the uploads of these messages are finished, or their claims are released."""
 
 log = get_logger(__name__)
 
@@ -48,7 +48,7 @@ class Messages:
         self._runtime = runtime
 
     def strategy(self, _task: Any, _app: Any, consumer: Any) -> Callable[..., None]:
-        """Return the function that handles each message. Celery calls this at every connection."""
+        """Return the function that handles each message. Celery calls this for each connection."""
         celery_log = logging.getLogger("celery.worker")
 
         def take(message: Any, body: Any, ack: Callable[..., None], *_: Any) -> None:
@@ -58,8 +58,8 @@ class Messages:
             """
             done = partial(ack, celery_log, consumer.connection_errors)
             payload = body if body is not None else message.payload
-            # A failed acknowledgement is reported as an outage, but no reconnect may follow that
-            # would end the outage. A message shows that the broker is available, so end it here.
+            # A message shows that the broker is available, so end the outage. Usually a reconnect
+            # ends it. But if only an acknowledgement has failed, there may be no reconnect.
             BROKER.success()
             wake_up = read_wake_up(payload, message.headers)
             if wake_up is None:
@@ -129,16 +129,16 @@ def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:
 def work(settings: Settings) -> int:
     """Run a worker in this process until SIGTERM or SIGINT; return its exit status."""
     _quieten(settings)
-    # Celery sets its own signal handlers after the sweep has started. Until then, these handlers
-    # end the worker cleanly and release the rows that the sweep has claimed. Otherwise those rows
-    # would wait until their leases end.
+    # The sweep starts before Celery sets its signal handlers. Until then, these handlers end the
+    # worker cleanly, so that the sweep's claims are released. Otherwise the claimed rows would wait
+    # until their leases end.
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
     runtime = Runtime(settings)
     try:
         runtime.start()
-    except SystemExit:  # stopped during the start: no upload is claimed yet
+    except SystemExit:  # a signal during the start: no upload is claimed yet
         log.info("worker stops")
         flush_all()
         os._exit(0)
@@ -169,12 +169,12 @@ def work(settings: Settings) -> int:
         in_order = runtime.join()
     if not in_order:
         return 1
-    # After SIGINT, Celery stops as it does after SIGTERM, but its exit status means failure.
+    # After SIGINT, Celery's exit status is a failure, although the worker has stopped cleanly.
     return 0 if signals_seen else int(worker.exitcode or 0)
 
 
 def _leave(*_: Any) -> None:
-    """End the process by SystemExit after a signal that comes before Celery handles signals."""
+    """Raise SystemExit. This handles signals that arrive before Celery sets its signal handlers."""
     _ignore_interrupts()
     sys.exit(0)
 
@@ -204,9 +204,9 @@ def _quieten(settings: Settings) -> None:
 
 
 def _end_in_time(runtime: Runtime) -> None:
-    """End the process within 14 s after the request to stop, even if a server does not answer.
+    """End the process at most 14 s after the request to stop, even if a server does not answer.
 
-    `deploy/docs/containers.md` allows 15 s.
+    `deploy/docs/containers.md` promises 15 s.
     """
     in_time = runtime.ends_in_time()
     if in_time:

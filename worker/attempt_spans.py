@@ -1,6 +1,7 @@
 """The trace span of an attempt at an upload, and the fields of the attempt's log lines.
 
-The span's parent is the span that sent the wake-up, or the span whose context the row contains.
+If a wake-up started the attempt, the span's parent is the span that sent it. Otherwise it is the
+span whose context is in the row.
 """
 
 from contextlib import AbstractContextManager
@@ -15,8 +16,8 @@ from worker.slots import UNKNOWN
 def attempt_span(found: WakeUp | Claim) -> AbstractContextManager[Any]:
     """Begin the span of an attempt; return NOTHING if traces are off.
 
-    If the sweep has made the claim, there is no message. The span's parent is then the context in
-    the row.
+    If `found` is a claim of the sweep, there is no message. Then the parent is the span whose
+    context is in the row.
     """
     recorder = traces.recorder
     if recorder is None:

@@ -44,7 +44,7 @@ log = get_logger(__name__)
 
 
 class Attempts:
-    """Makes attempts at uploads. Sets `given_back` to wake the sweep at once."""
+    """Makes attempts at uploads. To start the sweep immediately, it sets the event `given_back`."""
 
     def __init__(
         self,
@@ -99,11 +99,11 @@ class Attempts:
     async def _claim(self, slot: Slot, wake_up: WakeUp) -> Claim | None:
         """Claim the upload of a wake-up; return None if the upload must not be processed now.
 
-        While the database is unavailable, the claim is retried, but no longer than the grace time
-        for publishing. After that time the row is due, and the sweep takes it.
+        While the database is unavailable, the claim is retried for at most `publish_grace` seconds.
+        After that time, the row is due, and a sweep claims it.
         """
         if self._tools.bucket.foreign is not None:
-            # the row stays due; it is processed if the bucket belongs to this deployment later
+            # The bucket belongs to another deployment. The row stays due, in case this changes.
             return None
         attachment_id = wake_up.attachment_id
         give_up_at: float | None = None
@@ -123,16 +123,15 @@ class Attempts:
             await asyncio.sleep(DATABASE_RETRY_S)
         if claim is not None:
             self._slots.assign(slot, claim.attachment.organization_id)
-        else:  # the wake-up may be about a copy instead of an upload
+        else:  # the wake-up may be about a copy
             self._copying.begin(attachment_id, None, None)
         return claim
 
     @asynccontextmanager
     async def _holding(self, claim: Claim) -> AsyncIterator[None]:
-        """Renew the lease during the block; release the claim if the block is interrupted.
+        """Renew the lease during the block. Release the claim after DatabaseAway or CancelledError.
 
-        DatabaseAway and CancelledError interrupt the block. DatabaseAway is caught here;
-        CancelledError is raised again.
+        DatabaseAway is not raised again, but CancelledError is.
         """
         self._leases.hold(claim)
         try:
@@ -159,7 +158,7 @@ class Attempts:
                 return
             except DatabaseAway:
                 raise
-            except Exception as failure:  # the store may fail in `_record_no_object` as well
+            except Exception as failure:  # the store may fail here too
                 error = failure
         match error:
             case ClaimLost():
@@ -192,9 +191,10 @@ class Attempts:
         log.info(event, attachment=row.id, state=state)
 
     async def _end(self, claim: Claim, attempt: Measured, state: State | None) -> None:
-        """Count the attempt by the state that was written because no object was found.
+        """Count an attempt that found no object. `state` is the state that was written to the row.
 
-        If `state` is None, a newer upload was recorded meanwhile. It is then processed at once.
+        If `state` is None, nothing was written, because a newer upload was recorded meanwhile. It
+        is then processed at once.
         """
         if state == "failed":
             missing = Outcome(state=state, reason="missing")
@@ -206,7 +206,7 @@ class Attempts:
             attempt.result = "ended"
 
     async def _process_again(self, claim: Claim) -> None:
-        """Have an upload processed again now, because a newer object was recorded meanwhile."""
+        """Let the upload be processed again now, because a newer object was recorded meanwhile."""
         if await self._database.run(lifecycle.release, claim, delay_s=0.0) is None:
             await self._database.run(lifecycle.process_again, claim.attachment.id)
 
@@ -216,10 +216,11 @@ class Attempts:
         """Release the claim until the next attempt is due; after the last one, write `failed`."""
         row = claim.attachment
         last = row.attempt >= self._settings.attempts
-        # `report` may write the line later, outside of this attempt. So it needs all fields here.
+        # `report` may write the log line after this attempt. Then the attempt's log fields are not
+        # added, so pass them here.
         fields = {**fields_of(claim), "reason": reason, "final": last}
         if isinstance(error, StoreRefused | StoreUnavailable | ScannerUnavailable):
-            # A fault of the store or the scanner affects all uploads. So `report` throttles lines.
+            # A fault of the store or the scanner affects all uploads, so throttle the log line.
             report(self._throttle, "attempt failed", error, **fields)
         else:
             log.warning("attempt failed", **fields, error=f"{type(error).__name__}: {error}")
@@ -239,10 +240,10 @@ class Attempts:
         )
 
     async def _give_back(self, claim: Claim) -> None:
-        """Release the claim without counting the attempt: its end is not the upload's fault.
+        """Release the claim. The attempt is not counted, because the upload has not caused its end.
 
-        If the claim is already lost, let the upload be processed again: this worker may have
-        overwritten the thumbnail of the worker that claimed it next.
+        If another worker already has the claim, let the upload be processed again, because this
+        worker may have overwritten the other worker's thumbnail.
         """
         if not self._leases.holds(claim) or (
             await self._database.run(lifecycle.release, claim, delay_s=0.0, counted=False) is None
@@ -271,7 +272,8 @@ class Attempts:
 def _record(attempt: Measured, outcome: Outcome, *, declared: int | None = None) -> None:
     """Count, trace and log an outcome that was written to the row.
 
-    The logged size is the measured one, else the store's, else the client's (`declared`).
+    The logged size is the measured one. If there is none, it is the size that the store reported,
+    or else the size that the client declared (`declared`).
     """
     attempt.end(outcome.state, outcome.reason)
     note_outcome(outcome)

@@ -15,12 +15,11 @@ _FAULTS = (RedisError, OperationalError, OSError)
 
 
 class BrokerNoise(logging.Filter):
-    """Drops log records of Celery, kombu and redis that contain a broker error, and reports the
-    error.
+    """Drops log records of Celery, kombu and redis about broker errors; reports the errors itself.
 
-    Celery logs a traceback at level critical for each message that it cannot acknowledge. Such a
-    message does no harm: the broker delivers it again, and it changes nothing in a row that is
-    done.
+    Celery logs a traceback at level critical for each message that it cannot acknowledge. This is
+    harmless: the broker delivers the message again, and it changes nothing in a row that is already
+    processed.
     """
 
     def __init__(self, server: str) -> None:
@@ -40,6 +39,6 @@ class BrokerNoise(logging.Filter):
         error = record.exc_info[1]
         if not isinstance(error, _FAULTS):
             return True
-        # After a reconnect, messages of the lost connection still cause such errors.
+        # After a reconnect, messages of the lost connection cause errors. They show no new outage.
         BROKER.late_fault(describe(error, self._server))
         return False

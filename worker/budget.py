@@ -15,9 +15,9 @@ from typing import Final
 from worker.stages import measured
 
 SHARE_KEPT: Final = 8
-"""1/8 of the budget is reserved for small files that get bytes although a larger file waits before
-them. Together, such small files hold at most this 1/8, so that the larger file gets its turn. One
-organization holds at most 7/8 of the budget."""
+"""If the next file is too large for the free bytes, smaller files may get bytes before it. Such
+files together hold at most 1/8 of the budget, so that the large file gets its turn. One
+organization holds at most the other 7/8."""
 
 
 @dataclass(slots=True, eq=False)
@@ -90,16 +90,16 @@ class Budget:
             waiting = self._waiting.pop(hold.organization)
             waiting.popleft()
             if waiting:
-                # this organization now has the last turn
+                # put the organization at the end of the dict, so its next turn comes last
                 self._waiting[hold.organization] = waiting
             self._used += hold.cost
             self._passing += hold.cost * hold.passed
             self._held[hold.organization] += hold.cost
-            if not hold.granted.done():  # if the task was cancelled, it frees these bytes itself
+            if not hold.granted.done():  # a cancelled task frees these bytes itself
                 hold.granted.set_result(None)
 
     def _next(self) -> tuple[Hold, bool] | None:
-        """Return the next file for which there is room, and whether a larger one waits before it.
+        """Return the next file for which there is room, and True if a larger file waits before it.
 
         Returns None if no file that waits can get its bytes now.
         """
@@ -107,7 +107,7 @@ class Budget:
         for organization, waiting in self._waiting.items():
             hold = waiting[0]
             if self._held[organization] + hold.cost > self._total - self._kept:
-                continue  # this file waits until its own organization holds less
+                continue  # its organization already holds too many bytes
             room = self._used + hold.cost <= self._total
             if room and not (passes and self._passing + hold.cost > self._kept):
                 return hold, passes

@@ -1,4 +1,4 @@
-"""Read an original: only its head, or all its bytes into a buffer. Also find its checksum."""
+"""Read an original: only its head, or all its bytes into a buffer. Find its checksum."""
 
 import asyncio
 import hashlib
@@ -23,7 +23,7 @@ unlinked file, which needs room in the budget: see `worker.budget`."""
 
 
 async def read_head(chunks: AsyncIterator[bytes]) -> bytes:
-    """Read HEAD_BYTES or a little more; less only if the object is smaller."""
+    """Read at least HEAD_BYTES, or the whole object if it is smaller."""
     head = bytearray()
     async for chunk in chunks:
         head += chunk
@@ -38,8 +38,9 @@ async def buffered(
 ) -> AsyncIterator[tuple[BinaryIO, str]]:
     """Read the rest of an object after `head`; yield a file of all its bytes and their hex SHA-256.
 
-    `chunks` is the rest of the first read. Later bytes are read only while the store still has the
-    object `found`. Raises ObjectChanged if the store has another object, and other StoreErrors.
+    `chunks` is the rest of the request that has read `head`. Later requests read the rest of the
+    object. Raises ObjectChanged if the store then has another object than `found`, and other
+    StoreErrors.
     """
     digest = hashlib.sha256(head)
     in_memory = found.size <= MEMORY_BYTES

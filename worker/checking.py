@@ -61,7 +61,7 @@ async def check_object(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp |
 
 
 async def _leave_elsewhere(tools: Tools, row: Attachment) -> None:
-    """End the check of a row that names another bucket: this bucket has no object of this row."""
+    """End the check of a row that names another bucket, as if its object were missing."""
     if row.state in END_STATES:
         await tools.database.run(lifecycle.settle_unchanged, row)
     else:
@@ -75,7 +75,7 @@ async def _leave_alone(tools: Tools, row: Attachment, found: StoredObject) -> No
     """Set aside an object that is older than its row, and remove the row's own thumbnail."""
     older_objects.note_older(row, found, seen_by="sweep")
     await drop_thumbnail(tools.storage, row)
-    # If the row describes a different object than this older one, the described object is gone.
+    # If the row describes an object with another etag, that object no longer exists.
     lost = row.state in END_STATES and row.etag not in (None, found.etag)
     settle = lifecycle.settle_missing if lost else older_objects.settle_older
     state = await tools.database.run(settle, row, next_check_s=tools.settings.pending_check)

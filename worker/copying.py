@@ -1,4 +1,4 @@
-"""Copy the objects that a `temp_url` names: large ones, and small ones that the API did not finish.
+"""Copy the objects to which a `temp_url` points. The API copies small ones, but may leave some.
 
 A worker makes a few copies at a time; organizations take turns. A copy needs no slot and no
 decoder: it only waits for the store, possibly for minutes.
@@ -30,19 +30,19 @@ from worker.patience import backoff_s, report
 from worker.tools import Tools
 
 COPIES, COPIES_EACH, COPIES_OF_NEWCOMERS = 8, 2, 4
-"""The first number is the maximum number of copies that one worker makes at one time. The second is
-how many of these copies may belong to one organization. The third is how many of the eight are
-reserved for organizations that have no copy in progress. So the first copy of an organization
-usually begins at once, even if all other copies hang in the store."""
+"""A worker makes at most COPIES copies at one time. At most COPIES_EACH of them belong to one
+organization. COPIES_OF_NEWCOMERS of them are reserved for organizations that have no copy in
+progress. So the first copy of an organization usually begins at once, even if all other copies hang
+in the store."""
 
 WAITING, ALL_WAITING = 100, 10_000
 """Maximum number of copies that wait in this process: of one organization, and of all organizations
 together. The tasks of 10,000 copies take about 30 MB of memory."""
 
 POSTPONED_S = 300.0
-"""Average delay, in seconds, of a copy that found no room in this process. After that, the sweep
-takes it again. A backlog of 100,000 copies then costs the database about 700 statements a
-second."""
+"""If too many copies wait in this process, the sweep takes the copy again after this delay. It is
+the average, in seconds. It is long, so that a backlog of 100,000 copies costs the database only
+about 700 statements a second."""
 
 COPY_TIMEOUT_S = 900.0
 """Timeout of one copy, in seconds: enough for 5 GiB at 6 MB/s."""
@@ -81,8 +81,8 @@ class Copying:
     ) -> None:
         """Start a task that makes the copy that an attachment's row requests. May be repeated.
 
-        Does nothing if the row requests no copy. `copy_attempt` is the row's value of that name
-        when the sweep read the row, or None after a wake-up.
+        Does nothing if the row requests no copy. After a wake-up, `copy_attempt` is None. For a row
+        that the sweep has read, it is the row's `copy_attempt`.
         """
         if attachment_id in self._jobs:
             return
@@ -113,7 +113,7 @@ class Copying:
         except Busy:
             if copy_attempt is not None:
                 await self._postpone(attachment_id, copy_attempt)
-        except DatabaseAway:  # `shared.outages` logs this; the row is due again after its lease
+        except DatabaseAway:  # `shared.outages` logs this; the row is due after its lease
             pass
         except Exception:  # the row is due again after its lease
             log.exception("unexpected error")
@@ -137,7 +137,7 @@ class Copying:
                 await run(copy_claims.drop, attachment_id, copy_attempt)
 
     async def _postpone(self, attachment_id: int, copy_attempt: int) -> None:
-        """Make this copy due again later, so that a later sweep finds it."""
+        """Let a later sweep find this copy again."""
         delay_s = spread(POSTPONED_S, share=0.5)
         with suppress(DatabaseAway):  # if this fails, the copy is due after its lease
             await self._tools.database.run(
@@ -170,7 +170,8 @@ class Copying:
 
     async def _copy(self, row: Attachment) -> None:
         if row.copy_attempt % COPY_ATTEMPTS > self._tools.settings.attempts:
-            # each attempt so far ended because its worker was killed
+            # Each attempt was claimed, but none has recorded its end. Probably the workers were
+            # killed.
             await self._fail(row, "copy_failed")
             log.warning("copy failed: its workers ended during each attempt")
             return
@@ -208,8 +209,8 @@ class Copying:
         found = await self._tools.storage.head(row.copy_key, bucket=row.copy_bucket)
         if found.etag != row.copy_etag:
             raise ObjectChanged("the source changed after the copy was requested")
-        # By default, a copy gets the content type of its source. The source's owner can choose any
-        # type, so a public copy gets a type from this service.
+        # By default, the store gives a copy the content type of its source, which may be any type.
+        # In public mode, browsers get the stored type, so it must be a safe one.
         content_type = None
         if settings.files_public:
             content_type = content_types.public_type(row.content_type, row.file_name)
@@ -231,8 +232,8 @@ class Copying:
             log.info("copy lost its claim")
             return
         log.info("copied", size=row.copy_bytes, seconds={"copy": round(seconds, 3)})
-        # The attempt at the upload runs in another context, so the wake-up must carry the request's
-        # id.
+        # The object is processed in another task, which does not have this task's log fields. So
+        # the wake-up must contain the request's id.
         own_id = field("request_id") or ""
         for wake_up in copied.woken:
             self._on_copied(replace(wake_up, request_id=own_id))

@@ -15,13 +15,13 @@ from shared.part_settings import LogSettings
 def operator() -> str:
     """Return the operating system's user and the machine: `alice (uid 1000) on host`.
 
-    With sudo, the user who called sudo is named too. This is no proof: anyone who can run the
-    command with these settings can also change the database directly.
+    If sudo is used, the result also has the user who called sudo. The result does not prove who
+    changed a token, because anyone with these settings can also change the database directly.
     """
     uid = os.getuid()
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # the user of a container may have no name
+    except (KeyError, OSError):  # a container's user may have an id, but no name
         user = "unknown"
     caller = os.environ.get("SUDO_USER")
     by = f"{user} (uid {uid}{f', by sudo of {caller}' if caller else ''})"
@@ -29,6 +29,6 @@ def operator() -> str:
 
 
 def log_change(event: str, settings: LogSettings, **fields: Any) -> None:
-    """Write one log line to standard error in the configured format, at every log level."""
+    """Write one log line to standard error in the configured format. No log level suppresses it."""
     configure_logging("info", settings.log_format)
     get_logger("attachments.audit").info(event, **fields)

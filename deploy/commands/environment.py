@@ -38,11 +38,11 @@ class Misused(Unusable):
 
 
 def note(*lines: str, level: Level = "info") -> None:
-    """Print lines to standard error that do not belong to the result.
+    """Print a message to standard error. It is not a part of the command's result.
 
     Line breaks inside a line become spaces. All lines after the first are indented. If the log's
-    format is JSON, all lines together are one object: the first line is its event, the others are a
-    list.
+    format is JSON, the message is one object: the first line is its event, and the other lines are
+    a list in it.
     """
     if wants_json():
         first, *rest = (" ".join(line.split()) for line in lines)
@@ -69,9 +69,9 @@ def read_settings(data_dir: Path, part: type[P]) -> P: ...
 def read_settings(data_dir: Path, part: "type[LogSettings] | None" = None) -> "LogSettings":
     """Read the settings from the environment, or those of the local stack in `data_dir`.
 
-    The local stack is used only if no address of a database is set. An environment variable that is
-    set replaces the stack's setting. If `part` is given, only the settings of that class are read;
-    others may be missing or wrong. Raises SettingsError.
+    The local stack is used only if the environment has no address of a database. An environment
+    variable replaces the stack's setting. If `part` is given, only the settings of that class are
+    read, and all other settings may be missing or wrong. Raises SettingsError.
     """
     from shared.settings import Settings, load_part
 
@@ -82,7 +82,7 @@ def read_settings(data_dir: Path, part: "type[LogSettings] | None" = None) -> "L
 
     found = local_environment(data_dir)
     if found is not None and not any(name in os.environ for name in STORE_VARIABLES):
-        # The shell's AWS keys, profile and endpoint belong to another store than the stack's.
+        # These variables of the shell are for another store, and not for the stack's store.
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name]
     for name, value in (found or {}).items():
@@ -106,8 +106,7 @@ def with_database(
     """Open the database, run `work` and return its result.
 
     `part` is the class of the settings that `work` needs; others may be missing. Raises
-    SettingsError. Raises Unusable with one line if the database cannot be reached or denies the
-    statement.
+    SettingsError, and Unusable if the database cannot be reached or denies the statement.
     """
     import asyncio
 

@@ -8,18 +8,17 @@ from deploy.commands.environment import Misused
 DURATION = re.compile(r"([0-9]{1,9})([mhdw])")
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 LONGEST = timedelta(days=3660)
-"""The longest lifetime of a token: ten years. A later end is treated as a typing error.
-
-A token that never ends is created without the option.
+"""The longest lifetime that the option `--expires` accepts: ten years. A later end is probably a
+typing error. Without the option, a token never ends.
 """
 
 
 def parse_expiry(text: str, *, now: datetime) -> datetime | timedelta:
     """Parse when a token ends, such as `2027-01-31`, `2027-01-31T12:00+02:00`, `90d` or `12h`.
 
-    A date means its first moment. A time without an offset is in UTC. Returns a duration for texts
-    such as `90d`. Raises Misused if the text cannot be parsed, or if the time is not in the future
-    or more than ten years away.
+    A date means the first moment of that day. A time without an offset is in UTC. Returns a
+    duration for texts such as `90d`. Raises Misused if the text cannot be parsed, or if the time is
+    not in the future or more than ten years away.
     """
     if duration := DURATION.fullmatch(text):
         number, unit = int(duration[1]), UNITS[duration[2]]

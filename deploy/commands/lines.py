@@ -12,15 +12,16 @@ LEAST_NAME = 16
 GAP = "  "
 
 Column = tuple[str, Sequence[str]]
-"""A column: its title and its values. The title begins with `<` if the values are aligned left,
-with `>` if they are aligned right."""
+"""A column: its title and its values. The title begins with `<` to align the values left, or with
+`>` to align them right."""
 
 
 def fit(columns: Sequence[Column], width: int, *, spare: Sequence[str] = ()) -> list[str]:
-    """Return a line with the titles, then a line for each row, at most `width` cells if possible.
+    """Return a table: a line with the titles, then a line for each row.
 
-    Only the last column is shortened. `spare` has titles of columns that may be left out; the first
-    title is left out first. Values must be escaped already (`output.plain`).
+    If a line would be longer than `width` cells, columns are left out. `spare` has the titles of
+    the columns that may be left out, in the order in which they are left out. Then the values in
+    the last column are shortened. Values must be escaped already (`output.plain`).
     """
     *kept, (last, names) = columns
     for title in spare:

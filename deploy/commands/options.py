@@ -33,7 +33,7 @@ def check_name(option: str, text: str) -> str:
         raise Misused(f"{option} can't be blank")
     try:
         name.encode()
-    except UnicodeEncodeError:  # Python decodes bytes that are not UTF-8 as surrogates
+    except UnicodeEncodeError:  # Python turns other bytes into surrogates
         raise Misused(f"{option} must be UTF-8") from None
     return name
 

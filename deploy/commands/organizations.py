@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shared.states import State
 
 COUNTED = 10_000
-"""The list counts attachments of one organization and state up to this number."""
+"""For each organization and state, the list counts at most this number of attachments."""
 
 organizations_app = typer.Typer(help="Create and list organizations, and set their quotas.")
 

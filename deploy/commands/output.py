@@ -72,7 +72,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 @contextmanager
 def upload_bars(sizes: Sequence[int]) -> Iterator[Callable[[Progress], None] | None]:
-    """Show a progress bar for all bytes, and one for each file that is being sent.
+    """Show one progress bar for the bytes of all files, and one for each file that is being sent.
 
     Yields the function to call with each Progress; None if standard error is not a terminal.
     """

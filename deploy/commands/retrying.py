@@ -19,9 +19,9 @@ AT_A_TIME = 500
 
 BY_STATE: "tuple[State, ...]" = ("failed", "rejected")
 BY_REASON: "tuple[State, ...]" = ("ready", *BY_STATE)
-"""BY_STATE are the states whose attachments may be processed again if they are selected by state.
-BY_REASON are the states if they are selected by reason. A `ready` attachment is processed again
-only if it has a reason."""
+"""An operator may retry all attachments in a state of BY_STATE, or all attachments that have a
+certain reason and are in a state of BY_REASON. So `ready` attachments without a reason are never
+processed again."""
 
 
 def retry(
@@ -85,7 +85,7 @@ def retry(
 
 
 async def _explain(database: "Database", numbers: list[int]) -> bool:
-    """Print for each attachment why nothing was done. Returns True if all of them exist."""
+    """Print why these attachments are not processed again. Returns True if all of them exist."""
     from shared.attachments import find_any
 
     all_known = True
@@ -104,7 +104,7 @@ async def _explain(database: "Database", numbers: list[int]) -> bool:
 async def _send_all(
     database: "Database", wanted: "Selection", send: "Callable[[list[int]], Awaitable[set[int]]]"
 ) -> None:
-    """Call `send` with the ids of all selected attachments; print a note if there are none."""
+    """Call `send` with the ids of all selected attachments. Print a message if there are none."""
     from shared.overview import list_ids
 
     sent = after = 0

@@ -123,7 +123,8 @@ def limit(
         raise Misused("give at least one of --bytes, --attachments and --uploads-per-day")
 
     async def work(database: "Database", settings: UsageSettings) -> "Usage":
-        # Count the usage first, because a quota applies as soon as it is set.
+        # A quota applies as soon as it is set, and needs the organization's usage. So count it
+        # first.
         usual = quotas.Quotas.of_settings(settings)
         await _one(database, organization_id, usual, recount=False)
         await database.run(quotas.set_quotas, organization_id, wanted)

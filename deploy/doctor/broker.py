@@ -23,8 +23,8 @@ OLDEST = 7
 TIMEOUT_S = 3.0
 LOOKS = 10
 LOOK_EVERY_S = 0.2
-"""Interval, in seconds, between two checks for a waiting worker. Several checks are needed: a
-worker that has just received a message is not waiting for the next one yet.
+"""Interval, in seconds, between two checks for a waiting worker. There are several checks, because
+a worker that has just received a message does not wait at that moment.
 """
 
 
@@ -98,7 +98,7 @@ def judge(info: dict[str, str], where: str) -> Verdict:
 
 
 async def check_persistence(examination: Examination) -> Verdict:
-    """Check that the broker keeps its messages when it restarts. No upload depends on that."""
+    """Check that the broker keeps its messages at a restart. Uploads do not depend on it."""
     enabled = examination.broker.get("aof_enabled")
     mend = (
         "set appendonly yes and appendfsync everysec;"

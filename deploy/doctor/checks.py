@@ -39,7 +39,7 @@ LIMIT_S = 20.0
 class Check:
     """One check. It is skipped if a check in `needs` has failed or was skipped.
 
-    Its time limit is LIMIT_S. If `waits` is true, the operator's `--wait` is added.
+    A check may take LIMIT_S seconds and, if `waits` is true, the operator's `--wait` in addition.
     """
 
     name: str
@@ -109,7 +109,7 @@ def run_doctor(
 async def diagnose(
     settings: Settings, *, origin: str | None, wait_s: float, on_check: OnCheck
 ) -> dict[str, Verdict]:
-    """Run all checks except the one of the settings. If cancelled, stop and remove the probe."""
+    """Run all checks except the check of the settings. If cancelled, remove the probe and stop."""
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
     async with AsyncExitStack() as exits:
         http = await exits.enter_async_context(aiohttp.ClientSession(timeout=timeout))
@@ -125,7 +125,8 @@ async def diagnose(
         except asyncio.CancelledError:
             task = asyncio.current_task()
             assert task is not None
-            # The removal below must run although the task was cancelled. It has a time limit.
+            # The task was cancelled, but the last check must still run to its end. It has a time
+            # limit.
             task.uncancel()
             stopped, *left = CHECKS[len(verdicts) - 1 :]
             verdicts[stopped.name] = failed("the doctor received a signal to stop", AGAIN)

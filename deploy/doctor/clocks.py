@@ -11,11 +11,12 @@ from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped,
 from shared.database import Connection, DatabaseAway
 from shared.web_proxies import proxy_for
 
-IN_STEP_S = 1.5  # above 1, because the HTTP header Date has whole seconds
+IN_STEP_S = 1.5  # the HTTP header Date can be wrong by almost 1 s
 WARNING_S = 60.0
 FAILED_S = 300.0
-"""Clock differences, in seconds, from which the doctor warns, and from which the check fails. S3
-rejects signatures whose time differs by 15 minutes, and checks a policy's end by its own clock."""
+"""From a clock difference of WARNING_S seconds on, the doctor warns. From FAILED_S seconds on, the
+check fails. S3 rejects a signature whose time differs by more than 15 minutes, and uses its own
+clock to decide whether a policy has expired."""
 
 
 async def check_clocks(examination: Examination) -> Verdict:

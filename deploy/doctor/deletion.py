@@ -1,4 +1,4 @@
-"""Check that a purge removes objects, with all their versions if the bucket is versioned."""
+"""Check that objects can be removed and, if the bucket keeps versions, all their versions too."""
 
 import secrets
 
@@ -9,8 +9,8 @@ from shared.keys import PREFIX
 
 TWICE = (b"a first version", b"a second version")
 PROBE_AGE_S = 3600.0
-"""The age of the probe's row, in seconds, that the eraser gets. The eraser keeps objects that are
-older than their row. The probe is only seconds old, so all its versions are removed.
+"""The eraser keeps objects that are older than their row. The probe has no row, so this is the age,
+in seconds, that the eraser gets. The probe's object is only seconds old, so it is removed.
 """
 
 
@@ -26,8 +26,8 @@ async def check_deletion(examination: Examination) -> Verdict:
     try:
         versioned = await eraser.keeps_versions()
         if versioned:
-            # Try to list versions before anything is stored: without the right to list them, the
-            # object could not be erased again.
+            # Check the right to list versions before an object is stored. Without this right, the
+            # object could not be removed again.
             await storage.versions(key, limit=1)
         for body in TWICE:
             await storage.write(key, body, content_type="text/plain")

@@ -31,10 +31,10 @@ def _padded(content: bytes) -> bytes:
 
 
 async def large(size: int) -> AsyncIterator[bytes]:
-    """Yield a tar file of `size` bytes, at least MIN_SIZE: zeros, then EICAR as the last member.
+    """Yield a tar file of `size` bytes that contains zeros and, as its last member, EICAR.
 
-    A scanner finds EICAR only if its limits let it read and open the whole file. If `size` is not a
-    multiple of 512, the file is up to 511 bytes shorter.
+    A scanner finds EICAR only if its limits let it read and open the whole file. `size` is at least
+    MIN_SIZE. If it is not a multiple of 512, the file is up to 511 bytes shorter.
     """
     end = _header("eicar.com", len(EICAR)) + _padded(EICAR) + bytes(2 * _BLOCK)
     left = (size - len(end) - _BLOCK) // _BLOCK * _BLOCK

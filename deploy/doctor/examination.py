@@ -68,7 +68,7 @@ class Probe:
 
 @dataclass(kw_only=True)
 class Examination:
-    """The state that all checks share. A value that a check creates is missing before that check.
+    """The state that all checks share. Some attributes are missing until a check has set them.
 
     `origin` is the origin of the pages that upload, or None if the operator gave none. `wait_s` is
     the time, in seconds, to wait for the event, and then again for the thumbnail.
@@ -95,10 +95,10 @@ class Examination:
 
     @property
     def store_url(self) -> str:
-        """The bucket's address for the service. Clients use `settings.upload_url`."""
+        """The bucket's address that the service uses. Clients use `settings.upload_url`."""
         return self.settings.store.url
 
     def works(self, name: str) -> bool:
-        """Return True if a check has run and has not failed."""
+        """Return True if the check with this name has run and has not failed."""
         verdict = self.verdicts.get(name)
         return verdict is not None and verdict.status in (Status.OK, Status.WARNING)

@@ -7,7 +7,7 @@ from shared.errors import StoreRefused
 
 
 async def check_owner(examination: Examination) -> Verdict:
-    """Check that the bucket's marker has the id of this deployment, and that the rows agree."""
+    """Check that the bucket's marker object has the deployment's id, and that no row disagrees."""
     bucket = examination.settings.s3_bucket
     try:
         owner = await find_owner(examination.database, examination.storage)

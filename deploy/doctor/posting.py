@@ -114,8 +114,8 @@ async def _create(examination: Examination) -> Attachment:
         creator_id=None,
         bucket=settings.s3_bucket,
         policy_ttl_s=settings.policy_ttl,
-        # At most half of the wait: if the event is lost, the sweep still finds the upload in time
-        # for the later checks.
+        # If the event is lost, the sweep finds the upload after this time. It is at most half of
+        # the wait, so that the later checks are still in time.
         first_check_s=min(settings.pending_check, examination.wait_s / 2),
     )
     examination.created = row
@@ -201,7 +201,7 @@ def _what_pages_may(examination: Examination) -> str:
         return "pages of any origin may upload"
     if examination.settings.origins.allow(named):
         return f"pages of {named} may upload, and see what comes of it"
-    # This is no fault: the page can ask its own backend instead.
+    # This is no fault: the page may call its own backend, which then calls the API.
     return f"pages of {named} may upload; ATTACHMENTS_CORS_ORIGINS does not let them call the API"
 
 

@@ -1,4 +1,4 @@
-"""Check that an upload's event arrives, its thumbnail is made, and its links can be opened."""
+"""Check that an upload's event arrives, that its thumbnail is made, and that its links work."""
 
 import asyncio
 import io
@@ -22,14 +22,14 @@ from shared.web_proxies import proxy_for
 
 POLL_EVERY_S = 0.2
 LINGER_S = 1.0
-"""Time, in seconds, to wait for repetitions of the event after the first one has arrived."""
+"""Time, in seconds, to wait after the event has arrived, because the store may send it again."""
 
 MAX_BYTES = 1024 * 1024
-REDIRECTS = 10  # aiohttp follows as many by default
+REDIRECTS = 10  # the default of aiohttp
 
 
 async def check_event(examination: Examination) -> Verdict:
-    """Wait for the store's event of the upload; report the way it came and its delay."""
+    """Wait for the store's event about the upload. Report how and when it arrived."""
     arrivals = await _wait_for_arrivals(examination)
     if not arrivals:
         return failed(*await _explain_silence(examination))
@@ -128,8 +128,8 @@ async def check_thumbnail(examination: Examination) -> Verdict:
 async def _wait_until_done(examination: Examination) -> Attachment:
     """Wait until the row is settled, at most `wait_s` seconds; return the row.
 
-    If no event arrived and the sweep has not found the upload either, return without waiting,
-    because `check_event` has waited already.
+    Do not wait if neither an event nor the sweep has reported the upload, because `check_event` has
+    waited for that already.
     """
     loop = asyncio.get_running_loop()
     begin = loop.time()
@@ -199,7 +199,9 @@ async def check_links(examination: Examination) -> Verdict:
 
 
 async def _open(examination: Examination, address: str) -> tuple[int, str | None, bytes]:
-    """Request an address of the API directly; follow its redirects through a proxy if one is set.
+    """Request an address of the API, and follow its redirects.
+
+    If a proxy is set, it is used for the redirects, but not for the API.
 
     Returns the status, the host and the body of the last answer.
     """

@@ -17,7 +17,7 @@ IDLE_WITHIN_S = 5.0
 
 
 async def remove_probes(examination: Examination) -> Verdict:
-    """Remove the probe's objects, row and arrivals, and those of probes older than an hour."""
+    """Remove the probe's objects, row and arrivals. Also remove probes older than an hour."""
     if not examination.works("schema") or not examination.works("store"):
         return skipped("no probe was made")
     created, run = examination.created, examination.database.run
@@ -60,9 +60,9 @@ async def _wait_until_idle(examination: Examination, attachment_id: int) -> None
 async def _remove(examination: Examination, row: Attachment) -> bool:
     """Remove all versions of a probe's objects.
 
-    Returns True if a worker may still write objects. The row is marked as deleted first: then no
-    worker claims it, its events have no effect, and a sweep removes the objects if the doctor ends
-    early.
+    First mark the row as deleted. Then no worker claims it, its events have no effect, and a sweep
+    removes the objects if the doctor ends early. Returns True if a worker that has claimed the row
+    before may still write objects.
     """
     run = examination.database.run
     await run(attachments.delete, row.id, probes.ORGANIZATION, retention_s=0)

@@ -1,4 +1,4 @@
-"""The output of verdicts: a table for people, JSON for programs, and the running check's name."""
+"""Print the verdicts as a table or as JSON, and show the name of the running check."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

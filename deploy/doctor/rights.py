@@ -38,11 +38,11 @@ ATTEMPTS: Final[dict[str, Attempt]] = {
     "multi": lambda client, key: _exchange(client, f"{key}:hash"),
     "del": lambda client, key: client.delete(*(f"{key}:{part}" for part in _PARTS)),
 }
-"""The commands that kombu's Redis transport and the shared rate limits use, by their names in ACL
-rules. Each value is a function that runs the command."""
+"""The commands that kombu's Redis transport and the shared rate limits need. The keys are the names
+of the commands in ACL rules. Each value is a function that runs the command."""
 
 KEYLESS: Final = frozenset({"script|load", "time"})
-"""The commands that take no key. A user may run them even if it has rights only for other keys."""
+"""The commands that have no key as an argument. The rights to keys do not matter for them."""
 
 
 async def _watch(client: Any, key: str) -> None:
@@ -57,7 +57,7 @@ async def _exchange(client: Any, key: str) -> None:
 
 
 async def check_rights(examination: Examination) -> Verdict:
-    """Run every command on keys that only this check uses, then remove the keys."""
+    """Run each needed command on keys that only this check uses. Then remove the keys."""
     from deploy.doctor.broker import connect
 
     prefix = await find_prefix(examination.database, examination.settings)

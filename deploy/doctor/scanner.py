@@ -15,7 +15,7 @@ RAISE = (
 
 
 async def check_scanner(examination: Examination) -> Verdict:
-    """Scan EICAR, an archive of the maximum size, and archives nested too deep to open."""
+    """Scan EICAR alone, in an archive of the maximum size, and in deeply nested archives."""
     settings = examination.settings
     if settings.clamd is None:
         return ok("uploads are not scanned: ATTACHMENTS_CLAMD_URL is not set")

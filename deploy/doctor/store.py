@@ -68,7 +68,8 @@ async def check_store(examination: Examination) -> Verdict:
             "check that the metadata service, container endpoint, STS or credential process works",
         )
     try:
-        # GET first, because an answer to HEAD has no body and so no error code.
+        # Use GET first: the error code is in the body of the answer, and an answer to HEAD has no
+        # body.
         try:
             async with examination.storage.read(key, end=1):
                 pass

@@ -13,7 +13,7 @@ READ_BY_SHELLS = frozenset('"$`\\')
 
 @contextmanager
 def at_plain_path(binaries: Path) -> Iterator[Path]:
-    """Yield the folder of the programs, or a temporary copy if its path has special characters.
+    """Yield the folder of the programs or, if its path has special characters, a temporary copy.
 
     `initdb` runs the other programs through a shell, with their path between double quotes. A
     symbolic link does not help, because `initdb` resolves it. Raises OSError.
@@ -27,6 +27,6 @@ def at_plain_path(binaries: Path) -> Iterator[Path]:
         os.chmod(folder, 0o755)  # noqa: S103 - PostgreSQL runs as another user than root
         package = binaries.parents[1]
         for each in (package, package.with_name(f"{package.name}.libs")):
-            if each.is_dir():  # the wheel for macOS has the libraries inside the package
+            if each.is_dir():  # the macOS wheel has no separate folder of libraries
                 shutil.copytree(each, Path(folder) / each.name, symlinks=True)
         yield Path(folder) / binaries.relative_to(package.parent)

@@ -10,7 +10,7 @@ PORTS: range = range(12_000, 22_000)
 outgoing connection takes the port of a server that is being restarted.
 """
 PARTNER = 10_000
-"""The distance between two ports of SeaweedFS. SeaweedFS derives one port from the other, so both
+"""Some servers of SeaweedFS listen on two ports. The second is the first plus this number, so both
 must be free.
 """
 
@@ -20,7 +20,7 @@ _given: set[int] = set()
 def is_free(port: int) -> bool:
     """Return True if a server could listen on a port now."""
     with socket.socket() as bound:
-        # Servers set SO_REUSEADDR too: with it, a port that was in use a moment ago counts as free.
+        # Servers use SO_REUSEADDR too. With it, a port whose connections were just closed is free.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((HOST, port))
@@ -30,9 +30,9 @@ def is_free(port: int) -> bool:
 
 
 def choose_port() -> int:
-    """Return a free port whose partner port (PARTNER above it) is free too.
+    """Return a free port. Its partner port, which is higher by PARTNER, is free too.
 
-    A process never gets the same port twice.
+    In one process, the function never returns the same port twice.
     """
     while True:
         port = random.choice(PORTS)  # noqa: S311 - no secret

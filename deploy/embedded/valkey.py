@@ -53,9 +53,9 @@ class EmbeddedValkey(Server):
         configuration = self.directory / "valkey.conf"
         write_private(configuration, "".join(lines))
         program = Program(
-            # The configuration is read from standard input. If it were a file, its path could
-            # contain `[`, which begins a pattern for Valkey. If the pattern matches no file, Valkey
-            # listens without a password.
+            # Valkey reads its configuration from standard input and not from a file. A path may
+            # contain `[`, and Valkey would treat such a path as a pattern. If no file matches the
+            # pattern, Valkey starts without a configuration, so without a password.
             name=self.name,
             argv=(str(binary), "-"),
             stdin=configuration,

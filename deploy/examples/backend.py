@@ -31,7 +31,7 @@ async def page(_request: web.Request) -> web.Response:
 
 
 async def ticket(request: web.Request) -> web.Response:
-    attributes = {"name": (await request.json())["name"]}  # here, decide who may upload which file
+    attributes = {"name": (await request.json())["name"]}  # check here who may upload what
     body = {"data": {"type": "attachments", "attributes": attributes}}
     async with aiohttp.request("POST", API + PATH, json=body, headers=HEADERS) as answer:
         answer.raise_for_status()

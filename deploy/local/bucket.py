@@ -1,4 +1,4 @@
-"""Check, before a local stack is ready, that the bucket belongs to it and that ids are free.
+"""Check the owner of the bucket and the ids of its objects, before a local stack is ready.
 
 If the check fails, the operator can use `attachments up --mend`. `attachments reconcile` cannot
 help, because it needs the servers, which run only while `up` runs.
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 async def check_bucket(settings: Settings, *, mend: bool) -> None:
-    """Check that the bucket belongs to this stack and that its next ids are free in it.
+    """Check that the bucket belongs to this stack, and has no object with an id of the future.
 
-    With `mend`, repairs both. Otherwise raises StartFailed if the bucket belongs to another
-    deployment or if ids are taken. If the database or the store does not answer, the API makes the
-    check later. If they answer but the result is undecided, a note is printed.
+    Raises StartFailed if one of these checks fails. With `mend`, repairs the fault instead. If the
+    database or the store does not answer, the API makes the checks later. If they answer, but the
+    check of the ids has no clear result, prints a note.
     """
     from shared.database import open_database
     from shared.store_client import open_storage
 
     async with open_database(settings) as database, open_storage(settings) as storage:
         try:
-            # Mend the ids first: as soon as the bucket belongs to this stack, ids may be assigned.
+            # Mend the ids first, because new ids may be assigned as soon as the owner is mended.
             if mend:
                 await _check_ids(database, storage, mend=True)
             await _check_owner(database, storage, mend=mend)

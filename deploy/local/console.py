@@ -20,9 +20,9 @@ FLUSH_S = 1.0
 class Console:
     """Writes to standard output in its own thread, so that no process waits for the reader.
 
-    If the reader has ended or does not read, further lines are dropped while 10,000 lines wait. In
-    text, each line begins with the name of its process. In JSON, objects that a process writes are
-    unchanged.
+    If the reader has ended or does not read, up to 10,000 lines wait, and further ones are dropped.
+    In text output, each line begins with the name of its process. In JSON output, the objects that
+    a process writes are unchanged.
     """
 
     def __init__(self, *, as_json: bool = False) -> None:
@@ -71,8 +71,8 @@ class Console:
             self._thread.join(FLUSH_S)
 
     def _write(self) -> None:
-        # Write to the descriptor and not to sys.stdout: if this thread held the lock of sys.stdout
-        # when Python ends, the interpreter would abort.
+        # Do not use sys.stdout, which has a lock. If this thread held the lock when Python ends,
+        # the interpreter would abort.
         with suppress(OSError):
             while (line := self._waiting.get()) is not None:
                 while line:

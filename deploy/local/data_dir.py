@@ -77,8 +77,8 @@ def held(directory: Path) -> Iterator[None]:
 def _shut(directory: Path) -> None:
     """Remove other users' right to write in the directory.
 
-    Raises StartFailed if the directory or a file in it belongs to another user. Otherwise such a
-    user could choose the keys of the stack, or replace its data with another folder.
+    Raises StartFailed if the directory or a file in it belongs to another user. Such a user could
+    choose the keys of the stack, or replace its data.
     """
     found = directory.stat()
     if found.st_uid != os.geteuid():

@@ -38,9 +38,9 @@ class Servers:
 def plan_servers(
     directory: Path, kept: Kept, operator: Mapping[str, str], webhook: Webhook
 ) -> Servers:
-    """Make a server object for each server that the operator's settings do not name.
+    """Make an object for each server that the stack needs, without starting it.
 
-    Nothing is started.
+    If the operator's settings have the address of a server, the stack does not need its own.
     """
     logs = directory / "logs"
     servers = Servers()
@@ -95,8 +95,8 @@ def plan_environment(
         planned["ATTACHMENTS_S3_BUCKET"] = servers.seaweedfs.bucket
         planned["ATTACHMENTS_S3_ENDPOINT_URL"] = servers.seaweedfs.url
         planned["ATTACHMENTS_S3_REGION"] = servers.seaweedfs.region
-        # The operator's keys and profiles are for other stores, so they are dropped. AWS_CA_BUNDLE
-        # is kept, because connections to SNS need it too.
+        # The operator's AWS keys and profiles are for other stores, so remove them. Keep
+        # AWS_CA_BUNDLE, because connections to SNS need it.
         given = {
             name: value
             for name, value in given.items()

@@ -19,9 +19,10 @@ Check = Callable[[], Awaitable[bool]]
 
 @dataclass(kw_only=True)
 class Service:
-    """A process of the service. The first start waits for `ready`, a restart only for `alive`.
+    """A process of the service.
 
-    At a restart, PostgreSQL or the broker may be down, and the process itself waits for them.
+    The first start waits until `ready` is true. A restart waits only until `alive` is true, because
+    PostgreSQL or the broker may be down then, and the process itself waits for them.
     """
 
     name: str
@@ -36,8 +37,8 @@ class Service:
         """Run the process and wait until its check succeeds. Raises StartFailed after START_S."""
         program = Program(
             name=self.name,
-            # -P excludes the working directory from imports. The working directory is the data
-            # directory, which has folders with the names of packages.
+            # With -P, Python does not import modules from the working directory. This is the data
+            # directory, where some folders have the names of packages.
             argv=(sys.executable, "-P", "-m", *COMMANDS[self.name]),
             env=self.env,
             cwd=self.directory,
@@ -64,7 +65,7 @@ async def answers(url: str) -> bool:
 async def is_consumed(broker_url: str) -> bool:
     """Return True if a worker waits for messages at the broker.
 
-    Also returns True if the broker forbids CLIENT LIST, because then nothing is known.
+    The check uses CLIENT LIST. If the broker forbids this command, also returns True.
     """
     try:
         async with redis.asyncio.from_url(broker_url, socket_timeout=2) as client:

@@ -77,7 +77,7 @@ class Stack:
     async def start(self) -> None:
         """Start all parts, in parallel where possible; return when all of them answer.
 
-        Raises StartFailed; some parts may be running then, so call `stop`.
+        Raises StartFailed. Then call `stop`, because some parts may be running.
         """
         servers = together(self._start_worker(), self._start_store())
         # Mend before the API starts, because the API does not start if ids are taken.
@@ -106,8 +106,8 @@ class Stack:
         loading = asyncio.create_task(asyncio.to_thread(import_module, "shared.schema"))
         if self.servers.postgres is not None:
             await self.servers.postgres.start()
-        # Log only errors here. The API also connects, and logs the warning about parameters of the
-        # address that are ignored.
+        # Log only errors here. The API connects too, and then logs a warning about ignored
+        # parameters of the address.
         configure_logging("error", self.settings.log_format)
         connector = Connector(self.settings.database_url.get_secret_value())
         await _until_connected(connector)
@@ -197,11 +197,11 @@ def build_stack(
     *,
     mend: bool = False,
 ) -> Stack:
-    """Make a stack from the kept secrets and ports and the environment of this process.
+    """Make a stack from the kept secrets and ports, and from the environment of this process.
 
-    Replaces the environment of this process by that of the API and the worker. `own` are settings
-    from the command line, which replace all others. With `mend`, the start raises the sequence of
-    ids if the store has higher ones. Raises SettingsError.
+    Replaces the environment of this process by the environment of the API and the worker. `own` are
+    settings from the command line, which replace all others. With `mend`, the start of the stack
+    lets ids continue above those in the store. Raises SettingsError.
     """
     operator = dict(os.environ)
     host = operator.get("ATTACHMENTS_API_HOST") or HOST

@@ -1,4 +1,4 @@
-"""Choose the ports of `attachments up`: those of the last run, or others for taken ones."""
+"""Choose the ports of `attachments up`. They are those of the last run if these are free."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ USUAL_PORT = 8000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenPorts:
-    """The ports by name, including `api`, and a note for each port that is not the expected one."""
+    """The ports by name, including `api`. `notes` are messages about ports that had to change."""
 
     ports: dict[str, int]
     notes: list[str]
@@ -49,7 +49,7 @@ def choose(port: int | None, last: Mapping[str, int]) -> ChosenPorts:
 
 
 def _choose_api_port(port: int | None, last: int) -> tuple[int, str | None]:
-    """Choose the API's port; return it with a note unless it is 8000 or the requested one."""
+    """Choose the API's port. Also return a message if it is not 8000 or the requested one."""
     asked = port if port is not None else _given("ATTACHMENTS_API_PORT")
     if asked:
         if fault := api_fault_of(asked):
@@ -86,7 +86,7 @@ def api_fault_of(port: int) -> str | None:
 def _fault_at(host: str, port: int) -> str | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # Resolve the name first: create_server would replace an error of the resolver by its own.
+        # Resolve the name here, because create_server hides the errors of the resolver.
         socket.getaddrinfo(host, port, family)
         listening = listen_everywhere(host, port)
         (listening or socket.create_server((host, port), family=family)).close()

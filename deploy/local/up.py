@@ -95,7 +95,8 @@ async def up(
                     supervisor.watch(part)
                 seconds = time.monotonic() - began
                 _print_ready(console, stack, seconds)
-                # print the notes again, because the first print has scrolled out of the terminal
+                # The notes were already printed, but may have scrolled out of the terminal. Print
+                # them again.
                 console.print_lines("\n".join(notes))
                 await stopping.wait()
             return 0
@@ -128,7 +129,7 @@ def _print_ready(console: "Console", stack: "Stack", seconds: float) -> None:
 
 
 async def _started(stack: "Stack", stopping: asyncio.Event) -> bool:
-    """Start a stack; cancel the start when `stopping` is set. Returns True if it has started."""
+    """Start a stack, but cancel the start if `stopping` is set. Returns True after the start."""
     start = asyncio.create_task(stack.start())
     stop = asyncio.create_task(stopping.wait())
     try:
@@ -145,7 +146,7 @@ async def _started(stack: "Stack", stopping: asyncio.Event) -> bool:
 def _on_signals(action: Callable[[], None]) -> None:
     """Call `action` at SIGINT, SIGTERM and SIGHUP.
 
-    SIGHUP stays ignored if `nohup` made this process ignore it.
+    If this process ignores SIGHUP, because it was started with `nohup`, SIGHUP stays ignored.
     """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -180,7 +181,7 @@ def _check_settings(own: dict[str, str]) -> None:
 
 
 def _keep(data_dir: Path, port: int | None) -> tuple[Kept, list[str]]:
-    """Read the kept secrets and choose the ports; return both with notes about the ports."""
+    """Read the kept secrets and choose the ports. Return both, and messages about the ports."""
     kept = read_kept(data_dir)
     chosen = choose(port, kept.ports)
     kept.ports = chosen.ports
@@ -208,8 +209,8 @@ def _write_environment(data_dir: Path, stack: "Stack") -> None:
         name: value
         for name, value in stack.api.env.items()
         if name.startswith(("ATTACHMENTS_", "AWS_"))
-        # Each process of the stack has its own metrics port, so other commands must not use one of
-        # them.
+        # Each process has its own metrics port, so there is no single one that other commands could
+        # use.
         and name != "ATTACHMENTS_METRICS_PORT"
     }
     client = {

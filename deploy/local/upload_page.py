@@ -1,9 +1,9 @@
 """The page of `attachments up` to try uploads, and the small backend that gives it tickets.
 
-The backend has the stack's token, so only the operator's own page may use it. Other users of the
-machine can reach loopback too, so the page's address contains a secret. Any page in the operator's
-browser could send requests as well. So a ticket needs the exact Host and Origin, and a second
-secret that only the page's script can read.
+The backend has the stack's token, so only this page may use it. There are two dangers. Other users
+of the machine can reach loopback addresses, so the page's address contains a secret. Other pages in
+the operator's browser can send requests to the backend. So a request for a ticket needs the exact
+Host and Origin, and a second secret that only the page's script can read.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ MAX_BODY_BYTES = 64 * 1024
 ANSWER_S = 15.0
 MEDIA_TYPE = "application/vnd.api+json"
 GUARD = "X-Page-Guard"
-"""The header with the page's second secret. Only a script of the same origin can send it: a page of
-another origin would need a preflight, which is not allowed."""
+"""The header with the page's second secret. A page of another origin cannot send this header,
+because that needs a preflight, which is answered with an error."""
 
 PAGE = """\
 <!doctype html>
@@ -82,8 +82,8 @@ document.querySelector("attachment-upload").ticket = async (file, {{signal}}) =>
 class UploadPage:
     """Serves the page and gives it tickets.
 
-    `api_url`, `token` and `organization_id` are those of the stack. The page may connect to the
-    hosts of `links`: the addresses of uploads and files.
+    `api_url`, `token` and `organization_id` are those of the stack. `links` are the addresses of
+    uploads and files. The page may connect to their hosts.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class UploadPage:
 
     @web.middleware
     async def _only_own(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        """Answer requests for another host with 421 (DNS rebinding); add headers to answers."""
+        """Add headers to answers. Answer 421 if Host is another host, to prevent DNS rebinding."""
         if request.headers.getall("Host", []) != [f"{HOST}:{self._port}"]:
             return web.Response(status=421)
         fault = None

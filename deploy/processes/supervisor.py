@@ -21,8 +21,8 @@ WATCH_S = 0.1
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 SETTLED_S = 30.0
-"""If a process ran for this time, in seconds, the next pause before a restart is FIRST_PAUSE_S
-again."""
+"""If a process ran for at least this many seconds, the pause before its next restart is
+FIRST_PAUSE_S again."""
 
 MAX_LINE_BYTES = 64 * 1024
 
@@ -39,9 +39,10 @@ class Program:
     """A program to run.
 
     Its output goes to the file `log`, or line by line to `write_line`. Its input is the file
-    `stdin`, or empty. `prefix` is a command that executes its further arguments. `user` is the uid
-    and gid to change to, which only root can do. `stop_signal` asks the program to stop.
-    `orphan_signal` is sent by the kernel when this process ends (Linux).
+    `stdin`, or empty. If `prefix` is given, this command is started with the program as its
+    arguments. `user` is the uid and gid of the program; only root can give it. `stop_signal` asks
+    the program to stop. On Linux, the kernel sends `orphan_signal` to the program when this process
+    ends.
     """
 
     name: str
@@ -58,10 +59,10 @@ class Program:
 
 
 class Child:
-    """A running program in its own process group. It is not bound to an event loop.
+    """A running program in its own process group. It may be used in several event loops.
 
-    Create it in the main thread: the kernel sends the parent-death signal when the thread that
-    created the child ends (prctl(2), PR_SET_PDEATHSIG).
+    Create it in the main thread, because the kernel ends the program when the thread that created
+    it ends (prctl(2), PR_SET_PDEATHSIG).
     """
 
     def __init__(self, program: Program) -> None:
@@ -163,7 +164,7 @@ def _end_of_log(program: Program) -> str:
 
 
 class Part(Protocol):
-    """A process that is kept running. `start` may be called again after it has ended."""
+    """A process that is restarted whenever it ends. For this, `start` may be called again."""
 
     @property
     def name(self) -> str:
@@ -202,7 +203,7 @@ class Supervisor:
             assert part.child is not None
             since = time.monotonic()
             status = await part.child.wait(WATCH_S)
-            part.child.kill()  # kills the rest of the child's process group
+            part.child.kill()  # kill what is left of its process group
             if time.monotonic() - since > SETTLED_S:
                 pause_s = FIRST_PAUSE_S
             self._report(f"{part.name} ended ({_ending(status)}); starting it again")

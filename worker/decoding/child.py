@@ -1,7 +1,7 @@
 """The decoder process inside the sandbox. It has nothing that a hostile file could steal.
 
-Run as `python -m worker.decoding.child KIND MORE FD`. KIND is the kind of sandbox, MORE a
-comma-separated list of optional formats, FD the socket to the worker.
+Run as `python -m worker.decoding.child KIND MORE FD`. KIND is the kind of sandbox. MORE is a
+comma-separated list of optional formats. FD is the descriptor of the socket to the worker.
 
 The process has no credentials (its environment is empty) and no descriptor except that socket. The
 worker sends jobs over the socket: a length, JSON, and the descriptor of the file to decode. The
@@ -33,7 +33,7 @@ from worker.sandbox.seccomp import seal
 MAX_DESCRIPTORS = 16
 
 Make = Callable[[BinaryIO, dict[str, Any]], Thumbnail]
-"""A function that makes the thumbnail of an open file, given the JSON of its job."""
+"""A function that makes a thumbnail. It gets the open file and the JSON of the job."""
 
 
 def receive_job(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
@@ -52,11 +52,12 @@ def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str,
 
     If the file has a fault, the answer is the fault's code. Any other exception ends the process.
     """
-    # The worker has its own timeout. This later timer ends the job even if the worker is gone.
+    # The worker has a timeout for the job too. This timer is later, and also works if the worker
+    # has died.
     signal.setitimer(signal.ITIMER_REAL, job["timeout_s"] + 2)
-    # `Decoder._allow_cpu` sets the same limit from outside. But the kernel forbids that if this
-    # process runs as another user and the worker has no CAP_SYS_RESOURCE. In Docker, even root
-    # lacks it.
+    # The worker sets the same limit (`Decoder._allow_cpu`). But if this process runs as another
+    # user, the worker needs the capability CAP_SYS_RESOURCE for that. In Docker, even root lacks
+    # it.
     limit_cpu(job["cpu_s"])
     try:
         with os.fdopen(descriptor, "rb") as file:
@@ -83,8 +84,8 @@ def _seen(facts: Facts) -> dict[str, Any]:
 def make_image(file: BinaryIO, job: dict[str, Any]) -> Thumbnail:
     """Make the thumbnail of an image. Raises Undecodable.
 
-    With `header_only`, the memory budget is 0, so no image fits it: the error has the facts from
-    the header.
+    If the job has `header_only`, the memory budget is 0, so every image is too large. The error
+    then has the facts from the header.
     """
     memory_bytes = 0 if job["header_only"] else BUDGET.memory_bytes
     budget = Cost(memory_bytes=memory_bytes, cpu_s=job["cpu_s"])
@@ -92,7 +93,7 @@ def make_image(file: BinaryIO, job: dict[str, Any]) -> Thumbnail:
 
 
 def prepare(kind: Box, more: Collection[str]) -> Make:
-    """Import and use every codec of a kind of sandbox once, so that no later job loads code."""
+    """Import all codecs of a kind of sandbox and use each once, so that no later job loads code."""
     if kind is Box.DOCUMENTS:
         # Imported here, so that the sandbox for images does not contain the reader of documents.
         from worker.decoding.inside import pdf
@@ -110,10 +111,10 @@ def prepare(kind: Box, more: Collection[str]) -> Make:
 
 
 def limit_resources(*, threads: bool = False) -> None:
-    """Give up root, capabilities and resources that a decoder never needs. This cannot be undone.
+    """Drop root, capabilities and resources that a decoder never needs. This cannot be undone.
 
-    Call this after `prepare`, because the new user may not be able to read the modules. With
-    `threads`, the process may still start threads.
+    Call this after `prepare`, because the process then runs as another user, who may not be able to
+    read the modules. With `threads`, the process may still start threads.
     """
     limits = {
         resource.RLIMIT_CORE: 0,
@@ -138,8 +139,8 @@ def main(
     """Serve jobs until the worker closes its end of the socket.
 
     The first answer is sent before any job. It says whether the seccomp filter is loaded, and how
-    much memory is in use. A fork of a process that has already called `prepare` gets the result of
-    that call as `prepared`.
+    much memory is in use. `prepared` is the result of `prepare`, if the parent process has called
+    it before it forked this process.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the worker decides when this process ends
     channel = socket.socket(fileno=descriptor)
