@@ -45,7 +45,7 @@ async def draw(url: str) -> None:
         ]
         await view.choose(*files)
         await view.ended(len(files))
-        await view.page.wait_for_timeout(300)  # the browser decodes the thumbnails
+        await view.page.wait_for_timeout(300)  # time to decode the thumbnails
         await view.page.screenshot(path=TARGET)
 
 

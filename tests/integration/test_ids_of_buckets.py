@@ -1,4 +1,4 @@
-"""If an object in the bucket has an id above the database's sequence, no API starts.
+"""No API starts if the bucket holds an object with an id that the database has not issued.
 
 The doctor reports the same fault. After an operator has corrected the sequence, an API starts, and
 the doctor reports no fault.
@@ -188,7 +188,7 @@ async def test_an_api_does_not_start_until_it_is_mended(
 
     assert status == 1
     assert "Traceback" not in printed
-    # These lines are no faults. On a slow machine, the API also logs what it waits for.
+    # Ignore these lines, because they report no fault.
     usual = ("metrics are served", "api waits")
     (line,) = (each for each in printed.splitlines() if not any(word in each for word in usual))
     assert REMEDY in line

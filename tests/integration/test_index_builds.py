@@ -33,7 +33,7 @@ async def insert(connection: Any) -> None:
 
 
 async def built(connection: Any) -> set[str]:
-    """Return the names of the valid indexes that the build has made."""
+    """Return the names of the indexes that `build_indexes` has made and that are valid."""
     return {row[0] for row in await connection.fetch(VALID)} & set(INDEXES)
 
 

@@ -1,4 +1,4 @@
-"""Connections that callers keep between statements return to the pool when others need them."""
+"""A caller may keep its connection between statements until another caller waits for one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -62,7 +62,7 @@ async def test_a_connection_that_is_not_used_goes_back(database: Database) -> No
 async def test_a_returned_connection_goes_to_a_waiting_caller(database: Database) -> None:
     served = await asyncio.gather(*(database.run(sleep, 0.01) for _ in range(60)))
     assert len(set(served)) == 2
-    # Both connections can be acquired, so no caller keeps one forever.
+    # The pool can give out both connections, so no caller has kept one.
     async with database.pool.acquire(), database.pool.acquire():
         with pytest.raises(DatabaseAway):
             await database.run(session)

@@ -1,4 +1,4 @@
-"""Embedded servers with data of an earlier version, and the keys that they keep."""
+"""Embedded servers that are started again: the data, certificates and keys that they keep."""
 
 import os
 import stat
@@ -21,7 +21,7 @@ HOST = "127.0.0.1"
 
 @pytest.fixture
 def pem(tmp_path: Path) -> Path:
-    """Write the file with certificates and key that a first start writes, and return its path."""
+    """Write `tls.pem`, with certificates and a key, as a first start does; return its path."""
     write_security(tmp_path, HOST)
     return tmp_path / "tls.pem"
 

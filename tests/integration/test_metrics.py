@@ -90,7 +90,7 @@ async def test_unparsable_requests_are_logged_once_a_minute_without_their_conten
         assert answer.startswith(b"HTTP/1.0 400 "), answer
         assert b"Secret" not in answer
 
-    # A thread writes the log, so a line may be written after the answer.
+    # Wait for the line, because a thread writes the log and may write it after the answer.
     async def unreadable() -> list[str]:
         return [line for line in worker.log().splitlines() if "unreadable" in line]
 

@@ -235,7 +235,7 @@ async def test_rejected_files_are_kept(
         [*old, *same, died],
     )
     await asyncio.to_thread(migrate, empty_url)
-    # The decoder had died, so the result for the last row is unknown. The row is processed again.
+    # The last row failed because a decoder died. The migration lets it be processed again.
     assert await found() == [*renamed, *same, ("uploaded", None)]
     due = "SELECT due_at <= now() AND revision = 1 FROM attachments ORDER BY id DESC LIMIT 1"
     assert await connection.fetchval(due)

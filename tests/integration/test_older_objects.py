@@ -1,4 +1,4 @@
-"""An id that is used again: the new row never gets the file of the lost row."""
+"""If rows are lost and an id is issued again, the new row never gets the lost row's file."""
 
 from collections.abc import Awaitable, Callable
 
@@ -36,7 +36,7 @@ CLEARED = (
 
 @pytest_asyncio.fixture
 async def quick(start_service: StartService) -> Service:
-    """Start a service that checks a row without an event after one second."""
+    """Start a service that checks a pending row after one second if no event has arrived."""
     return await start_service(**QUICK)
 
 
@@ -72,7 +72,7 @@ async def by_retry(reused: Reused) -> None:
 
 
 async def by_event_after_the_end(reused: Reused) -> None:
-    """Send a late event about a row that has already expired."""
+    """Let the second row expire, and then send the late event of the first upload."""
     await reused.service.execute(
         "UPDATE attachments SET state = 'expired', due_at = NULL,"
         " policy_expires_at = now() - interval '1 day' WHERE id = $1",

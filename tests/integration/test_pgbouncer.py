@@ -170,7 +170,7 @@ async def test_settings_are_set_on_the_role_by_several_side_by_side(
 
 
 async def forget_role_settings(database_url: str) -> None:
-    """Undo a test's `set_on_role`, because all tests use the same role."""
+    """Remove the settings of the database role, because all tests share this role."""
     session = await asyncpg.connect(database_url)
     database = await session.fetchval("SELECT quote_ident(current_database())")
     await session.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {database} RESET ALL")
@@ -273,8 +273,8 @@ async def ask(connection: Connection, number: int) -> Any:
     "more",
     [
         pytest.param("", id="defaults"),
-        # PgBouncer accepts all these settings, so the service notices PgBouncer only when prepared
-        # statements fail.
+        # PgBouncer refuses none of the service's startup parameters here. So the service notices
+        # PgBouncer only when a prepared statement fails.
         pytest.param(
             "ignore_startup_parameters = attachments.session,statement_timeout,lock_timeout,jit,"
             "idle_in_transaction_session_timeout",

@@ -38,7 +38,7 @@ async def public(start_service: StartService) -> Service:
 
 
 async def served_type(service: Service, key: str) -> str:
-    """Return the content type that the store sends to a CDN, which cannot replace headers."""
+    """Return the content type that the store sends for an object. A CDN cannot replace it."""
     async with open_bucket(service.stack) as bucket:
         answer = await bucket.head_object(Bucket=service.settings.s3_bucket, Key=key)
         return answer["ContentType"]
@@ -47,7 +47,7 @@ async def served_type(service: Service, key: str) -> str:
 async def post_part(created: Any, changed: Mapping[str, str], part_type: str) -> int:
     """Post an HTML page with a policy, and return the status.
 
-    `part_type` is the content type that the form names for its file.
+    `part_type` is the content type of the form's file.
     """
     form = aiohttp.FormData()
     fields = created["data"]["attributes"]["aws_policy"]

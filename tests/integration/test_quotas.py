@@ -26,7 +26,6 @@ async def limit(service: Service, client: Client, *options: str) -> None:
     assert ended.status == 0, ended.err
 
     async def known() -> bool:
-        # The quota is committed. The API learns it from a notification, or else within 5 s.
         own = await service.database.fetchval(
             "SELECT (quota_attachments, quota_bytes, quota_uploads_per_day)::text"
             " FROM organizations WHERE id = $1",
@@ -35,7 +34,7 @@ async def limit(service: Service, client: Client, *options: str) -> None:
         return own is not None
 
     await until(known)
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # a notification tells the API about the new quota
 
 
 async def test_without_a_quota_everything_fits_and_usage_is_shown(service: Service) -> None:

@@ -84,8 +84,8 @@ async def test_a_process_admits_its_share_of_what_is_left() -> None:
     limits = RateLimit(LIMIT, clock=clock)
     assert admitted(limits, 1, caller) == 1
     assert limits.take(10) == {key: (LIMIT, 1)}
-    # These two requests come after the report of `take`. So the answer to the report, which `learn`
-    # receives, does not count them.
+    # `take` has reported one request. These two come later, so the numbers that `learn` gets do
+    # not contain them.
     assert admitted(limits, 2, caller) == 2
     limits.learn({key: (12.0, 4)})
 

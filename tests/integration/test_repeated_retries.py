@@ -1,4 +1,4 @@
-"""Requests that retry deliveries of webhooks, repeated with an Idempotency-Key and in batches."""
+"""Retries of a webhook's failed deliveries: repeated requests, and retries in batches."""
 
 import asyncio
 from dataclasses import replace
@@ -120,7 +120,7 @@ async def test_other_requests_are_served_between_two_batches_of_a_retry(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "RETRIED_AT_ONCE", BATCH)
-    # Of the two connections, one is for clients.
+    # One of the two connections serves clients.
     service = await start_service(**SETTINGS, database_pool="2")
     place = await with_failed(service, 2 * BATCH)
     retry_some = deliveries.retry_since

@@ -1,4 +1,4 @@
-"""Shares of connections: one organization cannot use all, so others and the store are served."""
+"""No organization can use all connections, so the API still serves others and the store."""
 
 import asyncio
 import json
@@ -117,7 +117,7 @@ async def test_an_organization_that_fills_its_share_keeps_no_one_waiting(
 
         await until(is_full)
         key = created["data"]["attributes"]["aws_policy"]["key"]
-        # If all clients share one connection, the other organization must wait for it.
+        # If clients have only one connection, the other organization has to wait.
         if clients > 1:
             assert (await other.create("b.png"))["data"]["id"]
         assert (await service.client.request("GET", "/health/ready")).status == 200
@@ -176,7 +176,8 @@ async def test_too_many_statements_of_one_organization_are_429(
     created = await service.client.create("a.png")
     connector = service.client.session.connector
     assert connector is not None
-    # `_limit` is private in aiohttp, but nothing else changes the limit of an open connector.
+    # Allow any number of connections. `_limit` is private in aiohttp, which has no public way to
+    # change an open connector.
     connector._limit = 0
     async with locked(service, created["data"]["id"]):
         held = [renamed(service.client, created["data"]["id"]) for _ in range(WAITING + 50)]

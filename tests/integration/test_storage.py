@@ -108,7 +108,7 @@ async def test_a_range_is_read_from_start_up_to_end(
 async def test_a_read_may_be_left_at_any_time(storage: Storage, key: str) -> None:
     large = os.urandom(3_000_000)
     await storage._client.put_object(Bucket=BUCKET, Key=key, Body=io.BytesIO(large))
-    for _ in range(40):  # more reads than connections
+    for _ in range(40):  # more reads than there are connections
         async with storage.read(key, end=len(large)) as (_, chunks):
             async for chunk in chunks:
                 assert large.startswith(chunk)
@@ -203,7 +203,7 @@ async def test_its_etag_has_no_quotes(storage: Storage, key: str) -> None:
 
 
 async def raises(stack: Stack, error: type[Exception], key: str, **changes: str) -> None:
-    """Assert that each operation raises this exception if the store has these settings."""
+    """Assert that each operation raises `error` if the settings are changed by `changes`."""
     environment = {**stack.environment("postgresql://nowhere/none"), **changes}
     with mock.patch.dict(os.environ, environment):
         opened = open_storage(make_settings(environment))

@@ -57,7 +57,7 @@ class Entries:
         entered = module_of(frame)
         if event != "call" or entered is None or frame in self._started:
             return
-        # Python may reuse the address of a frame that has ended. It cannot while the set holds it.
+        # Keep each frame, because Python may reuse the address of a deleted frame for a new one.
         self._started.add(frame)
         if frame.f_code is Jobs.start.__code__:
             self.start = self.start or calls_to(frame)
@@ -131,7 +131,7 @@ def listed() -> set[str]:
 async def test_an_upload_enters_each_module_once_or_the_docstring_says_why(
     stack: Stack, service: Service
 ) -> None:
-    stack.relay.target = None  # no event may wake another worker
+    stack.relay.target = None  # drop the store's event, which would wake another worker
     make, _ = UNLISTED["jp2"]
     shown, state = await process(service, "a.png", images.encode(images.quadrants(), "PNG"))
     kept, other_state = await process(service, "a.jp2", make())

@@ -48,7 +48,7 @@ def copying(url: str) -> dict[str, Any]:
 async def test_a_copy_counts_from_the_moment_at_which_it_is_asked_for(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The API leaves every copy to a worker, and no worker runs.
+    # The API itself copies only objects of up to 10 bytes. No worker runs, so the copies wait.
     monkeypatch.setattr("api.temp_urls.copying.MAX_COPIED_AT_ONCE", 10)
     service = await start_service(quota_bytes="200")
     client, key = service.client, "incoming/counted.txt"

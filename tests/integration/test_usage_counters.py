@@ -1,4 +1,4 @@
-"""The usage counters agree with a recount of the rows, or are corrected."""
+"""The usage counters equal a recount of the rows, and a wrong counter is corrected."""
 
 import asyncio
 import json

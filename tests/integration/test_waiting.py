@@ -35,9 +35,9 @@ def wait(
 
 
 async def waiting(service: Service, count: int) -> None:
-    """Wait until `count` API processes announce in the database that clients wait.
+    """Wait until `count` API processes have announced in the database that their clients wait.
 
-    At that time, the first reads of these clients are over.
+    By then, the API has read the attachment once for each of these clients.
     """
 
     async def announced() -> bool:

@@ -1,4 +1,4 @@
-"""The queries for clients that wait: none while notifications arrive, else one for all clients."""
+"""While notifications arrive, waiting clients cause no query. Otherwise, one query serves all."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ LOOK_EVERY_S = 0.02
 
 
 class Looks:
-    """A counter of the times at which a process looks for settled attachments, and its queries.
+    """Counts how often a process looks for settled attachments, and records the queries.
 
     Each look calls `hears` twice. `asked` counts these calls, so it is twice the number of looks.
     """

@@ -138,8 +138,8 @@ async def test_row97_a_redirect_is_not_followed(status: int) -> None:
 
         async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await read_request(reader)
-            # On this machine, no server listens at 169.254.169.254. So one case redirects to an
-            # address at which a server listens: that server must get no connection.
+            # Status 307 redirects to a server of this test, which must get no connection. No server
+            # listens at the other address.
             place = f"http://127.0.0.1:{hidden}/" if status == 307 else "http://169.254.169.254/"
             head = f"HTTP/1.1 {status} Away\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n"
             writer.write(head.encode())
@@ -241,8 +241,8 @@ async def test_row99_the_name_of_the_receiver_is_in_its_certificate(
 ) -> None:
     context = self_signed(tmp_path, "receiver.example")
     trusting = ssl.create_default_context(cafile=str(tmp_path / "server.pem"))
-    # `_SSL_CONTEXT_VERIFIED` is private in aiohttp. The sender trusts only the certificate
-    # authorities in it.
+    # Let the sender trust only this test's certificate. `_SSL_CONTEXT_VERIFIED` is private in
+    # aiohttp, which has no public name for it.
     monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", trusting)
     async with running(accept_all, Server(), context) as port:
         names = Names("127.0.0.1")

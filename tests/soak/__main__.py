@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
     options = parse(arguments)
     console = Console(width=100, highlight=False)
     folder = Path(tempfile.mkdtemp(prefix="attachments-soak-"))
-    folder.chmod(0o755)  # PostgreSQL may run as another user
+    folder.chmod(0o755)  # PostgreSQL may run as another user, who must read the folder
     console.print(f"soak: {options.words()}", markup=False, soft_wrap=True)
     console.print(
         f"to repeat it: python -m tests.soak {options.words()}", markup=False, soft_wrap=True

@@ -106,7 +106,7 @@ class Chaos:
                 async with redis.asyncio.from_url(self._site.stack.valkey.url) as client:
                     await client.flushall()
                     return
-            except (RedisError, OSError):  # the broker was killed or frozen
+            except (RedisError, OSError):  # another fault stopped the broker
                 await asyncio.sleep(POLL_S)
 
 

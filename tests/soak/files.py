@@ -24,9 +24,9 @@ ROWS: Final = 4
 MAX_CODE: Final = 2 ** (COLUMNS * ROWS) - 1
 DARK_BELOW: Final = 90
 BRIGHT_ABOVE: Final = 165
-"""The mean brightness of a cell is below DARK_BELOW or above this value.
+"""A cell is bright if its mean brightness is above this value, and dark if below DARK_BELOW.
 
-An image with a cell between the two values has no grid.
+If a cell of an image is neither, the image shows no number.
 """
 
 DOCX: Final = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -109,7 +109,7 @@ def _photo(kind: str, width: int, height: int, **options: int | bool) -> Callabl
     def make(code: int) -> File:
         image = paint(code, width, height)
         if kind == "GIF":
-            image = image.convert("L")  # a colour palette would take long to find
+            image = image.convert("L")  # choosing a colour palette would take long
         return File(
             content=encode(image, kind, **options),
             expected=Expected(
@@ -136,7 +136,7 @@ def _html(code: int) -> File:
 
 
 def _pdf(code: int) -> File:
-    cell = 40  # in PDF points, 1/72 inch
+    cell = 40  # in PDF points (1/72 inch)
     cells = b"".join(
         b"%.1f g %d %d %d %d re f\n"
         % (

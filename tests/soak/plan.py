@@ -99,7 +99,7 @@ def draw_upload(seed: int, number: int, mix: Mix, *, organizations: int) -> Uplo
         for place in range(count)
     )
     kind = versions[0].kind if versions else "jpeg"
-    if random.random() < 0.05:  # the extension of a random kind
+    if random.random() < 0.05:  # a wrong extension, in most cases
         kind = random.choice(list(EXTENSIONS))
     stem = random.choice(["photo", "Größe", "scan of", "документ", "a+b%20", "x"])
     deleted = random.random() < mix.deletes
@@ -119,7 +119,7 @@ def _draw_kind(random: Random) -> str:
 
 
 def _draw_pause(random: Random) -> float:
-    # The pause ends immediately, during the processing, or after it.
+    # The pause is zero, or shorter than most processing takes, or longer.
     return random.choice([0, random.uniform(0.02, 0.6), random.uniform(0.6, 5)])
 
 

@@ -18,7 +18,7 @@ It is long, because the soak test keeps the machine busy.
 
 
 class Kept:
-    """A process that may be killed and frozen. It counts how often it ended.
+    """A process that the test may kill and freeze, and a record of how often the process ended.
 
     `unasked` lists the ends that `kill` did not cause.
     """
@@ -129,8 +129,9 @@ class Module:
         return self.log.stat().st_size if self.log.exists() else 0
 
     def wrote(self, words: bytes, *, since: int | None = None) -> bool:
-        """Return True if the log contains a text after the position `since`, or after the last
-        start.
+        """Return True if the log contains `words` after the position `since`.
+
+        Without `since`, only the log since the last start is read.
         """
         with suppress(FileNotFoundError), self.log.open("rb") as file:
             file.seek(self._log_start if since is None else since)

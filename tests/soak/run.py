@@ -36,7 +36,7 @@ from tests.soak.verdict import (
 ROOM = 200
 """The number of uploads that may wait for the workers. If more wait, the clients pause.
 
-This limit keeps the machine busy, but the results do not depend on the length of a queue.
+The workers always have enough work, but the queue does not grow without limit.
 """
 PROGRESS_S = 10.0
 

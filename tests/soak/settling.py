@@ -25,7 +25,7 @@ BACK_S = 120.0
 PROOF_S = 60.0
 PROOF_AT_ONCE = 8
 MARGIN_S = 180.0
-"""Time, in seconds, after the last check of the store in which a row may still be due.
+"""How many seconds after the last check of the store a row may still be due.
 
 The time is enough for a sweep, a lease, and the pauses of a few attempts.
 """
@@ -41,7 +41,10 @@ UNSETTLED = """
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """The final state: the rows by id, the objects by key, the numbers in thumbnails by id."""
+    """The final state. `rows` and `shown` are by attachment id, `objects` by key.
+
+    `shown` holds the numbers that the thumbnails show.
+    """
 
     rows: dict[int, Attachment]
     objects: dict[str, StoredItem]
@@ -59,7 +62,7 @@ async def backlog(site: Site) -> int:
 
 
 async def prove_alive(site: Site, clients: Clients, ledger: Ledger, first: int) -> list[Finding]:
-    """Check that some time after the last fault, every process works again without help.
+    """Check that after the last fault, every process works again by itself within some time.
 
     The function makes further uploads, numbered from `first`, until each worker has processed some.
     """
@@ -133,7 +136,7 @@ async def purge(
 
 
 async def _wait_for(site: Site, count: str, wait_s: float, over: asyncio.Event) -> list[str]:
-    """Wait until a counting statement returns zero. Return what is left if this takes too long."""
+    """Wait until the statement `count` returns zero. After a timeout, return the rows left."""
     deadline = time.monotonic() + wait_s
     while await site.database.fetchval(count):
         if over.is_set():
@@ -179,9 +182,7 @@ async def _read_thumbnail(site: Site, row: Attachment) -> int | None:
 
 
 async def list_objects(site: Site) -> dict[str, StoredItem]:
-    """Return all objects below the prefix by key, without the marker object of the
-    bucket's owner.
-    """
+    """Return all objects below PREFIX by key, except MARKER, which names the bucket's owner."""
     store = site.stack.seaweedfs
     objects: dict[str, StoredItem] = {}
     async with get_session().create_client(

@@ -178,9 +178,9 @@ def _name(row: Attachment) -> str:
 
 
 def spared(*, made: int, asked: int, left_out: Mapping[str, int]) -> list[Finding]:
-    """Return a finding for each kind of planned upload or fault that was left out.
+    """Return a finding for each kind of fault that was left out, and one for missing uploads.
 
-    With such findings, the soak test proves less than was requested.
+    A soak test with these findings proves less than was requested.
     """
     findings = [
         Finding(invariant=SPARED, about=f"{count} {kind}") for kind, count in left_out.items()
@@ -202,10 +202,10 @@ def by_invariant(findings: Iterable[Finding]) -> dict[str, list[str]]:
 def delays_s(
     entries: Sequence[Entry], rows: Mapping[int, Attachment]
 ) -> dict[int, tuple[float, int]]:
-    """Return the seconds from the store's last 201 to the final state, with the attachment's id.
+    """Return how many seconds each upload took, and its attachment id, by upload number.
 
-    The keys are the upload numbers. Deleted attachments are left out, as are attachments whose last
-    upload is unknown.
+    The time is from the store's last 201 to the final state. Attachments that were deleted, and
+    those whose last upload is unknown, are left out.
     """
     delays = {}
     for entry in entries:

@@ -1,7 +1,7 @@
 """A stand-in for Amazon SNS: a TLS server with certificates of the tests' own authority.
 
-The resolver leads every host name to this server, and the server records each request. So a test
-can assert that the service sent no request.
+The DNS resolver returns the address of this server for every host name, and the server records each
+request. So a test can assert that the service sent no request.
 """
 
 import asyncio
@@ -119,7 +119,7 @@ class Reply:
 
 
 class Amazon(AbstractResolver):
-    """The stand-in server and the DNS resolver that leads every host name to this server.
+    """The stand-in server, and a DNS resolver that returns its address for every host name.
 
     `asked` lists the host names that were resolved. `seen` lists the addresses that were requested.
     `replies` maps a path to its response; the response for any other path is the certificate of
@@ -183,9 +183,9 @@ class Amazon(AbstractResolver):
     def sign(
         self, document: dict[str, Any], key: rsa.RSAPrivateKey | None = None, **how: Any
     ) -> dict[str, Any]:
-        """Return a copy of an SNS message with a signature as its SignatureVersion requires.
+        """Return a copy of an SNS message with the signature that its SignatureVersion requires.
 
-        `how` may replace the digest or the signature scheme.
+        `how` may contain another `digest` or another signature `scheme`.
         """
         names = NOTIFICATION if document["Type"] == "Notification" else CONFIRMATION
         text = "".join(f"{name}\n{document[name]}\n" for name in names if name in document)

@@ -23,7 +23,7 @@ thorough = settings(
     deadline=None,
     derandomize=True,
     database=None,
-    # Each example sends at least one request, so shrinking a failing example would take too long.
+    # Do not shrink a failing example: this would take too long, because each try sends a request.
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -32,7 +32,7 @@ COUNTS = {"recorded", "no_effect", "ignored", "unreadable"}
 ANSWERED_WITHIN_S = 10
 """The time in seconds within which the API must answer an event.
 
-A source waits only 3 s, but the test machine is busy.
+Sources wait only 3 s. This limit is longer, because the test machine is busy.
 """
 
 
@@ -55,7 +55,7 @@ JSON = st.recursive(
 
 
 def of_no_attachment(sample: Any) -> Any:
-    """Copy a sample event, but name the tests' bucket and an attachment id that does not exist."""
+    """Copy a sample event; the copy names the tests' bucket and an id of no attachment."""
     written = json.dumps(sample)
     for old, new in (
         (partition(4), partition(MAX_ID)),

@@ -1,4 +1,4 @@
-"""A row of `attachments`, settings and times; tests make JSON:API documents and links from them."""
+"""A row of `attachments`, and settings, for tests of JSON:API documents and of links."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Shared parts of the tests of bad events: counts in an answer, and dialects as test cases."""
+"""The answer to an ignored event, and a decorator that runs a test for every dialect."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def every(
 ) -> pytest.MarkDecorator:
     """Return a decorator that runs a test once for every dialect.
 
-    `row` is the row of the table in limits.md, and is part of each case's id.
+    `row` is the number of a row of the table in limits.md. It is part of each case's id.
     """
     return pytest.mark.parametrize(
         name, dialects, ids=[f"row{row}-{dialect.name}" for dialect in dialects]

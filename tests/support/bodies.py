@@ -1,4 +1,4 @@
-"""Functions that make requests with headers and bodies without a server."""
+"""Functions that make a request object without a server, and read the status of a `Problem`."""
 
 from typing import Any
 

@@ -57,12 +57,12 @@ ADD = """
 
 
 def chosen(name: str, data: bytes = PHOTO, media_type: str = "image/jpeg") -> FilePayload:
-    """Return a file in the form that Playwright's file chooser takes."""
+    """Return a file in the form that Playwright's file chooser expects."""
     return {"name": name, "mimeType": media_type, "buffer": data}
 
 
 def transferred(name: str, data: bytes = PHOTO, media_type: str = "image/jpeg") -> dict[str, str]:
-    """Return a file in the form that `UploadView.transfer` takes."""
+    """Return a file in the form that `UploadView.transfer` expects."""
     return {"name": name, "type": media_type, "bytes": b64encode(data).decode()}
 
 

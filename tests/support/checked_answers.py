@@ -35,7 +35,7 @@ def check_all(note: Callable[[str], None]) -> None:
     ) -> None:
         try:
             check_answer(method, path, status, headers, _read(headers, body))
-        except Exception as fault:  # also an answer that is no JSON or is compressed wrongly
+        except Exception as fault:  # the body may also be invalid JSON or invalid gzip
             note(f"{type(fault).__name__}: {fault}")
 
     async def finish_checked(
@@ -57,7 +57,7 @@ def check_all(note: Callable[[str], None]) -> None:
         check("UNKNOWN", "/", int(first.split()[1]), headers, body)
         return written
 
-    # Functions are replaced, because aiohttp has no hook through which all answers pass.
+    # Replace the functions that send answers, because aiohttp has no hook for all answers.
     mock.patch.object(connection.Connection, "finish_response", finish_checked).start()
     mock.patch.object(connection, "_by_hand", write_checked).start()
 
@@ -71,7 +71,7 @@ def _read(headers: Mapping[str, str], body: bytes | None) -> Any:
 
 
 def note_here(fault: str) -> None:
-    """Keep a fault of an answer of this process for `take_undescribed`."""
+    """Record that an answer of this process has a fault; `take_undescribed` returns the faults."""
     _undescribed.append(fault)
 
 

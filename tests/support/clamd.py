@@ -26,8 +26,9 @@ MARKER = b"THE-MARKER-OF-A-TEST-FILE"
 
 EICAR_NAME = "Test.Eicar.UNOFFICIAL"
 MARKER_NAME = "Test.Marker.UNOFFICIAL"
-"""The names that clamd reports for the two signatures; clamd adds the suffix to signatures that are
-not ClamAV's own.
+"""The names that clamd reports for the two signatures.
+
+clamd adds `.UNOFFICIAL` to the name of a signature that is not ClamAV's own.
 """
 
 START_S = 30

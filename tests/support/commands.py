@@ -17,7 +17,7 @@ from tests.support.forked import run_module
 from tests.support.service import Service
 
 FOR_PEOPLE = {"ATTACHMENTS_LOG_FORMAT": "console"}
-"""The tests' servers log JSON, but commands log text for people, unless a test sets a format."""
+"""With this setting, commands log text, unless a test sets a format. Servers log JSON in tests."""
 
 ROOT = Path(__file__).parents[2]
 

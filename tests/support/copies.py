@@ -27,7 +27,7 @@ BULK = f"{MEDIA_TYPE}; ext=bulk"
 
 
 async def create_many(client: Client, url: str, count: int) -> Answer:
-    """Create several attachments by one request; each attachment is a copy."""
+    """Create several attachments by one request; each is a copy of the object at `url`."""
     item = {"type": "attachments", "attributes": {"name": "photo.jpg", "temp_url": url}}
     return await client.request(
         "POST", PATH, {"data": [item] * count}, headers={"Content-Type": BULK, "Accept": BULK}

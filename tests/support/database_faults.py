@@ -13,8 +13,9 @@ ANSWER_S = 3.0
 """The seconds within which a source of events expects an answer (events.md, rule 2)."""
 
 BUSY_S = 10.0
-"""The longest time for one answer, in seconds: a busy test machine may delay a single answer this
-long, but not every answer.
+"""The longest time for one answer, in seconds.
+
+A busy test machine may delay one answer by this time, but not every answer.
 """
 
 DELIVERIES = 3
@@ -35,9 +36,7 @@ async def deliver(service: Service, event: bytes) -> tuple[int, str | None]:
 
 
 async def is_unavailable(service: Service, event: bytes) -> None:
-    """Assert that events are answered with 503 in time, and that routes without the database still
-    work.
-    """
+    """Assert that events are answered with 503 in time, and that the live route still works."""
     durations_s = []
     for _ in range(DELIVERIES):
         began = time.monotonic()

@@ -24,7 +24,7 @@ def fresh_ids() -> int:
 
 
 def ids_beside(attachment_id: int) -> range:
-    """Return all ids that are reserved for the same test as this attachment id."""
+    """Return all ids that are reserved for the test to which this attachment id belongs."""
     first = attachment_id // IDS_EACH * IDS_EACH
     return range(first, first + IDS_EACH)
 
@@ -56,7 +56,7 @@ async def drop_database(stack: Stack, url: str) -> None:
 
 
 async def use_deployment_of(stack: Stack, database_url: str) -> None:
-    """Give a migrated database the deployment id that owns the tests' bucket."""
+    """Write the deployment id that owns the tests' bucket into a migrated database."""
     async with (
         asyncpg.create_pool(stack.postgres.database_url(TEMPLATE), min_size=1) as template,
         asyncpg.create_pool(database_url, min_size=1) as own,

@@ -1,4 +1,4 @@
-"""Functions that find the sandbox's processes: the decoders and zygotes below a given process."""
+"""Functions that find and examine a worker's decoders and zygotes, the sandbox's processes."""
 
 import os
 import sys
@@ -45,16 +45,15 @@ def find_zygotes(pid: int) -> list[psutil.Process]:
 def has_begun(process: psutil.Process) -> bool:
     """Return True if a decoder has begun its first job.
 
-    A decoder limits its own CPU time at this moment; the function reads this limit. A suspended
-    decoder does not begin a job. `has_job` returns True even then, if the worker has given the
-    decoder a job.
+    A decoder that begins a job limits its own CPU time, and the function reads this limit. A
+    suspended decoder does not begin; use `has_job` to see whether it has been given a job.
     """
     return find_limit(process, "Max cpu time") not in ("unlimited", None)
 
 
 def find_limit(process: psutil.Process, name: str) -> str | None:
     """Return the soft limit of a process by its name in /proc, or None if the process has ended."""
-    # prlimit(2) needs CAP_SYS_RESOURCE if the process belongs to another user, but /proc does not.
+    # Read /proc, because prlimit(2) needs CAP_SYS_RESOURCE for another user's process.
     with suppress(OSError):
         for line in Path(f"/proc/{process.pid}/limits").read_text().splitlines():
             if line.startswith(name):
@@ -117,15 +116,16 @@ def children() -> list[psutil.Process]:
 def limits_of(pid: int) -> dict[str, tuple[str, str]]:
     """Return the soft and hard limits of a process by their names in /proc.
 
-    prlimit(2) cannot read them, because the process belongs to another user.
+    The function reads /proc, because prlimit(2) is refused for another user's process.
     """
     lines = Path(f"/proc/{pid}/limits").read_text().splitlines()[1:]
     return {line[:26].strip(): (line[26:47].strip(), line[47:68].strip()) for line in lines}
 
 
 def python_with_changed_child(folder: Path, change: str) -> str:
-    """Write a program that replaces Python: it runs the code `change`, and then the module that the
-    service names.
+    """Write a program for the service to start instead of Python.
+
+    The program runs the code `change`, and then the module that the service names.
     """
     code = "import sys, time; from worker.decoding import child;"
     code += f"from worker.decoding.formats import Box; {change};"

@@ -26,14 +26,15 @@ TRANSPORT = {
 """Header fields of HTTP itself; the OpenAPI document need not list them."""
 
 UNROUTED = {404, 405, *(400, 408, 413, 414, 417, 431, 500, 503, 505)}
-"""Statuses of errors for a request that no route of the API takes."""
+"""Statuses of the errors for requests that reach no route of the API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """One answer in the OpenAPI document: header fields in lower case, validators of its bodies.
+    """One answer in the OpenAPI document.
 
-    If `bodies` is empty, the answer has no body.
+    `headers` are the names of its header fields in lower case. `bodies` has a validator for each
+    content type; if it is empty, the answer has no body.
     """
 
     headers: frozenset[str]
@@ -60,7 +61,7 @@ def resolved(part: Any) -> Any:
 
 
 def closed(part: Any) -> Any:
-    """Return a part of the OpenAPI document, changed to allow no undescribed member."""
+    """Return a part of the OpenAPI document, changed to allow only the described members."""
     if isinstance(part, list):
         return [closed(each) for each in part]
     if not isinstance(part, dict):
@@ -73,19 +74,22 @@ def closed(part: Any) -> Any:
 
 @cache
 def closed_components() -> Any:
-    """Return the components of the OpenAPI document, changed to allow no undescribed member."""
+    """Return the components of the OpenAPI document, changed to allow only described members."""
     return closed(description()["components"])
 
 
 @cache
 def routes() -> list[tuple[re.Pattern[str], str]]:
-    """Return a pattern for each path of the OpenAPI document, sorted by parameters in the path."""
+    """Return each path of the OpenAPI document with its pattern.
+
+    Paths with fewer parameters come first.
+    """
     paths = sorted(description()["paths"], key=lambda path: path.count("{"))
     return [(re.compile(_pattern(path)), path) for path in paths]
 
 
 def _pattern(path: str) -> str:
-    # aiohttp's routes match no value with a brace, plain or percent-encoded.
+    # In aiohttp, a path parameter cannot contain a brace, even if it is percent-encoded.
     text = re.sub(r"\\\{(\w+)\\\}", lambda _: r"(?:(?!%7B|%7D)[^/{}])+", re.escape(path))
     # Only the path of a file has a parameter that may contain slashes.
     return re.sub(r"files/\(.*\)\+$", "files/.+", text) + "/?"
@@ -135,7 +139,7 @@ def _validator(media: Any) -> "jsonschema_rs.Draft202012Validator":
 
 @cache
 def compiled(body: bytes) -> "jsonschema_rs.Draft202012Validator":
-    """Return the validator of a schema that is given as JSON; it allows no undescribed member."""
+    """Return a validator for a schema, given as JSON. It allows only the described members."""
     whole = {**closed(orjson.loads(body)), "components": closed_components()}
     return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
 
@@ -152,7 +156,7 @@ def check_answer(
 
     `document` is the JSON of the body, or None without a body.
     """
-    if method == "OPTIONS" and status == 204:  # a CORS preflight is no operation
+    if method == "OPTIONS" and status == 204:  # the document describes no CORS preflight
         return
     described = _find_described(method, path.partition("?")[0], status)
     place = f"{method} {path}: {status}"

@@ -77,7 +77,7 @@ async def probe_of(service: Service) -> int:
 
 
 async def event_awaited(service: Service) -> None:
-    """Wait until a running doctor queries the database for the event of its probe."""
+    """Wait until a running doctor asks the database whether the probe's event has arrived."""
 
     async def asked() -> Any:
         return await service.database.fetchval(

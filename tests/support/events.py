@@ -126,7 +126,7 @@ async def post(service: Service, dialect: Dialect, *sent: Any) -> dict[str, int]
 
 @asynccontextmanager
 async def slow_strangers(service: Service, count: int, length: int) -> AsyncIterator[list[Stream]]:
-    """Open connections without credentials that each send only the first byte of a body."""
+    """Open connections that send a head without credentials and only one byte of the body."""
     url = urlsplit(service.base_url)
     head = f"POST {EVENTS} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n".encode()
     streams = [await asyncio.open_connection(url.hostname, url.port) for _ in range(count)]
@@ -140,9 +140,9 @@ async def slow_strangers(service: Service, count: int, length: int) -> AsyncIter
 
 
 async def status_in_pieces(service: Service, body: bytes, *, known: bool) -> int:
-    """Send a request's body later than its head, and return the status of the answer.
+    """Send a request's head, and a moment later its body; return the status of the answer.
 
-    If `known` is true, the head has the events token.
+    If `known` is true, the head contains the events token.
     """
     token = f"Authorization: Bearer {EVENTS_TOKEN}\r\n" if known else ""
     url = urlsplit(service.base_url)

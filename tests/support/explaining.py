@@ -23,8 +23,8 @@ class Explaining:
         self.walked: list[str] = []
 
     async def _explain(self, statement: str, values: tuple[Any, ...]) -> None:
-        # `estimate` itself sends an EXPLAIN statement. EXPLAIN reads no row, so there is no plan to
-        # check.
+        # `estimate` sends an EXPLAIN statement. This statement reads no row, so its plan is not
+        # checked.
         if statement.startswith("EXPLAIN "):
             self.explained += 1
             return
@@ -60,7 +60,7 @@ class Explaining:
         return await self._connection.execute(statement, *values)
 
     def transaction(self) -> Any:
-        """Begin a transaction inside the transaction of the test."""
+        """Begin a nested transaction; the test has already begun the outer one."""
         return self._connection.transaction()
 
 

@@ -34,7 +34,7 @@ def closed_port() -> int:
 
 
 def changed(changes: str, module: str) -> Sequence[str]:
-    """Return arguments for Python that run the code `changes` and then a module of the service."""
+    """Return arguments with which Python runs the code `changes`, then a module of the service."""
     return ("-c", f"{changes}\nimport runpy\nrunpy.run_module({module!r}, run_name='__main__')")
 
 
@@ -110,8 +110,8 @@ async def stored_keys(storage: Storage, prefix: str) -> list[str]:
 
 
 async def no_orphans(service: Service, storage: Storage, attachment_id: str | int) -> None:
-    """Assert that the store holds the attachment's original, and that its row names every other
-    object.
+    """Assert that the store holds the attachment's original, and besides it only the thumbnail that
+    the row names.
     """
     row = await service.row(attachment_id)
     found = set(await stored_keys(storage, row.key.partition("/original/")[0] + "/"))

@@ -34,8 +34,8 @@ from tests.support.described import compile_all
 PACKAGES = ("shared", "api", "worker", "deploy")
 
 SKIPPED = frozenset({"inside", "migrations", "install", "check_python", "__main__"})
-"""Names of modules that are not imported: modules of decoders, migrations, and modules that run
-code at import.
+"""Names of modules that are not imported: the decoders' modules, the migrations, and modules that
+run code when they are imported.
 """
 
 MAX_REQUEST = 1024 * 1024
@@ -141,7 +141,8 @@ def become(wanted: Wanted) -> None:
 def main() -> None:
     """Serve requests from the socket whose descriptor is the first argument.
 
-    The second argument is the path of the file for answers that are not as described.
+    The second argument is the path of a file. An API writes to it if an answer does not match the
+    API's description.
     """
     requests = socket.socket(fileno=int(sys.argv[1]))
     import_all()

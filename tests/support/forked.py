@@ -21,10 +21,8 @@ ROOT = Path(__file__).parents[2]
 USUAL = ("ATTACHMENTS_", "AWS_")
 """Prefixes of variables that the service reads after its imports.
 
-Only PATH may be set beside them in a forked process.
-
-Libraries read other variables when they are imported. So a process with such a variable is started
-without a fork.
+A process is forked only if its environment has no other variables except PATH. Libraries read other
+variables when they are imported, and the fork server has already imported them.
 """
 
 
@@ -86,7 +84,7 @@ class ForkServer:
 
     @property
     def faults(self) -> Path:
-        """The file in which forked APIs note answers that are not as described."""
+        """The file to which forked APIs write answers that do not match the API's description."""
         return Path(self._folder.name) / "faults"
 
     def fork(
@@ -159,11 +157,11 @@ def start_module(
     own_session: bool = False,
     may_fork: bool = True,
 ) -> Started:
-    """Start Python with the arguments `program`. A module of the service (`-m MODULE …`) is forked.
+    """Start Python with the arguments `program`. A module (`-m MODULE …`) is forked if possible.
 
-    Python starts anew if the environment has variables other than the service's, or if `may_fork`
-    is false. Code (`-c`) is never forked, because it replaces functions before other modules import
-    them.
+    A new Python is started if `may_fork` is false, or if the environment has other variables than
+    PATH and the service's. Code (`-c`) always starts a new Python, because it replaces functions
+    before other modules import them.
     """
     usual = all(name.startswith(USUAL) or name == "PATH" for name in environment)
     if may_fork and usual and program[0] == "-m":

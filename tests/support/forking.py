@@ -37,14 +37,17 @@ async def running(size: int = 1, **given: Any) -> AsyncIterator[Decoders]:
 
 
 def have_started(pid: int, count: int) -> bool:
-    """Return True if a worker has `count` decoders and no decoder runs as root any more."""
+    """Return True if a worker has `count` decoders and none of them still runs as root."""
     user = BOX_USER if os.geteuid() == 0 else os.geteuid()
     found = find_decoders(pid)
     return len(found) == count and all(child.uids().real == user for child in found)
 
 
 def python_with_changed_zygote(folder: Path, change: str) -> Path:
-    """Write a program that replaces Python, in which the zygote first runs the code `change`."""
+    """Write a program for the service to start instead of Python.
+
+    In this program, the zygote runs the code `change` first.
+    """
     script, program = folder / "changed.py", folder / "python"
     script.write_text(
         "import sys\nfrom worker.decoding import child, zygote\n"

@@ -20,7 +20,7 @@ class Logs(Protocol):
 def health_url(process: Logs) -> str:
     """Return the address at which a process reports its health.
 
-    The process has logged its metrics address.
+    The process must have logged its metrics address.
     """
     (line,) = named(process.log(), "metrics are served")
     return str(line["url"]).replace("/metrics", "/health")
@@ -38,12 +38,11 @@ async def asked(process: Logs, question: str = "ready") -> tuple[int, Any]:
 async def waits_for(
     process: Logs, name: str, *parts: str, but: Sequence[str] = ()
 ) -> dict[str, str]:
-    """Wait until a process logs exactly `parts` as missing, and return all parts that its health
-    reports.
+    """Wait until a process logs that it waits for `parts` only; return the health of all its parts.
 
-    The health must report `parts` and `but` as faulty. `but` are parts that are unavailable too,
-    but that the process does not need. Assert that the process does not log that it is ready.
-    `name` is the name of the process in the log.
+    `but` names parts that the process does not need: they are unavailable too, and its health must
+    report them as faulty, as it reports `parts`. Assert that the process does not log that it is
+    ready. `name` is the name of the process in the log.
     """
 
     async def agrees() -> dict[str, str] | None:

@@ -1,6 +1,4 @@
-"""Text with control sequences for a terminal, and a check that an output contains no such
-characters.
-"""
+"""A text of characters that must not reach a terminal, and a function that finds them."""
 
 import unicodedata
 
@@ -13,7 +11,7 @@ HOSTILE = (
 
 
 def raw(text: str, *, allowed: str = "\n") -> set[str]:
-    """Return the characters of a text that no output may contain; `allowed` are exceptions."""
+    """Return the characters of a text that no output may contain, except those in `allowed`."""
     return {
         letter
         for letter in text

@@ -100,7 +100,7 @@ async def events_list(service: Service, _: Path) -> list[Ended]:
 
 
 async def events_show(service: Service, _: Path) -> list[Ended]:
-    # The option --raw is not tested: it writes the bytes unchanged, but never to a terminal.
+    # The option --raw is not tested. It may write any bytes, because it never writes to a terminal.
     number = str(await hostile_letter(service))
     as_json = await command(service, "events", "show", number, "--json")
     assert json.loads(as_json.out)["dialect"] == STORED
@@ -249,7 +249,8 @@ async def consume(service: Service, _: Path) -> list[Ended]:
 
 
 async def up(service: Service, folder: Path) -> list[Ended]:
-    # tests/unit/test_plain.py checks the output that `attachments up` passes on from its processes.
+    # Check what `attachments up` itself prints. It also prints the output of its processes, which
+    # tests/unit/test_plain.py checks.
     in_the_way = folder / NAME
     in_the_way.write_text("")
     ready = ("up", "--data-dir", str(folder / "kept"), "--ready-file", str(folder))

@@ -22,8 +22,8 @@ def measure(
 ) -> tuple[str, list[tuple[int, int]]]:
     """Identify a file as the worker does. Return the type and the byte ranges that were requested.
 
-    `size` is the size that the store reports, if it is not that of `content`. `answer` returns the
-    bytes that the store sends for a range, if they are not those of `content`.
+    `size` is the size that the store reports; the default is the size of `content`. `answer`
+    returns the bytes that the store sends for a range; the default is the range of `content`.
     """
     head = content[:head_bytes]
     end_of_file = len(content) if size is None else size
@@ -48,7 +48,7 @@ Found = TypeVar("Found")
 
 
 def drive_reading(reading: Reading[Found], content: bytes) -> tuple[Found, list[tuple[int, int]]]:
-    """Return what `reading` finds in a file, and the byte ranges that it requested."""
+    """Run `reading` on a file; return what it finds, and the byte ranges that it requests."""
     asked = []
     try:
         start, end = next(reading)

@@ -1,4 +1,4 @@
-"""The SQL statements of an attachment's life, with default arguments for tests."""
+"""The SQL statements that change an attachment's state, with default arguments for tests."""
 
 from typing import Any
 
@@ -100,7 +100,7 @@ class Table:
     async def finish(self, claim: Claim, outcome: Outcome, revision: int | None = None) -> bool:
         """Write an outcome for a claim, and return True if the claim still held.
 
-        The default revision is the claimed one.
+        The default of `revision` is the revision that was claimed.
         """
         async with self.pool.acquire() as connection:
             return await lifecycle.finish(
@@ -139,7 +139,7 @@ class Table:
         await self.set(row_id, "due_at = now() - interval '1 second'")
 
     async def set(self, row_id: int, what: str) -> None:
-        """Change a row directly; no statement of the service makes such a change."""
+        """Change a row in a way that no statement of the service does; `what` is SQL."""
         await self.pool.execute(f"UPDATE attachments SET {what} WHERE id = $1", row_id)
 
     async def due_in(self, row: Attachment) -> float | None:

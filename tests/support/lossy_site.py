@@ -1,4 +1,4 @@
-"""An API, a worker and a consumer with servers that only they use, which a test can stop."""
+"""An API, a worker and a consumer with their own servers. A test can stop these servers."""
 
 import asyncio
 import json
@@ -63,16 +63,16 @@ copying.MAX_COPIED_AT_ONCE = 100_000
 sys.argv[1:] = {arguments!r}
 runpy.run_module({module!r}, run_name="__main__")
 """
-"""Code that runs a process of the service with shorter times: the interval between log lines of an
-outage and the broker's timeout are 2 s.
+"""Code that runs a process of the service with shorter times.
 
-While the file `gate` exists, copies and attempts of the process wait.
+An outage is logged every 2 s, and the broker's timeout is 2 s. While the file `gate` exists, the
+process makes no progress with copies and uploads.
 """
 
 SMALL, LARGE = PHOTO[:50_000], PHOTO
-"""Contents of the sources of copies.
+"""The contents of two objects that are copied.
 
-The API of this site copies the small one, a worker the large one.
+The API of this site copies the small object itself. A worker copies the large one.
 """
 
 
@@ -119,7 +119,7 @@ class Site:
         self._read = {each: len(objects(each.log())) for each in self.processes}
 
     async def hold_delivery(self, _request: web.Request) -> web.StreamResponse:
-        """Answer a delivery of a webhook once the test has called `let_work_end`."""
+        """Answer a webhook's delivery, but not before the test has called `let_work_end`."""
         self.delivering.set()
         await self.released.wait()
         return web.Response(status=204)

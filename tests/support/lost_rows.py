@@ -39,7 +39,7 @@ class Reused:
         return str(self.created["data"]["id"])
 
     async def send_event(self) -> None:
-        """Post the event of the first organization's upload late, as a slow store does."""
+        """Post the event of the first organization's upload now, as a slow store does."""
         relay = self.service.stack.relay
         before, relay.target = relay.target, self.service.base_url
         try:
@@ -59,7 +59,7 @@ class Reused:
             return await answer.read() if answer.status == 200 else None
 
     async def object(self, key: str | None = None) -> bytes | None:
-        """Read the object directly from the store."""
+        """Read the attachment's original, or the object with this key, directly from the store."""
         async with open_bucket(self.service.stack) as bucket:
             return await stored(bucket, self.service.settings.s3_bucket, key or self.key)
 
@@ -75,11 +75,11 @@ async def lose_rows(service: Service, first_id: str | int) -> None:
 async def reuse_id(
     service: Service, content: bytes, *, name: str = "img.png", minutes: int = 1, wait_s: float = 0
 ) -> Reused:
-    """Let an organization upload a file, delete its row, and give its id to another organization.
+    """Upload a file, delete its row, and create another organization's row with the same id.
 
-    The first object must be older than the second row. So the function adds `minutes` to the
-    creation time of the second row, or waits `wait_s` seconds between the two rows. No event of the
-    two attachments reaches the service.
+    The file must be older than the second row. So the function adds `minutes` to the creation time
+    of the second row, or waits `wait_s` seconds before it creates this row. No event about the two
+    attachments reaches the service.
     """
     relay = service.stack.relay
     relay.target = None

@@ -17,9 +17,9 @@ PREFIX = f"attachments-tests-{os.geteuid()}-"
 SUFFIX = "-folder"
 
 ENOUGH = 2 * 1024**3
-"""The bytes that must be free in memory.
+"""How many bytes of memory must be free.
 
-A server of the tests needs less than a quarter of them; the database with a million rows needs
+A server of the tests needs less than a quarter of this. The database with a million rows needs
 half.
 """
 

@@ -49,7 +49,7 @@ WITH_BODIES: Final = frozenset(
 
 
 def statuses_of(route: str) -> frozenset[int]:
-    """Return the statuses that a route may answer. A route that takes no body has fewer."""
+    """Return the statuses that a route may answer: fewer if its requests have no body."""
     if route == "none":
         return STATUSES
     return _OF_WRITING if route in WITH_BODIES else _OF_READING

@@ -1,4 +1,4 @@
-"""Comparisons of scraped metrics with expected values, for all metrics of a kind of process."""
+"""Checks that every metric of a process has the expected value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ ONE_LETTER = """
 from shared import allowance
 allowance.BURST, allowance.LETTERS_PER_S = 1, 0.0
 """
-"""Code that limits each origin of dead letters to one dead letter."""
+"""Code that limits the number of dead letters to one for each origin."""
 
 MOST_SERIES = 1000
 
@@ -36,10 +36,9 @@ class Within:
 
 Expected = float | Within
 Table = Mapping[str, Expected]
-"""Expected values by sample; a sample is written as in a scrape:
-`attachments_events_total{dialect="aws"}`.
+"""Expected values by sample. A sample is written as in `attachments_events_total{dialect="aws"}`.
 
-If some labels are left out, the value is the sum of all samples that match the given labels.
+If a sample has only some of the labels, its value is the sum of all samples with these labels.
 """
 
 
@@ -77,10 +76,10 @@ async def reached(process: Logging, expected: Table) -> Shown:
 
 
 def shows_exactly(found: Shown, process: str, expected: Table) -> None:
-    """Assert that a process has exactly the metrics that are documented for its kind, with the
-    expected values.
+    """Assert that a process has all metrics that are documented for its kind, and no others.
 
-    `process` is A, W or C. The scrape must have few samples, and only known label values.
+    `process` is A, W or C. All values must be as expected. There may be at most MOST_SERIES
+    samples, and only known label values.
     """
     rows = documented()
     wanted = {name for name, row in rows.items() if process in row.processes}

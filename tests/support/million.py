@@ -20,7 +20,7 @@ the webhook of the organization USUAL.
 """
 
 UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
-"""Ids of rows of the organization USUAL. Each row is in the state that is the constant's name.
+"""Ids of rows of the organization USUAL. The name of each constant is the state of its row.
 
 The first three rows are due.
 """
@@ -48,7 +48,7 @@ FROM generate_series(1, {ROWS}) AS n
 """
 
 FURTHER = (
-    # A tenth of the keys is older than 24 hours, so these keys no longer count.
+    # A tenth of the Idempotency-Keys are older than 24 hours, so they are no longer valid.
     f"""
     INSERT INTO idempotency_keys (organization_id, digest, fingerprint, made, created_at)
     SELECT {USUAL}, sha256(n::text::bytea), 'f', ARRAY[n],
@@ -60,9 +60,8 @@ FURTHER = (
     SELECT n, 'https://receiver.example/', '{{attachment.ready}}', '', 'a'
     FROM generate_series(1, {WEBHOOKS}) AS n
     """,
-    # A twentieth of the deliveries is pending, and half of the pending ones are due. Another
-    # twentieth has failed. The oldest deliveries are older than KEPT_DAYS. Deliveries whose webhook
-    # id is 0 or above WEBHOOKS belong to no webhook.
+    # A twentieth of the deliveries are pending, and half of these are due. Another twentieth have
+    # failed. The oldest deliveries are older than KEPT_DAYS. A few deliveries belong to no webhook.
     f"""
     INSERT INTO webhook_deliveries
         (webhook_id, organization_id, message_id, event, attachment, state, due_at, created_at)

@@ -49,7 +49,5 @@ async def settled(
 
 
 def signed(service: Service, key: str, stamp: str = "1776398568") -> str:
-    """Return a signed address of a file for a key and a time stamp that the service need not have
-    issued.
-    """
+    """Sign the address of a file as the service does, for any key and time stamp."""
     return f"{service.base_url}/{key}?{stamp}&s={Links(service.settings).sign(key, stamp, '')}"

@@ -53,7 +53,7 @@ FILTERS: dict[str, tuple[int, list[Filter]]] = {
         [COMMENTS, READY, PERSON, RECENT, OneOf(column="external_id", values=("x999",))],
     ),
 }
-"""Cases by name: an organization, and filters that some of its attachments match."""
+"""Cases by name. Each is an organization, and filters that match some of its attachments."""
 
 
 BOUNDS: dict[str, dict[str, Any]] = {

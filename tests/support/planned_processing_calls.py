@@ -1,7 +1,6 @@
 """Calls of the data functions that events, workers and the sweep use.
 
-The result of each call is checked, because the query plan of a call that finds no row proves
-nothing.
+The result of each call is checked too: if a call finds no row, its query plan proves nothing.
 """
 
 from collections.abc import Callable
@@ -87,7 +86,7 @@ PROCESSING_CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
                 for each in range(UPLOADED, UPLOADED + 1000)
             ],
         ),
-        lambda count: count == 0,  # every row that could become due is due already
+        lambda count: count == 0,  # nothing changes, because these rows are due already
     ),
     "due.take_due": (
         lambda c: due.take_due(c, limit=32, lease_s=30, attempts=5),

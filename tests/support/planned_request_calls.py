@@ -1,7 +1,6 @@
-"""Calls of the data functions that requests use, and copies that requests start.
+"""Calls of the data functions that serve requests and the copies that requests start.
 
-The result of each call is checked, because the query plan of a call that finds no row proves
-nothing.
+The result of each call is checked too: if a call finds no row, its query plan proves nothing.
 """
 
 from collections.abc import Callable

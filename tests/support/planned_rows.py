@@ -1,4 +1,4 @@
-"""Functions that call data functions with rows of the database of a million attachments."""
+"""Functions that prepare rows in the database of a million attachments for a call with them."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -32,7 +32,7 @@ async def row_of(connection: Any, attachment_id: int) -> Attachment:
 
 
 async def held(connection: Any) -> Claim:
-    """Return the claim of the attachment with the id `PROCESSING`, which a worker processes."""
+    """Return a worker's claim on the attachment `PROCESSING`."""
     return Claim(attachment=await row_of(connection, PROCESSING))
 
 
@@ -53,7 +53,7 @@ async def ask_copy(connection: Any, row: Attachment) -> Any:
 
 
 async def with_copy(connection: Any, function: Callable[[Attachment], Awaitable[Any]]) -> Any:
-    """Call a function with the row of an attachment for which a copy is requested."""
+    """Request a copy into an attachment, and call a function with the attachment's row."""
     return await function(await ask_copy(connection, await seen(connection)))
 
 
@@ -67,7 +67,7 @@ async def with_heavy_letters(connection: Any, function: Callable[[], Awaitable[A
 
 
 async def with_claim(connection: Any, function: Callable[[Claim], Awaitable[Any]]) -> Any:
-    """Call a function with the claim of the attachment with the id `PROCESSING`."""
+    """Call a function with a worker's claim on the attachment `PROCESSING`."""
     return await function(await held(connection))
 
 

@@ -1,7 +1,6 @@
 """Calls of the data functions for Idempotency-Keys, waiting clients, new policies and deliveries.
 
-The result of each call is checked, because the query plan of a call that finds no row proves
-nothing.
+The result of each call is checked too: if a call finds no row, its query plan proves nothing.
 """
 
 from collections.abc import Callable
@@ -22,14 +21,14 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def key(number: int) -> RequestKey:
-    """Return the key with this number. The table has no keys above `million.KEYS`."""
+    """Return an Idempotency-Key by its number. The database holds the numbers 1 to KEYS."""
     return RequestKey(
         organization_id=USUAL, digest=sha256(str(number).encode()).digest(), fingerprint=b"f"
     )
 
 
 async def make_one(_connection: Any) -> int:
-    """Return an id, as if a request had made an object."""
+    """Return an id, as if a request had created a resource with this id."""
     return 7
 
 

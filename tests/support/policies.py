@@ -1,4 +1,4 @@
-"""Policies of created attachments, and the error codes with which the store refuses an upload."""
+"""Functions that read a policy's form fields, and the store's error code for a refused upload."""
 
 from collections.abc import Mapping
 from typing import Any

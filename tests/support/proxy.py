@@ -22,7 +22,7 @@ class Link:
     """A client's connection to the proxy, and the proxy's connection to the server.
 
     `left` is the number of response bytes that may still pass, or None without a limit. `head`
-    holds the first bytes from the client; they show what kind of connection it is.
+    holds the first bytes from the client, which show what kind of client it is.
     """
 
     left: int | None
@@ -32,7 +32,7 @@ class Link:
 
     def reset(self) -> None:
         """Reset both connections, as a crash of a machine between client and server would."""
-        if self.task is not asyncio.current_task():  # a new connection's own task ends by itself
+        if self.task is not asyncio.current_task():  # the current task ends by itself
             self.task.cancel()
         for end in self.ends:
             connection = end.transport.get_extra_info("socket")
@@ -156,13 +156,12 @@ class Proxy:
             else:
                 await self._relay(link, (reader, writer))
         except asyncio.CancelledError:
-            # reset() has cancelled this task. asyncio would log an exception as a fault of the
-            # stream.
+            # `reset` has cancelled this task. If the exception left the task, asyncio would log it.
             pass
         finally:
             self._links.discard(link)
             for end in link.ends:
-                end.close()  # asyncio still sends what was written
+                end.close()  # asyncio still sends the bytes in its buffer
 
     async def _relay(self, link: Link, client: Stream) -> None:
         try:
@@ -171,7 +170,7 @@ class Proxy:
             link.reset()
             return
         link.ends.append(server[1])
-        # If one direction ends, the other is ended too, so that both connections are closed.
+        # When one direction ends, end the other too, so that both connections are closed.
         ways = [
             asyncio.create_task(
                 self._pump(client[0], lambda data: self._request(link, data, client, server))
@@ -238,7 +237,7 @@ class Proxy:
 
 @asynccontextmanager
 async def running_proxy(target: str) -> AsyncIterator[Proxy]:
-    """Run a proxy in front of the server at this address, which has a host and a port."""
+    """Run a proxy in front of a server; `target` is the server's address with host and port."""
     proxy = Proxy(target)
     await proxy.start()
     try:

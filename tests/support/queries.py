@@ -9,7 +9,7 @@ PATH = "/api/v2/attachments"
 
 
 def make_request(query: str) -> web.Request:
-    """Make a request whose query string is sent unchanged."""
+    """Make a request object whose URL contains exactly this query string."""
     return make_mocked_request("GET", f"{PATH}?{query}")
 
 

@@ -57,9 +57,9 @@ async def accept(_request: web.Request) -> web.StreamResponse:
 class Receiver:
     """A receiver of webhooks: an HTTP server on loopback.
 
-    The function `answer` makes each answer. The key `secret` verifies the signatures; without one,
-    they are not verified. Each delivery is compared with the OpenAPI document; `undescribed` lists
-    the differences.
+    The function `answer` makes each answer. The signatures are verified with the key `secret`,
+    unless it is empty. Each delivery is compared with the OpenAPI document; `undescribed` lists the
+    differences.
     """
 
     url: str = ""

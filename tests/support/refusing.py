@@ -9,9 +9,9 @@ REFUSAL = (
 
 
 class Refusing(Proxy):
-    """A proxy that refuses a request if the request's first line contains a forbidden text.
+    """A proxy that refuses a request whose first line contains one of the texts in `forbidden`.
 
-    `forbidden` lists these texts. `asked` holds the first lines of all requests.
+    `asked` holds the first lines of all requests.
     """
 
     def __init__(self, target: str) -> None:

@@ -131,7 +131,7 @@ def invalid(pointer: str, detail: str, meta: Mapping[str, Any]) -> dict[str, Any
 
 @asynccontextmanager
 async def open_bucket(stack: Stack) -> AsyncIterator["S3Client"]:
-    """Open a client of the store that does not use the service."""
+    """Open an S3 client that uses the store directly, not through the service."""
     async with get_session().create_client(
         "s3",
         region_name=stack.seaweedfs.region,

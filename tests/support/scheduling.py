@@ -77,7 +77,7 @@ Only the order of these times matters. A file that is not listed takes less time
 """
 
 COMPUTING = "tests/unit/"
-"""The folder of the tests that compute more than they wait."""
+"""The folder of the tests that mostly compute. Other tests mostly wait for servers."""
 
 
 class Collected(Protocol):
@@ -102,18 +102,18 @@ def unit_of(nodeid: str) -> str:
 
 
 class UnitScheduling(LoadScopeScheduling):  # type: ignore[misc]  # its base has no types
-    """Gives a process the next unit as soon as the process has nearly finished its last unit."""
+    """Gives a process its next unit shortly before the process finishes its current unit."""
 
     def _split_scope(self, nodeid: str) -> str:
-        # `_split_scope` is private in pytest-xdist: its own schedulers differ in this method alone.
+        # `_split_scope` is private in pytest-xdist, but its own schedulers also override it.
         return unit_of(nodeid)
 
 
 def in_order(items: Iterable[T]) -> list[T]:
     """Return all tests, with the longest units first.
 
-    Units that compute are spread evenly among those that wait, so that the cores are always busy.
-    The run ends with the shortest units, so that no process runs alone at the end.
+    Units that mostly compute are mixed evenly with the others, so that the cores are always busy.
+    The shortest units run last, so that all processes end at nearly the same time.
     """
     units = [
         (unit, list(found)) for unit, found in groupby(items, lambda each: unit_of(each.nodeid))

@@ -30,16 +30,16 @@ seccomp.seccomp_rule_add(rules, 0x00050001, number(b"prctl"), 0)
 assert seccomp.seccomp_load(rules) == 0
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""A program that runs another program. If the other program loads a filter of system calls, the
-kernel refuses the filter.
+"""A program that starts another program, which cannot load a filter of system calls.
 
-Some containers refuse such filters in the same way.
+The kernel refuses the filter, as it does in some containers.
 """
 
 
 def python_that_cannot_seal(folder: Path, obstacle: str) -> str:
-    """Write a program that runs Python either without libseccomp or where the kernel refuses
-    filters.
+    """Write a program that runs Python in such a way that it cannot load the decoder's filter.
+
+    Depending on `obstacle`, libseccomp cannot be loaded, or the kernel refuses the filter.
     """
     if obstacle == "no library":
         # The dynamic loader finds this empty file first, and fails to load it as a library.

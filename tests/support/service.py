@@ -116,7 +116,7 @@ class Client:
     ) -> tuple[int, str]:
         """Post a file to the store with an attachment's policy.
 
-        `changed` replaces form fields, or removes those with None.
+        `changed` holds new values of form fields; None removes a field.
 
         Return the store's status and body.
         """
@@ -193,7 +193,7 @@ class Service:
     def metrics(self) -> str:
         """Return the current metrics of this process, in which the API runs.
 
-        A scrape may be 1 s older.
+        The values of a scrape may be 1 s old, but these are not.
         """
         return generate_latest().decode()
 
@@ -229,7 +229,7 @@ async def scrape(url: str) -> str:
 
 
 def make_settings(environment: Mapping[str, str]) -> Settings:
-    """Return settings read from the given environment variables, not from this process's."""
+    """Return the settings that the service reads from the given environment variables."""
     with mock.patch.dict(os.environ, environment):
         return Settings()
 

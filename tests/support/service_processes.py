@@ -17,7 +17,7 @@ class ServiceProcess:
     """A process of the service. It has its own process group, which a test can kill.
 
     `program` is the argument list for Python. The process has started when its log contains `sign`.
-    If `may_fork` is false, a new Python is started, as an operator starts it.
+    If `may_fork` is false, a new Python is started instead of a fork.
     """
 
     may_fork = True
@@ -135,7 +135,7 @@ class ConsumeProcess(ServiceProcess):
 
 
 def client_of(service: Service, api: ApiProcess) -> Client:
-    """Return a client of an API process that uses the token of the service's own client."""
+    """Return a client of the API process `api`, with the same token as `service.client`."""
     client = service.client
     return Client(
         session=client.session,

@@ -41,7 +41,7 @@ async def wait_for_end(pid: int) -> None:
 
 
 async def identify(of: Sniffers, content: bytes, organization_id: int = 1) -> str:
-    """Identify the type of a file whose bytes a store would serve."""
+    """Identify the type of a file with this content, without a store."""
 
     async def read(start: int, end: int) -> bytes:
         return content[start:end]

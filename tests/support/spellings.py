@@ -1,5 +1,6 @@
-"""Other spellings of a foreign attachment's key, which some store, proxy or file system treats as
-the same key.
+"""Other spellings of the key of another organization's attachment.
+
+Some store, proxy or file system treats each spelling as the same key.
 """
 
 import unicodedata
@@ -113,4 +114,4 @@ SPELLINGS = {
         for name, ending in _ENDINGS.items()
     },
 }
-"""Spellings of the key, by their descriptions."""
+"""The spellings of ORIGINAL, by their descriptions."""

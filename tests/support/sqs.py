@@ -19,7 +19,7 @@ class StartConsumer(Protocol):
 
 
 def with_changed(constant: str) -> Sequence[str]:
-    """Return arguments for Python that run a consumer with another value of one constant."""
+    """Return arguments with which Python runs a consumer with another value of one constant."""
     return "-c", (
         "import sys; from deploy import cli; from worker.queue import consumer;"
         f" consumer.{constant};"
@@ -30,8 +30,8 @@ def with_changed(constant: str) -> Sequence[str]:
 NO_LONG_POLLS = with_changed("WAIT_S = 0")
 """A consumer that does not use long polls.
 
-moto does not notice that a long poll was interrupted. Such a poll would still receive messages that
-another consumer has returned to the queue.
+moto does not notice that a long poll was interrupted. So it could send a message to an interrupted
+poll instead of a consumer.
 """
 
 
@@ -40,7 +40,7 @@ def consumer_of(
 ) -> ConsumerProcess:
     """Return a consumer process that is not started yet.
 
-    It has the settings of a service with `changes`. The variables in `gone` are removed.
+    Its environment is that of the service with `changes`, and without the variables in `gone`.
     """
     given = {"PATH": os.environ["PATH"], **service.environment, **CREDENTIALS, **changes}
     environment = {name: value for name, value in given.items() if name not in gone}
@@ -151,9 +151,9 @@ async def is_given_up(inbox: Inbox) -> bool:
 
 
 async def until_any_in_hand(inbox: Inbox) -> None:
-    """Wait until a consumer holds any message that it has received and not deleted.
+    """Wait until at least one message has been received but not deleted.
 
-    The number is not checked: the queue decides how many messages each poll receives.
+    The number is not checked, because the queue decides how many messages each poll receives.
     """
 
     async def in_hand() -> bool:
@@ -164,7 +164,7 @@ async def until_any_in_hand(inbox: Inbox) -> None:
 
 
 async def until_in_hand(inbox: Inbox, count: int = 1) -> None:
-    """Wait until a consumer holds exactly `count` messages that it has received and not deleted."""
+    """Wait until all messages have been received, and exactly `count` of them are not deleted."""
 
     async def in_hand() -> bool:
         return await inbox.counts() == (0, count)

@@ -1,4 +1,7 @@
-"""An API with an answer that is not described: `python -m tests.support.strange_api`."""
+"""An API that sends an answer which the OpenAPI document does not describe.
+
+Tests run it with `python -m tests.support.strange_api`.
+"""
 
 import asyncio
 
@@ -10,7 +13,7 @@ from shared.settings import load_settings
 
 
 async def health(_request: web.Request) -> web.Response:
-    """Answer with a member and a header field that are not described."""
+    """Answer with a member and a header field that the OpenAPI document does not describe."""
     return web.json_response({"status": "alive", "another": 1}, headers={"X-Another": "1"})
 
 

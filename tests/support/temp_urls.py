@@ -26,9 +26,7 @@ def make_store_settings(changes: Mapping[str, str]) -> Settings:
 
 
 def find_taken(url: str, of: Settings, organization_id: int = 1) -> tuple[str, str] | None:
-    """Return the bucket and key that an organization may copy for a `temp_url`, or None if it may
-    not copy.
-    """
+    """Return the bucket and key that `url` names, or None if an organization may not copy them."""
     place = locate(url, of)
     if place is None or not may_take(place, of, organization_id=organization_id):
         return None

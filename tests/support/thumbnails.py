@@ -23,7 +23,7 @@ def make_and_open(content: bytes) -> tuple[Thumbnail, Image.Image]:
 
 
 def raises_code(code: str) -> AbstractContextManager[pytest.ExceptionInfo[Undecodable]]:
-    """Expect that no thumbnail can be made, and that the error is exactly this reason code."""
+    """Expect that no thumbnail can be made, and that the error's text is this reason code."""
     return pytest.raises(Undecodable, match=f"^{code}$")
 
 

@@ -18,7 +18,7 @@ from tests.support.service import until
 
 
 class Counting(Database):
-    """A database that counts its calls; a real database runs the statements."""
+    """A database that counts the calls of `run`."""
 
     count = 0
 
@@ -34,7 +34,8 @@ class Desk:
 
     The test sets the cache's clock.
 
-    Look-ups go through `proxy`. `direct` and the listener do not use the proxy.
+    Only look-ups go through `proxy`. The connection `direct`, and the connection that listens for
+    token changes, do not use the proxy.
     """
 
     settings: Settings

@@ -39,6 +39,6 @@ class Two:
 
 
 async def claimed(service: Service, storage: Storage) -> Owner:
-    """Claim the bucket for a deployment, and return the bucket's owner."""
+    """Let a deployment claim the bucket, and return the owner that the bucket has then."""
     async with open_database(service.settings) as database:
         return await claim_bucket(database, storage)

@@ -129,7 +129,7 @@ def delivery(url: str) -> Delivery:
 def settings_for(networks: str = "", *, allow_http: bool = True) -> Settings:
     """Return the settings of a worker that may send webhooks to the given networks.
 
-    `allow_http` allows http addresses.
+    If `allow_http` is true, the addresses of webhooks may use http.
     """
     environment = {f"ATTACHMENTS_{name}": value for name, value in VALID.items()}
     return make_settings(

@@ -45,7 +45,7 @@ class Up:
         return [up, *up.children(recursive=True)]
 
     def listening(self) -> set[tuple[str, int]]:
-        """Return the address and port of every TCP socket on which these processes listen."""
+        """Return the address and port of every TCP socket on which a process of `tree` listens."""
         return {
             (connection.laddr.ip, connection.laddr.port)
             for process in self.tree()
@@ -75,7 +75,7 @@ def until(condition: Callable[[], bool], within_s: float) -> None:
 def running(data_dir: Path, *options: str, **settings: str) -> Iterator[Up]:
     """Run `attachments up` in the block, and end all its processes at the end."""
     ready_file = data_dir.with_name(f"{data_dir.name}-ready.json")
-    ready_file.unlink(missing_ok=True)  # a killed run leaves its ready file
+    ready_file.unlink(missing_ok=True)  # an earlier run may have been killed
     log = data_dir.with_name(f"{data_dir.name}.log")
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -102,14 +102,12 @@ def running(data_dir: Path, *options: str, **settings: str) -> Iterator[Up]:
 
 
 def printed_json(text: str) -> None:
-    """Assert that every output line of a run is JSON, and that `up` passes lines of its processes
-    unchanged.
-    """
+    """Assert that `up` prints only JSON lines, and prints the lines of its processes unchanged."""
     lines = objects(text)
     assert {"up", "api", "worker"} <= {line["process"] for line in lines}
     (listens,) = named(text, "api listens")
     assert listens["process"] == "api"
-    assert listens["logger"] != "output"  # `up` sets this logger for a line that is not JSON
+    assert listens["logger"] != "output"  # `up` sets it if a line is not JSON
     assert isinstance(listens["port"], int)
 
 

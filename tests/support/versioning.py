@@ -1,4 +1,4 @@
-"""Buckets with versioning for single tests, and direct reads of the versions in these buckets."""
+"""Functions that make buckets with versioning, and that list the versions in a bucket."""
 
 import itertools
 import os
@@ -43,7 +43,7 @@ async def versions(client: "S3Client", bucket: str, prefix: str = "") -> list[tu
     """Return the key and the version id of every version that holds bytes; delete markers are left
     out.
 
-    The marker object of the bucket's owner is also left out, because the service never deletes it.
+    The object MARKER is also left out, because the service never deletes it.
     """
     answer = await client.list_object_versions(Bucket=bucket, Prefix=prefix)
     return [

@@ -1,4 +1,4 @@
-"""An HTTP proxy, such as companies use. It records each host and port that clients request."""
+"""An HTTP proxy, as in a company's network. It records each host and port that clients request."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -47,7 +47,7 @@ class WebProxy:
             there, away = await asyncio.open_connection("127.0.0.1", port)
             if method == "CONNECT":
                 writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-            else:  # later requests keep the absolute URL; servers accept it
+            else:  # later requests are sent on with absolute URLs, which servers accept
                 away.write(head)
             await asyncio.gather(_copy(reader, away), _copy(there, writer))
         except (asyncio.IncompleteReadError, ConnectionError):

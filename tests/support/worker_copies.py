@@ -24,7 +24,7 @@ async def wanted(
 
 
 def changed(**constants: object) -> dict[str, Any]:
-    """Return arguments that run a worker with other constants, each named `module__NAME`."""
+    """Return arguments that run a worker with changed constants, such as `copying__COPIES=1`."""
     modules = {"copying": "worker.copying", "part_copies": "shared.part_copies"}
     lines = ["import runpy"]
     for name, value in constants.items():
@@ -46,7 +46,7 @@ class Start(Protocol):
 
 
 async def objects(bucket: "S3Client", key: str) -> list[str]:
-    """Return the keys of objects in the store under a prefix, also of unfinished uploads."""
+    """List the keys of the objects, and of the unfinished multipart uploads, below a prefix."""
     found = await bucket.list_objects_v2(Bucket=BUCKET, Prefix=key)
     parts = await bucket.list_multipart_uploads(Bucket=BUCKET, Prefix=key)
     return [each["Key"] for each in found.get("Contents", ())] + [

@@ -69,7 +69,7 @@ async def ended_decoders(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]
     monkeypatch.setattr(Decoders, "__init__", note)
     yield
     for decoders in begun:
-        await decoders.close()  # does nothing if the test has closed them
+        await decoders.close()  # no effect if the test has closed `decoders`
     for child in find_decoders(os.getpid()):
         with suppress(psutil.NoSuchProcess):
             child.kill()

@@ -1,6 +1,4 @@
-"""Attributes in a client's request that the API accepts: valid values, their types, omitted
-attributes.
-"""
+"""Valid attributes in a client's request: their values and types, and which may be omitted."""
 
 import json
 from typing import Any

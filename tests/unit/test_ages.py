@@ -19,12 +19,12 @@ MOMENTS = st.floats(-1e9, 1e9)
 
 
 def stored(age_s: float | None, *, answered_at: float = 0.0) -> StoredObject:
-    """Make the store's answer about an object of this age in seconds; None means an unknown age."""
+    """Make the store's answer about an object that is `age_s` seconds old, or of unknown age."""
     return StoredObject(size=1, etag="a", age_s=age_s, answered_at=answered_at)
 
 
 def row(age_s: float, *, read_at: float = 0.0) -> Attachment:
-    """Make a row whose age was `age_s` seconds at the time `read_at`, in seconds."""
+    """Make a row that was `age_s` seconds old when it was read, at the time `read_at`."""
     return attachment(age_s=age_s, read_at=read_at)
 
 

@@ -39,7 +39,7 @@ def test_row77_of_many_frames_only_the_first_is_decoded(
     many: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoders = []
-    # `_getdecoder` is private in Pillow, but all decoders are created there.
+    # `_getdecoder` is private in Pillow, which creates all decoders by this function.
     real = Image._getdecoder
 
     def counted(*args: Any) -> Any:
@@ -48,6 +48,6 @@ def test_row77_of_many_frames_only_the_first_is_decoded(
 
     monkeypatch.setattr("PIL.Image._getdecoder", counted)
     made, image = make_and_open(many(50_000))
-    assert len(decoders) == 2  # the second one decodes the thumbnail
+    assert len(decoders) == 2  # one for the first frame, one for the thumbnail
     assert not made.facts.carries_more
     assert are_close(images.corners(image), images.MODES["png-rgb"][1])

@@ -14,7 +14,7 @@ PACKAGES = ("api", "worker", "shared", "deploy")
 
 INSIDE = "worker.decoding.inside"
 ALLOWED = {"shared.errors", "shared.facts", "shared.reasons"}
-"""The only other modules of the service that the decoder's inner package may import."""
+"""The decoder's inner package may import only these other modules of the service."""
 
 NAMING_ALLOWED = {
     "shared.content_types",

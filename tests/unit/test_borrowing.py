@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def borrowed(code: str) -> Iterator[str]:
-    """Yield the imports from a test module or from conftest.py, anywhere in a file."""
+    """Yield what a file imports from a test module or from conftest.py."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom):
             inside = f"{'tests.' * bool(node.level)}{node.module or ''}"

@@ -34,7 +34,7 @@ FAULT = re.compile(r"test_f(\d+)_|\bF(\d{1,2})\b")
 
 
 BEFORE, AFTER = 100, 200
-"""The maximum number of characters before and after `.md` that belong to a citation."""
+"""How many characters before and after `.md` can belong to a citation."""
 
 
 @cache
@@ -50,11 +50,11 @@ def text_of(path: Path) -> str:
 def around_names(path: Path) -> str:
     """Return the parts of a file's text that can cite a document, one in each line.
 
-    With the whole text of all files, the patterns of this module would take seconds.
+    To search the whole text of all files with this module's patterns would take seconds.
     """
     text = text_of(path)
     return "\n".join(
-        text[text.rfind(" ", 0, max(at - BEFORE, 0)) + 1 : at + AFTER]  # from the start of a word
+        text[text.rfind(" ", 0, max(at - BEFORE, 0)) + 1 : at + AFTER]  # begin at a word
         for at in (match.start() for match in re.finditer(r"\.md\b", text))
     )
 

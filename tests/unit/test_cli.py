@@ -1,6 +1,4 @@
-"""The command line reports a mistyped command in one line with the rule, and shows its
-help fast.
-"""
+"""The command line reports a mistyped command or value in one line, and shows its help fast."""
 
 import os
 import subprocess

@@ -20,10 +20,9 @@ pytestmark = pytest.mark.usefixtures("no_settings")
 def settings(
     no_settings: None, monkeypatch: pytest.MonkeyPatch, closed_port: int
 ) -> Iterator[None]:
-    """Set valid settings whose servers do not run.
+    """Set valid settings whose servers do not run, and capture the log.
 
-    A real command logs only errors. The tests do not configure the log, so this fixture captures
-    the warnings.
+    Real commands do not log warnings. These tests do, because they do not configure the log.
     """
     values = {
         "DATABASE_URL": f"postgresql://attachments:{PASSWORD}@127.0.0.1:{closed_port}/attachments",
@@ -184,7 +183,7 @@ def test_up_reports_a_wrong_setting_in_one_line(name: str, value: str, rule: str
     assert heading == HEADING
     assert fault.startswith(f"  ATTACHMENTS_{name}: {rule}")
     assert "Unknown error" not in fault
-    assert not list(Path("kept").glob("[!l]*"))  # the folder has only the lock file
+    assert not list(Path("kept").glob("[!l]*"))  # only the lock file exists
 
 
 @pytest.mark.slow

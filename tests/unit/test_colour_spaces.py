@@ -1,4 +1,4 @@
-"""Colour spaces that a file names by code points, HDR images, and small lossless images."""
+"""HDR images, images that name their colour space by code points, and small lossless images."""
 
 import io
 import struct

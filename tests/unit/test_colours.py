@@ -1,6 +1,4 @@
-"""Thumbnails show pixels of every mode and colour space in sRGB, as published formulas convert
-them.
-"""
+"""Thumbnails show the pixels of every mode and colour space in sRGB, by published formulas."""
 
 import io
 import struct
@@ -254,7 +252,7 @@ TIFFS = {
 def test_row80_tiff_of_any_mode_shows_its_colours(name: str, compression: str | None) -> None:
     image, tags, wanted = TIFFS[name]
     if name == "LAB":
-        compression = None  # Pillow cannot compress LAB images
+        compression = None  # Pillow writes LAB images only without compression
     content = images.encode(image, "TIFF", compression=compression, tiffinfo=tags)
     load_codecs({"tiff"})
     try:

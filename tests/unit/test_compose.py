@@ -1,4 +1,4 @@
-"""The file `deploy/compose.yaml`, as far as no containers are needed to test it."""
+"""Tests of `deploy/compose.yaml` that need no containers."""
 
 import os
 import re

@@ -135,7 +135,7 @@ def test_a_jpeg_of_many_scans_has_so_many_and_is_sound(
     ids=["gif", "apng", "webp"],
 )
 def test_an_animation_has_so_many_frames(draw: Callable[[int], bytes]) -> None:
-    # Another process reads the file. In this process, another test may have enabled the decoder's
+    # Read the file in a new process. In this process, another test may have enabled the decoder's
     # PNG reader, which skips frames.
     read = """import io, sys
 from PIL import Image

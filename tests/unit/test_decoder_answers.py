@@ -1,4 +1,4 @@
-"""The worker does not trust the answers of a decoder, because an attacker may control it."""
+"""The worker does not trust a decoder's answers, because an attacker may control the decoder."""
 
 import json
 import os

@@ -118,7 +118,7 @@ async def test_kinds_of_box_share_the_places() -> None:
         assert len(find_zygotes(os.getpid())) == 1
         child.resume()
         assert (await jobs[0]).facts.width == 800
-        with pytest.raises(Undecodable):  # the image was sent as a document
+        with pytest.raises(Undecodable):  # this job decodes an image as a document
             await jobs[1]
     assert len(find_zygotes(os.getpid())) == 2
     await decoders.close()

@@ -73,8 +73,8 @@ async def test_row74_one_that_computes_for_too_long_is_ended_by_the_kernel(
     pool = Decoders(1, timeout_s=100)
     await pool.warm_up()
     (child,) = children()
-    # The worker then lets a second decoder read only the header of the file. The second decoder
-    # ends in the same way, so two kills are counted.
+    # After the kill, the worker lets a second decoder read only the file's header. The second
+    # decoder is killed too, so two kills are counted.
     with counted_kill("cpu_time", times=2), pytest.raises(Undecodable, match="too_expensive"):
         await decode(pool, images.photo())
     assert not child.is_running()
@@ -103,13 +103,12 @@ async def test_row76_a_decoder_that_ends_for_want_of_memory_reports_it(
     greedy = "import os; child.make_image = lambda file, job: (b'x' * 800_000_000, os.abort())"
     monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, greedy))
     pool = Decoders(1, timeout_s=20)
-    # The worker then lets a second decoder read only the header of the file. The second decoder
-    # ends in the same way, so two kills are counted.
+    # After the kill, the worker lets a second decoder read only the file's header. The second
+    # decoder is killed too, so two kills are counted.
     with counted_kill("memory", times=2), pytest.raises(Undecodable, match="too_expensive"):
         await decode(pool, images.photo())
     await pool.close()
-    # The worker also detects the lack of memory if the decoder has ended before the worker calls
-    # `stop`.
+    # The lack of memory is detected even if the decoder has ended before `stop` is called.
     started = await Decoder.start()
     with opened(images.photo()) as descriptor, pytest.raises(EOFError):
         await started.decode(descriptor, timeout_s=20)
@@ -137,7 +136,7 @@ async def test_every_job_gets_its_own_cpu_time(decoder: Decoder) -> None:
     seen: set[str] = set()
     for _ in range(2):
         with opened(images.encode(images.noise(2000, 2000), "PNG")) as descriptor:
-            enough = process.cpu_times().user + 1.5  # above 1 s: the limits are whole seconds
+            enough = process.cpu_times().user + 1.5  # over 1 s, because limits are whole seconds
             while process.cpu_times().user < enough:
                 await decoder.decode(descriptor, timeout_s=20)
         soft, hard = (await asyncio.to_thread(limits_of, decoder.pid))["Max cpu time"]

@@ -30,10 +30,9 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 @pytest.fixture
 def open_to_view(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Start decoders that tests can inspect without root: they keep the tests' user and stay
-    dumpable.
+    """Let decoders keep their privileges, so that tests can inspect them without root.
 
-    This changes nothing about what decoders inherit.
+    This does not change what decoders inherit.
     """
     change = "from worker.sandbox import privileges; privileges.drop = lambda: None"
     monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, change))
@@ -148,7 +147,7 @@ async def test_a_sealed_one_decodes_further_formats_where_they_are_asked_for(nam
                 await plain.decode(descriptor, timeout_s=20)
             made = await chosen.decode(descriptor, timeout_s=20)
         assert chosen.sealed
-        # The thumbnail of a small lossless image is also lossless.
+        # The thumbnail of a small lossless image (here the TIFF) is also lossless.
         kind = "png" if name == "tiff" else "jpg"
         assert (made.facts.width, made.facts.height, made.extension) == (120, 80, kind)
     finally:

@@ -11,9 +11,7 @@ API = Path(__file__).parents[2] / "api"
 
 
 def reasons(tree: ast.AST) -> Iterator[str]:
-    """Yield the texts that a module gives as reasons, and the source code of reasons that are not
-    texts.
-    """
+    """Yield each reason that a module gives: its text, or its source code if it is no literal."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             if node.func.id == "unauthenticated":

@@ -160,7 +160,7 @@ def test_everything_that_is_imported_is_declared() -> None:
 
 @pytest.fixture(scope="module")
 def foreign_names() -> dict[str, set[str]]:
-    """For each file, return the private names that its classes inherit from other packages."""
+    """Return, by file, the private names that the file's classes inherit from other packages."""
     found: dict[str, set[str]] = {}
     for package in (api, deploy, shared, worker):
         for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -181,7 +181,7 @@ def private_names(base: type) -> set[str]:
     if top in OURS or top in sys.stdlib_module_names:
         return set()
     names = {name for name in vars(base) if is_private(name)}
-    # Only Pydantic's own code uses its private names; the service's models do not.
+    # Ignore Pydantic's private names, because only Pydantic itself uses them.
     if top == "pydantic":
         return set()
     try:
@@ -225,7 +225,7 @@ def used(tree: ast.Module, inherited: set[str]) -> set[str]:
             paths = (each.value for each in node.args if isinstance(each, ast.Constant))
             names |= {part for path in paths for part in str(path).split(".")}
     names -= own
-    # A name that the file defines is still foreign if a base class from another package has it.
+    # Add names that the file defines and that a base class from another package defines too.
     names |= own & inherited
     return {each for each in names if isinstance(each, str) and is_private(each)} - STANDARD
 
@@ -261,7 +261,7 @@ def test_private_names_of_other_packages_in_tests_are_known() -> None:
     for path, tree in sources("tests"):
         listed = set().union(*PRIVATE_IN_TESTS.get(path, {}).values())
         found = used(tree, inherited=listed)
-        # Names that the service or the tests define do not count, unless they are in the table.
+        # Ignore names that the service or the tests define, unless the table lists them.
         assert found - (own - listed) == listed, path
 
 
@@ -275,7 +275,7 @@ def explanations(text: str) -> str:
 
 
 def unexplained(text: str, by_package: dict[str, set[str]]) -> set[str]:
-    """Return the packages and private names that no comment or docstring of a file explains."""
+    """Return the private names that a file's comments do not explain, and packages likewise."""
     found = explanations(text)
     packages = {each for each in by_package if f"private in {each}" not in found.lower()}
     names = set().union(*by_package.values())

@@ -10,7 +10,7 @@ from api.openapi import samples, served
 from tests.support.described import compiled, description
 
 OPAQUE = ("schema", "schemas", "example", "examples")
-"""Members whose values are data: names in these values are not parts of the OpenAPI document."""
+"""Members that are not searched, because their values are data."""
 
 
 def parts(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:

@@ -50,8 +50,7 @@ def test_every_route_is_described_and_every_described_operation_is_a_route() -> 
     for route in app.router.routes():
         assert route.resource is not None
         path = route.resource.canonical
-        # HEAD and the slash at the end of a path are described once for all paths, so they are
-        # not operations of the document.
+        # The document describes HEAD, and a slash at the end of a path, once for all paths.
         if route.method != "HEAD" and not (path.endswith("/") and path != "/"):
             served.add((route.method.lower(), path))
     assert len(served) > 25

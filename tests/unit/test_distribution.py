@@ -62,10 +62,7 @@ def test_a_missing_server_is_reported_without_the_name_of_a_package() -> None:
 
 
 def names_no_distribution(message: str) -> bool:
-    """Return True if a message contains no name of a distribution.
-
-    The names are those of this project and of the packages in its extras.
-    """
+    """Return True if a message contains neither this project's name nor a package of its extras."""
     extras = [each for extra in PROJECT["optional-dependencies"].values() for each in extra]
     names = [re.split(r"[^A-Za-z0-9-]", each)[0] for each in extras]
     return not any(re.search(rf"\b{name}\b", message) for name in (PROJECT["name"], *names))

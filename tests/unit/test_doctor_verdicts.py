@@ -182,7 +182,7 @@ Asked = Callable[[Handler], Examination]
 async def examination(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asked]:
     """Return a function that runs the doctor's checks of a store.
 
-    The test's handler answers for the store.
+    The test gives it a handler, which answers in place of the store.
     """
     answers: list[Handler] = []
 
@@ -232,7 +232,7 @@ async def test_the_difference_of_the_stores_clock_is_reported(
     here = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
     class Stopped(datetime):
-        """A clock that never advances, so that the duration of the request does not matter."""
+        """A clock that never advances, so that it does not matter how long the doctor waits."""
 
         @classmethod
         def now(cls, _: tzinfo | None = None) -> Self:

@@ -127,8 +127,9 @@ LIMITED = {
     "wake-ups that wait for the broker": f"{MAX_QUEUED:,} each",
     "wake-ups that wait in a worker": f"{WAITING:,}; {WAITING_EACH:,}",
 }
-"""For each row in the table of limits: its first words, and the text with the code's numbers that
-it must contain.
+"""Rows in the table of limits. The row that begins with a key must contain the key's value.
+
+The values have the code's numbers.
 """
 
 
@@ -163,8 +164,9 @@ SHARED = {
     "copies by a worker": (f"{copying.COPIES} at a time", f"{copying.COPIES_EACH}"),
     "refusals": (f"{pace.REFUSALS_PER_S:.0f} a second after a burst of {pace.BURST}", ""),
 }
-"""For each row in the table of shares: its first words, the limit for all organizations together,
-and the limit for one.
+"""Rows in the table of shares. A key is how the row begins.
+
+Its values are the limit for all organizations together, and the limit for one organization.
 """
 
 

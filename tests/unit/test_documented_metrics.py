@@ -30,7 +30,7 @@ from tests.support.metric_values import MOST_SERIES
 TYPES = {Counter: "counter", Gauge: "gauge", Histogram: "histogram"}
 
 OTHERS = 40
-"""The number of series that prometheus-client itself adds about Python and the process."""
+"""How many series prometheus-client itself adds, about Python and the process."""
 
 PAIRS = {
     (label, each.method)
@@ -44,12 +44,12 @@ SERIES = {
     "attachments_request_seconds": len(PAIRS) + 1,
     "attachments_requests_total": sum(len(statuses_of(each)) for each in {*ROUTES, "none"}),
 }
-"""For each metric whose labels do not occur in all combinations: its number of series."""
+"""The number of series of each metric whose labels do not occur in all combinations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A metric of the code; `buckets` is 0 unless the metric is a histogram."""
+    """A metric that the code creates; `buckets` is 0 unless the metric is a histogram."""
 
     name: str
     kind: str
@@ -121,7 +121,7 @@ def test_names_follow_the_conventions() -> None:
 
 def test_expressions_name_metrics_that_exist() -> None:
     named = set(re.findall(r"`?\b(attachments_\w+?)(?:_bucket|_sum|_count)?\b", PAGE.read_text()))
-    # `attachments_backlog` is not a metric but a view of the database.
+    # The page also names `attachments_backlog`, which is a view of the database.
     assert named - set(MADE) <= {"attachments_backlog"}
 
 

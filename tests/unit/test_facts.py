@@ -19,7 +19,7 @@ SOME = Facts(
     checksum_sha256="ab",
     carries_more=True,
 )
-"""Facts that all differ from their default values; a default means that the fact is unknown."""
+"""Facts that are all known. A fact is unknown if it has its default value."""
 
 
 def test_each_fact_is_a_column_of_the_row() -> None:

@@ -1,4 +1,4 @@
-"""The queries of file addresses, in the usual form and as HTTP libraries rewrite them."""
+"""Query strings of file addresses, also in the forms to which HTTP libraries change them."""
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +10,7 @@ stable = settings(max_examples=300, deadline=None, derandomize=True, database=No
 
 
 def query(*stamps: str, ends: str = "", signature: str = "", token: str = "") -> FileQuery:
-    """Make a parsed query with these parameters."""
+    """Make the expected result of the parser, with these parameters."""
     return FileQuery(stamps=stamps, ends=ends, signature=signature, token=token)
 
 

@@ -93,8 +93,8 @@ def test_a_link_to_a_service_of_kubernetes_is_no_port_of_ours() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["api", "worker", "deploy.cli"])
 def test_a_process_forgets_before_libraries_are_imported(module: str) -> None:
-    # Whenever a library of the list is imported, this program prints which of the two variables
-    # still exist.
+    # When one of these libraries is imported, this program prints which of PGHOST and
+    # CELERY_BROKER_URL still exist.
     watch = """
 import os, runpy, sys
 class Watch:
@@ -115,8 +115,8 @@ runpy.run_module(MODULE, run_name="__main__")
     )
     assert "is not set" in ended.stderr, ended.stderr
     found = ended.stdout.splitlines()
-    # The process has ended because of missing settings. The API imports libraries before it reads
-    # its settings. Other processes import libraries later, so they may have printed nothing.
+    # The process has ended because settings are missing. The API imports libraries before it reads
+    # its settings. Other processes import them afterwards, so these processes may print nothing.
     assert found or module != "api"
     assert [line for line in found if not line.endswith("[]")] == []
 
@@ -150,7 +150,7 @@ def test_celery_ignores_its_own_variables_and_uses_our_broker(
 def test_the_health_check_of_the_image_reads_variables_as_the_api_does(
     environment: dict[str, str], port: str
 ) -> None:
-    # No process listens at this loopback address. The error message names the requested address.
+    # No process listens at this loopback address. So the command fails and prints the address.
     given = {"PATH": os.environ["PATH"], "ATTACHMENTS_API_HOST": "127.9.8.7", **environment}
     asked = subprocess.run(
         [sys.executable, "-m", "deploy.health"],

@@ -62,12 +62,12 @@ def test_a_process_that_is_stopped_is_unhealthy_in_time(name: str) -> None:
     # In the worst case, the process stops just after a successful check. Then each failed check
     # takes one interval of waiting and one timeout.
     assert check["retries"] * (check["interval"] + check["timeout"]) <= NOTICED_S
-    # The command must report a missing answer before the timeout of the health check ends it.
+    # The command must report a missing answer before the health check ends the command.
     assert check["timeout"] > health.TIMEOUT_S
 
 
 class Unready(BaseHTTPRequestHandler):
-    """A process that is alive but not ready."""
+    """The HTTP server of a process that is alive but not ready."""
 
     def do_GET(self) -> None:
         """Record the path, and answer 503 if readiness is requested."""

@@ -54,7 +54,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_a_fault_is_an_object_if_the_log_is_json() -> None:
-    # No process listens at this loopback address. The error message names the requested address.
+    # No process listens at this loopback address. So the command fails and prints the address.
     asked = subprocess.run(
         [sys.executable, "-m", "deploy.health"],
         env={

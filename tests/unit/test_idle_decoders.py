@@ -1,4 +1,4 @@
-"""The worker ends a decoder that writes, computes or ends while it has no job."""
+"""The worker replaces a decoder that writes, computes or exits while it has no job."""
 
 import asyncio
 import os
@@ -103,7 +103,7 @@ async def test_one_that_writes_without_a_job_is_killed(
 async def test_output_without_a_job_is_never_the_next_answer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The decoder sends a second answer, which may arrive before or after the next job is sent."""
+    """The decoder answers a job twice; the next job may be sent before the second answer comes."""
     monkeypatch.setattr(sys, "executable", str(python_with_changed_zygote(tmp_path, WRITES)))
     async with running() as decoders:
         for _ in range(20):

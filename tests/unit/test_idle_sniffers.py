@@ -1,4 +1,4 @@
-"""The worker ends a sniffing process that writes, computes or ends while it has no request."""
+"""The worker replaces a sniffing process that writes, computes or exits while it has no request."""
 
 import asyncio
 import os
@@ -44,7 +44,7 @@ FAULTS = {
 
 
 def changed_child(folder: Path, what: str) -> str:
-    """Write a program that replaces Python and runs a changed fork server.
+    """Write a program for the service to start instead of Python: a changed fork server.
 
     `what` is code that each child of the fork server runs after each answer.
     """
@@ -103,7 +103,7 @@ async def test_the_next_file_has_a_fresh_one_and_its_own_answer(
 async def test_output_without_a_question_is_never_the_next_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process sends a second answer, which may arrive before or after the next request."""
+    """The process answers a request twice; the next one may be sent before the second answer."""
     monkeypatch.setattr(sys, "executable", changed_child(tmp_path, WRITES))
     started = Sniffers(timeout_s=20)
     for _ in range(20):

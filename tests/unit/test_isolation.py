@@ -47,8 +47,8 @@ async def test_organizations_that_wait_share_a_place_in_slices(
     monkeypatch.setattr(pool_module, "KEPT", 0)
     async with running() as decoders:
         await asyncio.gather(*(decode_for(decoders, 1 + number // 16) for number in range(32)))
-    # Each of the two organizations needs at least two slices (runs of jobs), and each slice needs
-    # another decoder.
+    # A slice is a run of jobs of one organization in one decoder. Each of the two organizations
+    # needs at least two slices.
     assert len(served) >= 4
     assert all(len(whose) <= 8 for whose in served.values())
 
@@ -83,9 +83,9 @@ async def test_an_idle_decoder_is_ended_when_another_organization_needs_its_plac
 async def test_idle_decoders_of_some_organizations_are_kept_for_their_next_files(
     served: dict[int, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The decoder of a new organization replaces the decoder that has been idle longest.
+    """A decoder for another organization replaces the decoder that has been idle longest.
 
-    After the time limit for idle decoders, only one used decoder is left.
+    When decoders have been idle for KEPT_S, all but one of them are ended.
     """
     monkeypatch.setattr(pool_module, "KEPT", 2)
     async with running() as decoders:

@@ -104,7 +104,7 @@ async def test_a_revoked_token_is_refused_although_no_notification_arrives(
 
             await until(refused, within_s=20)
             await until(lost, within_s=20)
-            # Further attempts also fail, but the service does not log them.
+            # During this time the service tries again to listen, but does not log each failure.
             await asyncio.sleep(5)
             proxy.let_go()
             await until(returned, within_s=20)

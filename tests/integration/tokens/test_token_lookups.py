@@ -17,7 +17,7 @@ from tests.support.token_desk import Desk
 async def test_a_look_up_that_a_revocation_overtook_is_not_remembered(desk: Desk) -> None:
     token = await desk.issue()
     async with desk.listening():
-        # This look-up opens the connection and prepares the statement.
+        # Open the connection and prepare the statement before the proxy holds answers back.
         await desk.find(await desk.issue())
         desk.proxy.hold()
         overtaken = asyncio.create_task(desk.find(token))

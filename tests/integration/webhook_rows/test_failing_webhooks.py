@@ -14,9 +14,9 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 async def attempt(database: Database, webhook_id: int, fault: Any = "timeout") -> list[str]:
-    """Make one attempt that ends with this fault, or with success if `fault` is None.
+    """Attempt one delivery, which ends with this fault, or with success if `fault` is None.
 
-    Return the reason of each webhook that the attempt deactivated.
+    If this deactivates the webhook, return the reason in a list, otherwise an empty list.
     """
     await queue(database, webhook_id, 1)
     (held,) = (await database.run(take, limit=1, rooms={}, usual_room=1)).deliveries
@@ -74,7 +74,7 @@ async def test_a_success_begins_anew(database: Database) -> None:
     for _ in range(5):
         assert await attempt(database, webhook_id) == []
         await let_pass(database, DAY)
-    # This failure is not the receiver's fault.
+    # This failure does not count, because the receiver has not caused it.
     assert await attempt(database, webhook_id, "secret_unreadable") == []
     assert await attempt(database, webhook_id, None) == []
     assert await execute(database, "SELECT failing_since FROM webhooks") is None
@@ -101,8 +101,7 @@ async def test_a_webhook_that_failed_before_the_count_is_not_deactivated_at_once
     database: Database,
 ) -> None:
     webhook_id = await make_webhook(database)
-    # A worker of the previous release wrote only `failing_since`. It did not count for how long the
-    # webhook has been failing.
+    # Change the row as a worker of the previous release would: it wrote only `failing_since`.
     await execute(database, "UPDATE webhooks SET failing_since = now() - interval '6 days'")
     for _ in range(5):
         assert await attempt(database, webhook_id) == []

@@ -192,7 +192,7 @@ def test_row61_a_bad_record_costs_only_itself(record: Any) -> None:
 
 
 def records(*events: tuple[str, str | None, str]) -> Any:
-    """Make a message with one record for each argument: event name, sequencer, etag."""
+    """Make a message with one record for each event, given as its name, sequencer and etag."""
     found = []
     for name, sequencer, etag in events:
         record = changed(AWS, "Records.0.eventName", name)

@@ -54,7 +54,7 @@ EXPECTED: dict[str, Reading] = {
     ),
     "minio": Reading(dialect="minio", events=[MINIO]),
     "rustfs": Reading(dialect="rustfs", events=[MINIO]),
-    # Sequencers of Ceph do not order events, so the service reads events of Ceph without them.
+    # Ceph's sequencers do not order events, so the service ignores these sequencers.
     "ceph": Reading(dialect="ceph", events=[event(etag=ETAG)]),
     "ceph-older": Reading(dialect="ceph", events=[event(etag=ETAG)]),
     # The object does not exist yet. The event has no details, so the worker asks the store.

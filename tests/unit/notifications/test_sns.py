@@ -35,7 +35,7 @@ def certificate_url(now: datetime = NOW, **changes: Any) -> str:
 def is_snss(url: str) -> bool:
     """Return True if a URL has the scheme and the host of SNS, without a port or a user.
 
-    Two parsers read the URL: the service's parser and the HTTP client's parser.
+    Both the service's URL parser and the HTTP client's URL parser must find this.
     """
     for host, scheme, port, user in (
         (URL(url).host, URL(url).scheme, URL(url).explicit_port, URL(url).user),
