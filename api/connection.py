@@ -71,7 +71,7 @@ def _by_hand(problem: Problem, own_id: str) -> bytes:
 class Connection(TidyConnection):
     """One client's connection. It ends if a request cannot be parsed or arrives too slowly."""
 
-    # This class uses private attributes of aiohttp's class, because there are no public ones.
+    # This class uses attributes that are private in aiohttp, because there are no public ones.
     # `_waiter` is set while the connection is between two requests. `_request_count` is the number
     # of its requests. `_process_keepalive` and `_keepalive_handle` belong to the timer that closes
     # idle connections. `_loop` is the event loop.

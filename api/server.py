@@ -155,7 +155,7 @@ class Server(web.Server):
 class Runner(web.AppRunner):
     """Runs an application on `Server`. aiohttp has no setting for the class of connections."""
 
-    # This class uses private names of aiohttp, because there are no public ones. In the runner,
+    # This class uses names that are private in aiohttp: there are no public ones. In the runner,
     # `_make_server` makes the server, `_app` is the application, and `_shutdown_timeout` is the
     # timeout at the end. In a site, `_server` is the asyncio server. In the server that
     # `_make_server` returns, `_loop` is the event loop, and `_kwargs` are other settings.
