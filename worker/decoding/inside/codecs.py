@@ -167,6 +167,8 @@ def is_lossless(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
             return webp.is_lossless(file)
         case "TIFF":
             return image.info.get("compression") != "jpeg"
+        case "AVIF" | "HEIF":
+            return heif.is_exact(heif.read_meta(file))
     return False
 
 

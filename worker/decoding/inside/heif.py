@@ -1,7 +1,7 @@
 """Read the description of the pictures in an AVIF or HEIC: their codecs and colour space.
 
 Sources: ISO/IEC 14496-12, 8.11 (`meta`, `pitm`, `iinf`, `iref`) and 12.1.5 (`colr`);
-ISO/IEC 23008-12, 6.6 (derived images).
+ISO/IEC 23008-12, 6.6 (derived images) and 9.3 (properties).
 """
 
 import os
@@ -63,19 +63,80 @@ def colour_space(meta: bytes) -> ColourSpace | None:
 
     In these formats, browsers treat each transfer function of video like the function of sRGB.
     """
-    at = meta.find(b"colrnclx")
-    if at < 0 or len(meta) < at + 12:
+    points = _code_points(meta)
+    if len(points) < 4:
         return None
-    return by_code_points(*struct.unpack_from(">HH", meta, at + 8), video_gamma=None)
+    return by_code_points(*struct.unpack_from(">HH", points), video_gamma=None)
+
+
+def is_exact(meta: bytes) -> bool:
+    """Return True if a picture is stored in a form that encoders use only without loss.
+
+    The form is RGB, or YCgCo with additional bits (ITU-T H.273, table 4).
+    """
+    points = _code_points(meta)
+    return len(points) >= 6 and int.from_bytes(points[4:6], "big") in (0, 16, 17)
+
+
+def _code_points(meta: bytes) -> bytes:
+    """Return the code points of the primary picture; empty without any.
+
+    If the picture is derived, its sources may have the code points instead. Other pictures in the
+    file, such as a gain map, have their own.
+    """
+    try:
+        properties, owned = _properties(meta)
+        item, sources = _primary(meta), _sources(dict(_boxes(meta)).get(b"iref", b"\0" * 4))
+        for _ in range(_MAX_DEPTH):
+            for index in owned.get(item, ()):
+                name, body = properties[index - 1]
+                if name == b"colr" and body.startswith(b"nclx"):
+                    return body[4:]
+            if item not in sources:
+                break
+            item = sources[item]
+    except (struct.error, IndexError):
+        pass
+    return b""
+
+
+def _properties(meta: bytes) -> tuple[list[tuple[bytes, bytes]], dict[int, list[int]]]:
+    """Return all properties, and for each item the numbers of its properties, counted from 1.
+
+    Source: ISO/IEC 23008-12, 9.3 (boxes `ipco` and `ipma`).
+    """
+    properties: list[tuple[bytes, bytes]] = []
+    owned: dict[int, list[int]] = {}
+    for name, body in _boxes(dict(_boxes(meta)).get(b"iprp", b"")):
+        if name == b"ipco":
+            properties = list(_boxes(body))
+        elif name == b"ipma":
+            item_form, item_width = (">I", 4) if body[0] else (">H", 2)
+            form, width, mask = (">H", 2, 0x7FFF) if body[3] & 1 else (">B", 1, 0x7F)
+            (count,) = struct.unpack_from(">I", body, 4)
+            at = 8
+            for _ in range(min(count, MAX_BOXES)):
+                (item,) = struct.unpack_from(item_form, body, at)
+                at += item_width
+                numbers = body[at]
+                at += 1
+                found = owned.setdefault(item, [])
+                for _ in range(numbers):
+                    found.append(struct.unpack_from(form, body, at)[0] & mask)
+                    at += width
+    return properties, owned
+
+
+def _primary(meta: bytes) -> int:
+    """Return the id of the primary item. Raises IndexError if the file gives none."""
+    primary = dict(_boxes(meta)).get(b"pitm", b"")
+    return int.from_bytes(primary[4:8] if primary[0] else primary[4:6], "big")
 
 
 def _codec(meta: bytes) -> bytes | None:
     """Return the type of the primary item. For a derived item, return the type of its source."""
     boxes = dict(_boxes(meta))
-    primary = boxes.get(b"pitm", b"")
-    if not primary:
-        return None
-    item = int.from_bytes(primary[4:8] if primary[0] else primary[4:6], "big")
+    item = _primary(meta)
     types = _types(boxes.get(b"iinf", b"\0" * 6))
     sources = _sources(boxes.get(b"iref", b"\0" * 4))
     for _ in range(_MAX_DEPTH):
