@@ -161,6 +161,31 @@ def ole_of(
     )
 
 
+def scattered_ole_of(streams: Sequence[str], *, clsid: str = "") -> bytes:
+    """Write an OLE compound file whose directory is not in one piece.
+
+    After each sector of the directory follows a sector with entries that belong to no file.
+    """
+    whole = ole_of(streams, clsid=clsid)
+    count = -(-(len(streams) + 2) * 128 // 512)
+    pieces = [whole[512 * (1 + index) : 512 * (2 + index)] for index in range(count)]
+    false = _ole_entry(
+        "WordDocument",
+        2,
+        right=NO_ENTRY,
+        child=NO_ENTRY,
+        clsid=bytes(16),
+        start=END_OF_CHAIN,
+        size=0,
+    )
+    table = [FAT_SECTOR]
+    for index in range(count):
+        table += [2 * index + 3 if index + 1 < count else END_OF_CHAIN, FREE]
+    table += [FREE] * (128 - len(table))
+    header = whole[:48] + struct.pack("<I", 1) + whole[52:76] + struct.pack("<I", 0) + whole[80:512]
+    return header + struct.pack("<128I", *table) + b"".join(each + 4 * false for each in pieces)
+
+
 def box(name: bytes, *bodies: bytes) -> bytes:
     """Write an ISO box (ISO/IEC 14496-12): its length, its name, and its body."""
     body = b"".join(bodies)

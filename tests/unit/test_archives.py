@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.data.containers import ole_of, zip64_of, zip_of
+from tests.data.containers import ole_of, scattered_ole_of, zip64_of, zip_of
 from tests.data.writing import jar
 from tests.support.identifying import drive_reading, read_container
 from worker.sniffing.iso_media import identify_iso_media
@@ -131,6 +131,24 @@ def test_an_installer_is_one_by_its_class_or_by_the_names_of_its_tables() -> Non
     assert (
         read_container(identify_compound, ole_of(["a", "b\u4840"])) == "application/x-ole-storage"
     )
+
+
+WORD_CLASS = "00020906-0000-0000-c000-000000000046"
+
+
+@pytest.mark.parametrize("before", range(0, 12, 3))
+def test_a_directory_in_several_pieces_is_read_by_its_chain(before: int) -> None:
+    names = [*(f"a{index}" for index in range(before)), "Workbook", "b"]
+    content = scattered_ole_of(names, clsid=WORD_CLASS)
+    assert read_container(identify_compound, content) == "application/vnd.ms-excel"
+    other = scattered_ole_of([*names[:-2], "b", "c"])
+    assert read_container(identify_compound, other) == "application/x-ole-storage"
+
+
+def test_a_chain_of_sectors_that_is_a_ring_ends() -> None:
+    content = bytearray(scattered_ole_of(["a", "b", "c", "d", "Workbook"]))
+    content[512 + 4 : 512 + 8] = struct.pack("<I", 1)
+    assert read_container(identify_compound, bytes(content)) == "application/x-ole-storage"
 
 
 @pytest.mark.parametrize(

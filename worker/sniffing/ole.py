@@ -25,6 +25,12 @@ _CLASSES: Final = {
 """The types of OLE files by the class id of their root entry. Each key is the first field of a
 class id. The other fields are the same in all these class ids."""
 
+_END_OF_CHAIN: Final = 0xFFFFFFFA
+"""Numbers of sectors from this one on have other meanings ([MS-CFB], section 2.1)."""
+
+_MAX_SECTORS: Final = 64
+"""Maximum number of sectors of a directory that are read: 256 entries, or more in large sectors."""
+
 _PPT_CLASS: Final = UUID("64818d10-4f9b-11cf-86ea-00aa00b929e8").bytes_le
 
 _STREAMS: Final = {
@@ -42,7 +48,8 @@ with it."""
 def identify_compound(file: PartialFile) -> Reading[str]:
     """Return the type of an OLE file by its streams and the class id of its root.
 
-    If `head` does not contain the start of the directory, requests it. Never raises for any bytes.
+    If `head` does not contain the start of the directory or its chain of sectors, requests one of
+    them. Never raises for any bytes.
     """
     if len(file.head) < 512:
         return _OLE
@@ -50,7 +57,7 @@ def identify_compound(file: PartialFile) -> Reading[str]:
     (sector,) = struct.unpack_from("<I", file.head, 48)
     if shift not in (9, 12):
         return _OLE
-    directory = yield from file.look((sector + 1) << shift, 1 << 12)
+    directory = yield from _directory(file, sector, shift)
     if len(directory) < 128:
         return _OLE
     entries = [directory[at : at + 128] for at in range(0, len(directory) - 127, 128)]
@@ -65,6 +72,36 @@ def identify_compound(file: PartialFile) -> Reading[str]:
         if name in _STREAMS:
             return _STREAMS[name]
     return kind or next((_STREAMS[name] for name in names if name in _STREAMS), _OLE)
+
+
+def _directory(file: PartialFile, sector: int, shift: int) -> Reading[bytes]:
+    """Return the start of the directory, whose first sector is given.
+
+    The sectors of the directory form a chain, which is stored in another table. If that table is
+    not known, the sectors after the first one are returned, which usually belong to the directory.
+    """
+    size = 1 << shift
+    assumed = yield from file.look((sector + 1) << shift, 1 << 12)
+    found = assumed[:size]
+    per_table = size // 4
+    for _ in range(_MAX_SECTORS):
+        at = 76 + 4 * (sector // per_table)
+        if at >= 512:  # the header lists only the first 109 sectors of the table
+            return assumed
+        (table,) = struct.unpack_from("<I", file.head, at)
+        place = ((table + 1) << shift) + 4 * (sector % per_table)
+        # Keep two of the allowed ranges for the end of the file (`identify._by_its_end`).
+        link = yield from file.look(place, 4, spare=2)
+        if len(link) < 4:
+            return assumed
+        (sector,) = struct.unpack("<I", link)
+        if sector >= _END_OF_CHAIN:
+            break
+        piece = file.seen((sector + 1) << shift, (sector + 2) << shift)
+        if not piece:
+            break
+        found += piece
+    return found
 
 
 def _class(directory: bytes) -> str | None:
