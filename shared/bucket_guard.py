@@ -17,7 +17,7 @@ from shared.store_limits import NO_ANSWER, store_limit
 from shared.stored_objects import StoredObject
 
 RECHECK_S: Final = 30.0
-"""Seconds between two reads of the bucket's marker while the bucket is this deployment's. Each
+"""Seconds between two reads of the bucket's marker while this deployment owns the bucket. Each
 process reads the marker by one GET."""
 
 FIRST_PAUSE_S: Final = 0.5

@@ -1,7 +1,7 @@
 """SQL statements for lists: total numbers, pages by number, and pages from an id.
 
-Each list is read in one of three ways. If the only filter has an index of its own, that index lists
-the attachments of each of the filter's values by id, and these lists are merged. For a range of
+Each list is read in one of three ways. If the only filter has an index of its own, that index gives
+a list of attachments for each value of the filter, and these lists are merged by id. For a range of
 times, the index by time is read, and the ids are sorted. For any other list, PostgreSQL's planner
 chooses the index by id or the index by attachable.
 """

@@ -50,7 +50,7 @@ class Beat:
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """Expect no `beat` during the block."""
+        """Expect no `beat` during the `with` block."""
         self._resting += 1
         try:
             yield
@@ -99,7 +99,7 @@ class Health:
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def expect(self, name: str, *, within_s: float) -> Beat:
-        """Return the Beat of a new periodic task, which counts as having run now."""
+        """Return the Beat of a new periodic task. The task counts as having run just now."""
         self._beats[name] = Beat(within_s)
         return self._beats[name]
 
@@ -175,7 +175,7 @@ async def _select_one(connection: Connection) -> None:
 
 
 def reports(outage: Outage) -> Check:
-    """Return a check of a part that is not asked: its fault is the present outage, if any."""
+    """Return a check that asks nothing: it returns the cause of the present outage, or None."""
 
     async def check() -> str | None:
         return outage.away

@@ -111,8 +111,8 @@ class _Logger:
 def _logger_class(level: str, form: str, *, serving: bool) -> type[Any]:
     """Return structlog's class of loggers for a level, with a faster `info`, and with `later`.
 
-    structlog passes a line through four functions before the first processor, and each request
-    writes a line. Lines with colours are left to structlog.
+    structlog calls four functions for each line before the first processor. This class avoids these
+    calls, because each request writes a line. Lines with colours still use structlog's way.
     """
     number = logging.getLevelName(level.upper())
     usual: Any = structlog.make_filtering_bound_logger(number)
@@ -237,7 +237,7 @@ class _Shown:
 
 
 def _escape_values(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Escape the event and its values, before the renderer adds colours, which are escapes too."""
+    """Escape the event and its values, before the renderer adds escape sequences for colours."""
     for name, value in event.items():
         if name in ("exc_info", "_record"):
             continue

@@ -1,4 +1,5 @@
-"""Log lines as JSON objects, built without a logger: for early faults and texts of other code.
+"""Log lines as JSON objects, built without a logger. They are for faults that occur before the
+logger is configured, and for texts that libraries write.
 
 This module imports little, because every command imports it.
 """
@@ -28,8 +29,8 @@ def process_name() -> str:
 def wants_json() -> bool:
     """Return whether the environment chooses the log format `json`.
 
-    It is needed for faults that occur before the settings are read. The variable's name may be
-    written in lower case.
+    This is for faults that occur before the settings are read. The variable's name may be written
+    in lower case.
     """
     for name, value in os.environ.items():
         if name.upper() == "ATTACHMENTS_LOG_FORMAT":

@@ -37,7 +37,7 @@ class LineStream:
         return len(text)
 
     def flush(self) -> None:
-        """Write the text after the last line end, if there is no `shape`. Does not wait."""
+        """Write the text that has no line end yet, unless there is a `shape`. Does not wait."""
         if self._shape is str:
             begun, self._begun = self._begun, ""
             if begun:

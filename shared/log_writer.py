@@ -43,7 +43,7 @@ DROPPED = Counter(
 
 
 LATER_BYTES: Final = 512
-"""The number of bytes that a line counts as until the thread has built it."""
+"""The assumed size, in bytes, of a line that the thread has not built yet."""
 
 Note = Callable[[int], bytes]
 Later = tuple[Callable[..., bytes | None], tuple[Any, ...]]
@@ -69,7 +69,7 @@ class LineWriter:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._lines: list[bytes | Later] = []
-        self._bytes = 0  # of the lines that wait, and of those that the thread has taken
+        self._bytes = 0  # the bytes of all lines that are not written yet
         self._writing = False
         self._dropped = 0
         self._torn = False
@@ -86,7 +86,7 @@ class LineWriter:
         self._add(line, len(line))
 
     def queue(self, build: Callable[..., bytes | None], args: tuple[Any, ...]) -> None:
-        """Queue a line that the thread will build with `build(*args)`. None is no line."""
+        """Queue a line that the thread builds with `build(*args)`; no line if that returns None."""
         self._add((build, args), LATER_BYTES)
 
     def _add(self, line: bytes | Later, size: int) -> None:
@@ -148,9 +148,10 @@ class LineWriter:
     def _room(self) -> int:
         """Return how many bytes of lines may be written together now.
 
-        Each write costs the event loop two changes of the thread that runs. A file may get any
-        number of bytes. On Linux, a write to a pipe is mixed with others only while it waits for
-        room (`pipe_write` in fs/pipe.c), so an empty pipe may get half of what it holds.
+        Few large writes are best, because each write interrupts the event loop. A file may get any
+        number of bytes. A write to a pipe must not be mixed with the writes of other processes. On
+        Linux, that happens only while a write waits for room (`pipe_write` in fs/pipe.c), so an
+        empty pipe may get half of its size.
         """
         with suppress(OSError):
             mode = os.fstat(self._descriptor).st_mode
@@ -209,7 +210,7 @@ class LineWriter:
 def _pieces(text: bytes, first: int) -> Iterator[bytes]:
     """Split a text after line ends into pieces of at most BATCH_BYTES, or of one longer line.
 
-    The first piece may have `first` bytes.
+    The first piece may have up to `first` bytes.
     """
     start, most = 0, first
     while start < len(text):

@@ -8,8 +8,9 @@ _BLOCK_BYTES = 64
 class Mac:
     """Signs messages with one secret (RFC 2104, with SHA-256).
 
-    The two inner hash states of the secret are computed once and copied for each message. A copy
-    takes a third of the time in which OpenSSL 3 looks up the algorithm for each `hmac.digest`.
+    The two hash states of the secret are computed once and copied for each message. With
+    `hmac.digest`, OpenSSL 3 would look up the algorithm for each message, which takes three times
+    as long as a copy.
     """
 
     __slots__ = ("_inner", "_outer")

@@ -88,7 +88,7 @@ def _json(document: object, status: int = 200) -> Page:
 async def open_metrics(
     settings: Settings, process: ProcessKind, health: Health, backlog: BacklogWatch
 ) -> AsyncIterator[str | None]:
-    """Serve metrics, health and backlog during the block; yield the address of the metrics.
+    """Serve metrics, health and backlog during the `with` block; yield the address of the metrics.
 
     The server listens on ATTACHMENTS_METRICS_HOST and ATTACHMENTS_METRICS_PORT. Port 0 means any
     free port. If no port is set, nothing is served, and None is yielded. Raises SettingsError if

@@ -42,7 +42,7 @@ _given_of = attrgetter(*GIVEN)
 def _insert(count: int, *, held: bool) -> str:
     """Return the SQL that inserts `count` rows. All rows share the parameters $1 to $6.
 
-    If `held`, the first row checks the quotas with the last four parameters.
+    If `held` is true, the SQL checks the quotas too; the last four parameters are for this check.
     """
     width = 1 + len(GIVEN)
     rows = []
@@ -79,8 +79,8 @@ async def create(
 
     `quotas` are the quotas of the settings, which an organization's own quotas replace. If `quotas`
     is None, no quota is checked. Raises QuotaExceeded if a quota would be exceeded, or NotCounted
-    if the organization's usage is not counted yet; then nothing has changed. Do not repeat it after
-    a success: that would insert more rows.
+    if the organization's usage is not counted yet. After an error, nothing has changed. Do not
+    repeat the call after a success: that would insert more rows.
     """
     trace = traces.current()
     values: list[Any] = [organization_id, creator_id, bucket, float(policy_ttl_s), first_check_s]

@@ -52,7 +52,7 @@ SeenBy = Literal["api", "worker", "sweep", "delete"]
 
 
 def note_older(row: Attachment, found: StoredObject, *, seen_by: SeenBy) -> None:
-    """Count and log an object that is older than its row. Call it once for each such object."""
+    """Count and log an object that is older than its row. Call it once for each older object."""
     OLDER_OBJECTS.inc()
     log.warning(
         "object older than its row",

@@ -52,8 +52,8 @@ class NameTaken(AttachmentsError):
 async def create_named(connection: Connection, name: str, *, force: bool = False) -> int:
     """Create an organization whose name is not used yet, and return its id.
 
-    Raises NameTaken if the name is used, also if another process is just creating it. With `force`
-    the name is not checked, so organizations may share a name.
+    Raises NameTaken if the name is used, even if another process is creating that organization now.
+    With `force` the name is not checked, so organizations may share a name.
     """
     async with connection.transaction():
         if not force:

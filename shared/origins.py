@@ -31,8 +31,8 @@ _LOCAL = re.compile(
 def normal_origin(text: str) -> str:
     """Return an origin as browsers send it: in lower case, without the scheme's usual port.
 
-    The port `*` means any port, also the usual one, which browsers leave out. Only loopback hosts
-    may have it. Raises ValueError for any other text.
+    The port `*` means any port, also the usual one, which browsers leave out. `*` is allowed only
+    for loopback hosts. Raises ValueError for any other text.
     """
     scheme, found, netloc = text.partition("://")
     scheme = scheme.lower()

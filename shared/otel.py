@@ -178,7 +178,7 @@ class OtelRecorder:
         return OpenSpan(self._tracer.start_span(name, context), given=above.given)
 
     def call(self, name: str, attributes: Attributes) -> AbstractContextManager[Any]:
-        """Begin the span of a call below the current span. Return NOTHING if there is none."""
+        """Begin the span of a call below the current span. Return NOTHING if no span is current."""
         if (above := _current.get()) is None:
             return NOTHING
         context = trace.set_span_in_context(above.inner, Context())
@@ -186,7 +186,7 @@ class OtelRecorder:
         return Call(self._tracer.start_span(name, context, kind, _known(attributes)))
 
     def past(self, name: str, seconds: float) -> None:
-        """Record a span of `seconds` that ends now, below the current span, if there is one."""
+        """Record a span that lasted `seconds` and ends now. Does nothing without a current span."""
         if (above := _current.get()) is not None:
             context = trace.set_span_in_context(above.inner, Context())
             now = time.time_ns()

@@ -20,7 +20,7 @@ EXPORT_S: Final = 5.0
 
 
 class Session(requests.Session):
-    """Sends requests, and remembers in `fault` why the last one failed; empty after a success.
+    """Sends requests. `fault` is why the last request failed; it is empty after a success.
 
     It reads no environment variable and no file, because a netrc file could add credentials to a
     request.
@@ -37,7 +37,7 @@ class Session(requests.Session):
         """Send a request. If it fails, `fault` names the exception or the status, and no secret."""
         try:
             response = super().request(*args, **kwargs)
-        except Exception as error:  # it is raised again, and only its class is remembered
+        except Exception as error:  # the error is raised again; only its class is stored
             self.fault = type(error).__name__
             raise
         # The exporter treats a redirect as a success, and does not follow it.

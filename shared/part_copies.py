@@ -1,7 +1,7 @@
-"""Copy large objects in parts, because the store copies each part within seconds.
+"""Copy large objects in parts, so that each request to the store ends within seconds.
 
-S3 copies at most 5 GiB in one request, and sends nothing during the copy. Source: Amazon S3 User
-Guide, "Copying an object using multipart upload" and "Amazon S3 multipart upload limits".
+S3 copies at most 5 GiB in one request, and does not answer before the copy ends. Source: Amazon S3
+User Guide, "Copying an object using multipart upload" and "Amazon S3 multipart upload limits".
 """
 
 from collections.abc import Iterator

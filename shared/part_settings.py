@@ -58,7 +58,7 @@ def split_setting(value: Any) -> Any:
 
 
 def none_if_blank(value: Any) -> Any:
-    """Return None for an empty setting, because compose can only set a variable to empty."""
+    """Return None for an empty setting: Docker Compose cannot unset a variable, only empty it."""
     return None if value == "" else value
 
 
@@ -72,7 +72,7 @@ def refuse_blank(value: Any) -> Any:
 def check_address(value: str | None) -> str | None:
     """Check an http(s) address, and remove its last slash. Returns None for an empty address.
 
-    Raises ValueError with the rule that is broken, without the address.
+    Raises ValueError. Its text names the broken rule, but not the address.
     """
     if value is None or value == "":
         return None
@@ -89,7 +89,8 @@ def _split_address(value: str) -> SplitResult:
     try:
         value.encode()  # raises ValueError if the variable's bytes are not valid UTF-8
         parts = urlsplit(value)
-        for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL may have several
+        # an address of PostgreSQL may have several hosts
+        for host in parts.netloc.rpartition("@")[2].split(","):
             _ = urlsplit(f"//{host}").port
     except ValueError:
         raise ValueError(
@@ -100,9 +101,9 @@ def _split_address(value: str) -> SplitResult:
 
 
 def _has_user_name() -> bool:
-    """Return whether a driver can find a name for an address that has no user name.
+    """Return whether the database driver finds a user name if the address has none.
 
-    In a container, the user of the process may have no name.
+    The driver uses PGUSER, or the name of the process's user, which may be missing in a container.
     """
     if os.environ.get("PGUSER"):
         return True
@@ -126,7 +127,7 @@ class LogSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read only environment variables, because looking for files takes half of the time."""
+        """Read only environment variables. To look for files too would double the time."""
         return init_settings, env_settings
 
     log_format: Literal["console", "json"] = "console"

@@ -20,7 +20,7 @@ def usable(root: Path = ROOT) -> int:
     """
     try:
         count = len(os.sched_getaffinity(0))
-    except (AttributeError, OSError):  # this system has no such call
+    except (AttributeError, OSError):  # this system has no sched_getaffinity
         count = os.cpu_count() or 1
     with suppress(OSError, ValueError):  # the files do not exist or have an unknown format
         count = min([count, *(math.ceil(each) for each in _quotas(root))])

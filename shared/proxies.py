@@ -31,7 +31,7 @@ Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 MAX_HOPS = 32
-"""The most proxies of one request that are read. Further ones are ignored."""
+"""The most entries of a header that are read. Further entries are ignored."""
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _PORT = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
@@ -72,8 +72,8 @@ def parse_network(word: str) -> Network:
             " and no bits beyond the length of the prefix"
         ) from None
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
-        # A socket for IPv6 reports an IPv4 peer as a mapped address. Such addresses are compared as
-        # IPv4, so a mapped network must be IPv4 too.
+        # A socket for IPv6 reports an IPv4 peer as a mapped address. Mapped addresses are compared
+        # as IPv4, so a mapped network must be converted too.
         mapped = int(network.network_address) & 0xFFFF_FFFF
         return IPv4Network((mapped, network.prefixlen - 96))
     return network
@@ -163,7 +163,7 @@ class Proxies:
 
 
 def plain_address(address: str) -> str | None:
-    """Return an address without zone, and mapped IPv4 as IPv4; None for any other text."""
+    """Return an address without its zone, IPv4-mapped ones as IPv4; None for any other text."""
     parsed = _parsed(address)
     return None if parsed is None else str(parsed)
 

@@ -112,7 +112,7 @@ class Publisher:
         return self.left_to_sweep if self._failing else None
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Publish the wake-ups that wait, then stop the thread. Takes at most `timeout_s` s."""
+        """Publish the waiting wake-ups, then stop the thread. Takes at most `timeout_s` seconds."""
         self._closing.set()
         with self._wake:
             self._wake.notify()
@@ -132,7 +132,8 @@ class Publisher:
                 continue
             try:
                 left_out = self._push(batch)
-            except Exception as error:  # any error of redis-py; the sweep finds the rows
+            # any error of redis-py; the sweep finds the uploads of the batch
+            except Exception as error:
                 _end_spans(batch, type(error).__name__)
                 with self._wake:
                     self._drop(len(batch))
@@ -153,7 +154,7 @@ class Publisher:
             self._closing.wait(PAUSE_S)
 
     def _take(self) -> list[_Message] | None:
-        """Wait for wake-ups, and take a batch. Returns None if closing and none is left.
+        """Wait for wake-ups, and take a batch. Returns None when closing and no wake-up is left.
 
         The batch is empty if no wake-up came and it is time to measure the queues.
         """
@@ -237,7 +238,7 @@ class Publisher:
             return client
 
     def _look(self, queues: Iterable[str]) -> None:
-        """Read the length of each queue whose length was read LOOK_EVERY_S ago or earlier."""
+        """Read the length of each queue that was not read in the last LOOK_EVERY_S seconds."""
         since = time.monotonic() - LOOK_EVERY_S
         unknown = [queue for queue in queues if self._lengths.get(queue, (since, 0))[0] <= since]
         if unknown:

@@ -15,7 +15,7 @@ FileCode = Literal["damaged", "too_expensive", "encrypted", "unsupported"]
 """Faults of a file that a decoder may report."""
 
 DecoderCode = Literal["decoder_died", "decoder_stalled", "decoder_fault"]
-"""Ways in which a decoder, or the process that names types with libmagic, can fail."""
+"""Ways in which a decoder, or the process that identifies types with libmagic, can fail."""
 
 UndecodableCode = Literal[FileCode, "decoder_died"]
 """Reasons why a file is kept without a thumbnail, or with an incomplete one."""

@@ -50,7 +50,7 @@ class IdSet:
 
 
 async def name_bucket(connection: Connection, seen: Attachment, bucket: str) -> None:
-    """Record that the object is in `bucket`, if the row is unchanged since `seen` was read."""
+    """Change the bucket of a row to `bucket`, if the row is unchanged since `seen` was read."""
     await connection.execute(
         "UPDATE attachments SET bucket = $4"
         " WHERE id = $1 AND revision = $2 AND state = $3 AND deleted_at IS NULL",
@@ -70,7 +70,7 @@ async def walk_rows(connection: Connection, after: int) -> list[Attachment]:
 
 
 def _is_settled(row: Attachment) -> bool:
-    """Return whether the row describes an object that no worker is about to examine."""
+    """Return whether the row describes an object and waits for no worker."""
     return row.state in MEASURED or (
         row.state == "failed" and row.reason not in NO_OBJECT and row.etag is not None
     )
@@ -113,10 +113,10 @@ class Reconciliation:
     async def differences(self) -> AsyncIterator[Difference]:
         """Yield the differences. Raises StoreRefused without s3:ListBucket, and DatabaseAway.
 
-        The difference of the id sequence comes first, then that of the bucket's owner. So the
-        caller can mend both before the rest is found, and no id is reused in a bucket that was just
-        taken over. A difference of the sequence comes again at the end if the whole listing shows a
-        greater id or ids of lost rows.
+        The first difference is that of the id sequence, the second that of the bucket's owner. If
+        the caller mends them in this order, no id is reused in a bucket that is taken over. At the
+        end, the id sequence may be reported again, because the complete listing shows a greater id
+        or ids of lost rows.
         """
         owner = self._owner = await bucket_owner.find_owner(self._database, self._storage)
         try:
@@ -287,8 +287,7 @@ class Reconciliation:
             case Kind.MISSING if row is not None:
                 await run(lifecycle.settle_missing, row, next_check_s=check_s)
             case Kind.OLDER if row is not None and difference.found is not None:
-                # If the row describes an object other than the older one, the described object is
-                # gone.
+                # If the row describes another object than the older one, that other object is gone.
                 lost = row.etag not in (None, difference.found.etag)
                 settle = lifecycle.settle_missing if lost else older_objects.settle_older
                 await run(settle, row, next_check_s=check_s)

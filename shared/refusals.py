@@ -1,9 +1,9 @@
-"""Explain why PostgreSQL refuses something: a table from its error codes to cause and remedy.
+"""Explain why PostgreSQL refuses something: a table gives the cause and remedy of each error code.
 
-The codes are SQLSTATEs (https://www.postgresql.org/docs/current/errcodes-appendix.html). A code of
-five characters takes precedence over its class, its first two characters. The server's own message
-is never shown, because it may contain a password or a client's text. A code that is not in the
-table means a bug of the service.
+The codes are SQLSTATEs (https://www.postgresql.org/docs/current/errcodes-appendix.html). The first
+two characters of a code are its class. An entry for the complete code takes precedence over an
+entry for the class. The server's own message is never shown, because it may contain a password or a
+client's text. A code that is not in the table means a bug of the service.
 """
 
 import socket
@@ -34,7 +34,7 @@ class Refusal:
 
     @property
     def of_content(self) -> bool:
-        """True if only the values in this statement are refused, so that others are accepted."""
+        """True if PostgreSQL refuses the values in this statement, but accepts others."""
         return self.code in OF_CONTENT
 
     @property
@@ -147,7 +147,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "57P04": ("the database was dropped", f"create it (createdb), or correct {URL}"),
     "58": ("PostgreSQL cannot use its files", "look at its disk, and read its own log"),
     "F0": ("PostgreSQL cannot use its configuration", "read its own log"),
-    "P0001": (  # no trigger of this service raises it
+    "P0001": (  # no trigger of this service raises this error
         "a trigger or function that was added to the database refuses it",
         "read PostgreSQL's own log, and correct or drop that trigger",
     ),

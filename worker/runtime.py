@@ -83,14 +83,14 @@ class Runtime:
             raise self._failure
 
     def call_soon(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Have the loop call a function soon. Does nothing after the worker has begun to stop."""
+        """Let the loop call a function soon. Does nothing after the worker has begun to stop."""
         if self._loop is None or self._jobs.stopping:
             return
         with suppress(RuntimeError):  # the loop has just ended
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def wake_courier(self) -> None:
-        """Have the courier look for deliveries that another process has queued."""
+        """Let the courier look for deliveries that another process has queued."""
         if self.courier is not None:
             self.call_soon(self.courier.wake)
 
@@ -105,7 +105,7 @@ class Runtime:
         self._health.step = None
 
     def drain(self) -> None:
-        """Begin to stop: take nothing new, let uploads end for DRAIN_S, release the others."""
+        """Begin to stop: take nothing new, wait up to DRAIN_S for uploads, release the others."""
         if self._loop is not None and not self._jobs.stopping:
             self._jobs.stopping = self._health.stopping = True
             self._stopping.set()

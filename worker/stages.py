@@ -48,7 +48,7 @@ class Interval:
 
 
 class Stages:
-    """The intervals of one attempt, in the order of their ends. They never overlap.
+    """The intervals of one attempt, in the order in which they ended. They never overlap.
 
     `modified_at` is the object's LastModified, in seconds of `time.monotonic`. `size` is in bytes,
     `content_type` is the identified type, and `cpu_s` is the CPU time of decoders.

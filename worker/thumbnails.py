@@ -1,6 +1,6 @@
 """Write thumbnails to the store and remove outdated ones.
 
-For each thumbnail in the store, a row contains its name, even after a crash.
+Every thumbnail in the store is named in a row, even after a crash.
 """
 
 from dataclasses import replace
@@ -49,8 +49,8 @@ async def store_thumbnail(
 async def drop_thumbnail(storage: Storage, row: Attachment) -> None:
     """Remove the thumbnail of an earlier revision, if there is one. May be repeated.
 
-    A thumbnail that is older than the row, or in a bucket that is not the row's, belongs to another
-    row and stays.
+    A thumbnail that is older than the row, or in another bucket, belongs to another row and is
+    kept.
     """
     if row.thumbnail_key is not None and row.bucket == storage.bucket:
         await older_objects.delete_own(storage, row.thumbnail_key, row)

@@ -6,8 +6,8 @@ Each dialect is a module of functions without I/O:
 - `parse(document) -> Iterator[UploadEvent | UnreadableEvent | None]`: one item for each record: an
   event, a fault of this record only, or None for a record that is ignored.
 
-A store whose records are like Amazon's is one line in `s3_like`. For any other store, write a
-module and add it to `DIALECTS` in `reading`. `sns` is not a dialect but an envelope, which may
+A store whose records are like Amazon's needs only one line in `s3_like`. For any other store, write
+a module and add it to `DIALECTS` in `reading`. `sns` is not a dialect but an envelope, which may
 contain a message of any dialect.
 """
 

@@ -1,4 +1,4 @@
-"""The messages of Amazon S3 by SQS, SNS or Lambda, and S3's test message.
+"""The messages of Amazon S3 that come by SQS, SNS or Lambda, and S3's test message.
 
 Keys are encoded as in the query of a form. Source: Amazon S3 User Guide, "Event message
 structure".
@@ -15,14 +15,14 @@ SOURCE = "aws:s3"
 
 
 def recognises(document: Any) -> bool:
-    """Return whether this is S3's test message, or a list of records of S3 or without a source."""
+    """Return whether this is S3's test message, or records whose source is S3 or missing."""
     if isinstance(document, dict) and document.get("Event") == "s3:TestEvent":
         return True
     return source_of(document) in (SOURCE, "")
 
 
 def parse(document: Any) -> Iterator[UploadEvent | UnreadableEvent | None]:
-    """Yield one item for each record. The test message has no records, so it yields None."""
+    """Yield one item for each record. For the test message, yield None."""
     records = document.get("Records")
     if not isinstance(records, list):
         yield None

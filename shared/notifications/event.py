@@ -40,5 +40,5 @@ def decode_form(key: str) -> str:
     """Decode a key that was encoded as in the query of a form: `+` and `%XX`, once."""
     if "%" not in key and "+" not in key:  # the usual case: a key of this service needs no encoding
         return key
-    # Bytes that are not UTF-8 become surrogates, so such a key equals no key of this service.
+    # Bytes that are not UTF-8 become surrogates, which no key of this service contains.
     return unquote_plus(key, errors="surrogateescape")

@@ -42,8 +42,8 @@ class Reading:
 
     There is at most one event for each key: the newest by sequencer, or else the last one. A
     removal is kept only if there is no creation, or if its sequencer is greater. `dialect` is None
-    if no dialect was recognised, and `sns/…` for a message in SNS's envelope. Its type is str and
-    not a Literal, so that one line in `s3_like` suffices for another store.
+    if no dialect was recognised, and `sns/…` for a message in SNS's envelope. The field's type is
+    str and not a Literal, so that another store needs only one line in `s3_like`.
     """
 
     dialect: str | None

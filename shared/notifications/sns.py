@@ -71,11 +71,11 @@ def unwrap(document: Any) -> Any:
 def certificate_url(
     document: Any, *, topics: Collection[str], versions: Collection[str], now: datetime
 ) -> str:
-    """Check all of a message that needs no certificate, and return the certificate's address.
+    """Check what can be checked without the certificate, and return the certificate's address.
 
     The checks, in this order: the topic is one of `topics`, the type is known, the signature's
     version is allowed, the time is within the last hour, and the certificate's address is SNS's.
-    Raises SnsRefused with the rule that is broken.
+    Raises SnsRefused; its text names the broken rule.
     """
     if document.get("TopicArn") not in topics:
         raise SnsRefused("the topic is not one of ATTACHMENTS_SNS_TOPICS")

@@ -53,10 +53,10 @@ ALLOWED: Final = (
 Neither list has a call that takes a path, because the errors of stat, access or readlink would show
 which files exist. getcwd, which Pillow calls at each save, always returns "/". No call opens a
 file, connects, starts a process or sends a signal: open, socket, exec, fork, clone, kill and ptrace
-are missing. fcntl is missing because it can make a socket send signals, ioctl because it can
-allocate disk space for a file. Every other call fails with EPERM, so that a library that only tests
-for a feature still works. In glibc 2.33 to 2.38, fstat() calls newfstatat and therefore fails;
-Python's file objects accept that.
+are missing. fcntl is missing because it can make a socket send signals. ioctl is missing because it
+can allocate disk space for a file. Every other call fails with EPERM, so that a library that only
+tests for a feature still works. In glibc 2.33 to 2.38, fstat() calls newfstatat and therefore
+fails; Python's file objects accept that.
 """
 
 THREADS: Final = ("rseq", "set_robust_list")

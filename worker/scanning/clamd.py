@@ -44,8 +44,9 @@ class _ClosedEarly(Exception):
 class Clamd:
     """A clamd at an address. Each command uses a new connection.
 
-    clamd may take `timeout_s` seconds to accept a chunk, and as long to answer. Every method raises
-    ScannerUnavailable if clamd cannot be reached, is slower than that, or reports an error.
+    clamd may take up to `timeout_s` seconds to accept a chunk, and up to `timeout_s` to answer.
+    Every method raises ScannerUnavailable if clamd cannot be reached, is slower than that, or
+    reports an error.
     """
 
     def __init__(self, address: ClamdAddress, *, timeout_s: float) -> None:

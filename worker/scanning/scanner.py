@@ -76,7 +76,7 @@ class Scanner:
     async def reading(
         self, storage: Storage, row: Attachment
     ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
-        """Wait until a scan may begin, then read as much of an original as may be scanned."""
+        """Wait until a scan may begin, then read the original, up to the maximum size of a scan."""
         async with self._gate.turn(row.organization_id):
             with measured("scan"):
                 async with storage.read(row.key, end=self._settings.scan_max_size) as opened:

@@ -90,8 +90,8 @@ def _serve_files(channel: socket.socket) -> None:
         limit_cpu(job["cpu_s"])
         found = answer(job["size"], pieces)
         # The worker reads this process's CPU clock after this answer and again before the next job,
-        # to see whether it computes without a job. The kernel may update the clock only at ticks
-        # (up to 10 ms). Reading it here forces the update now.
+        # to see whether this process computes without a job. The kernel may update the clock only
+        # at ticks (up to 10 ms). Reading it here forces the update now.
         time.process_time()
         _send(channel, {**found, "job": job["job"]})
 

@@ -1,7 +1,8 @@
 """Read the size of an image from the start of its file, without decoding.
 
-Only numbers at offsets that the format defines are read, from bytes that the worker has anyway.
-Nothing is decoded or inflated. The numbers may be wrong, so they are only shown, and never used.
+Only numbers at offsets that the format defines are read, from bytes that the worker has already
+read. Nothing is decoded or inflated. The numbers may be wrong, so they are only shown, and never
+used.
 """
 
 import struct

@@ -1,7 +1,7 @@
 """Read the directories of a TIFF and its tags.
 
 Source: TIFF 6.0, section 2; BigTIFF; Exif 3.0, section 4.6. Only numbers at offsets that the format
-defines are read, from bytes that the worker has anyway.
+defines are read, from bytes that the worker has already read.
 """
 
 import struct

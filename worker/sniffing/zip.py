@@ -127,8 +127,8 @@ def _ends(tail: bytes, start: int, size: int) -> Iterator[tuple[int, int, int]]:
         count, length, offset, comment = struct.unpack_from("<HIIH", tail, at + 10)
         found = [(start + at, length, offset, count)]
         if at >= 20 and tail.startswith(_ZIP64_LOCATOR, at - 20):
-            # The record is at the offset in the locator. If data precede the archive, this offset
-            # is wrong, and the record is directly before the locator.
+            # The locator contains the offset of the Zip64 record. If data precede the archive, this
+            # offset is wrong, and the record is directly before the locator.
             (said,) = struct.unpack_from("<Q", tail, at - 12)
             for record in (said - start, at - 20 - 56):
                 if 0 <= record <= at - 20 - 56 and tail.startswith(_ZIP64_END, record):
