@@ -57,7 +57,7 @@ def deflated_zeros(mebibytes: int) -> bytes:
     """
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = deflater.compress(bytes(MIB)) + deflater.flush(zlib.Z_FULL_FLUSH)
-    # The Adler-32 checksum of zeros depends only on how many zeros there are (RFC 1950, 8.2).
+    # This is the Adler-32 checksum of so many zero bytes (RFC 1950, section 8.2).
     checksum = (mebibytes * MIB % 65521) << 16 | 1
     return b"\x78\xda" + block * mebibytes + b"\x03\x00" + struct.pack("!I", checksum)
 
@@ -138,9 +138,10 @@ def webp_frame(image: bytes, width: int = 1, height: int = 1) -> bytes:
 
 
 def webp_of_one_colour(width: int, height: int) -> bytes:
-    """Write a VP8L chunk of one colour: 20 bytes for up to 16384×16384 pixels.
+    """Write a VP8L chunk of one colour. It has 20 bytes for up to 16384×16384 pixels.
 
-    A code with only one symbol takes no bits (RFC 9649, sections 3.4 and 3.7.2.1).
+    The pixels need no data, because a code with only one symbol takes no bits (RFC 9649, sections
+    3.4 and 3.7.2.1).
     """
     one_symbol = [(1, 1), (0, 1), (1, 1), (0x7F, 8)]
     size = [(width - 1, 14), (height - 1, 14), (0, 1), (0, 3)]
@@ -150,13 +151,11 @@ def webp_of_one_colour(width: int, height: int) -> bytes:
 
 
 Entry = tuple[int, int, int, bytes]
-"""One entry of a TIFF directory (IFD): tag, type, count, and four bytes with the value or its
-offset.
-"""
+"""One entry of a TIFF directory (IFD): tag, type, count, and the value or its offset."""
 
 
 def exif(entries: Sequence[Entry], *, following: int = 0, rest: bytes = b"") -> bytes:
-    """Write EXIF data with one IFD at offset 8; `following` is the offset of the next IFD."""
+    """Write EXIF data with one IFD, which names `following` as the offset of the next IFD."""
     directory = b"".join(struct.pack("<HHI4s", *entry) for entry in entries)
     head = b"II*\0" + struct.pack("<IH", 8, len(entries))
     return b"Exif\0\0" + head + directory + struct.pack("<I", following) + rest

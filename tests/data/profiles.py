@@ -55,7 +55,7 @@ def _xyz(*values: float) -> bytes:
 
 
 def rgb_profile(name: str, *, padding: int = 0) -> bytes:
-    """Write the profile of one of RGB_SPACES; `padding` adds bytes without a meaning."""
+    """Write the profile of one of RGB_SPACES; `padding` adds bytes that readers ignore."""
     matrix, gamma = RGB_SPACES[name]
     tags = {b"wtpt": _xyz(0.9642, 1.0, 0.8249)}
     for place, colour in enumerate((b"r", b"g", b"b")):

@@ -28,7 +28,7 @@ READY: Final = ready(None)
 DAMAGED: Final = ready("damaged")
 EXPENSIVE: Final = ready("too_expensive")
 ANY_OUTCOME: Final = ready(None, "unsupported", "damaged", "too_expensive")
-"""The allowed outcomes of a randomly changed image. A fault of the service is not among them."""
+"""The allowed outcomes of a randomly changed image. Faults of the service are not allowed."""
 DOCUMENT: Final = ready(None, "damaged", "encrypted", "unsupported")
 """The allowed outcomes of a changed document: the service keeps it, with or without a thumbnail."""
 
@@ -37,9 +37,9 @@ DOCUMENT: Final = ready(None, "damaged", "encrypted", "unsupported")
 class Sample:
     """One file of the corpus. Its bytes are made at the first use, and are always the same.
 
-    `row` is the file's row in limits.md, or 0 if only contract.md has a rule for it.
+    `row` is the file's row in limits.md, or 0 if only contract.md has a rule for the file.
     `content_types` are the types that the worker may find; an empty set allows any type. If
-    `thumbnail` is true, the file must have a thumbnail when it is `ready` without a reason. If
+    `thumbnail` is true, the outcome `ready` without a reason requires a thumbnail. If
     `never_inline` is true, the service must serve the file only as a download.
     """
 
@@ -75,9 +75,7 @@ def image(
     *,
     never_inline: bool = False,
 ) -> Sample:
-    """Describe an image that the worker identifies by its bytes; `allowed` are its allowed
-    outcomes.
-    """
+    """Describe an image whose type the worker must find from its bytes."""
     return Sample(
         row=row,
         title=title,

@@ -60,7 +60,7 @@ ALWAYS: Final[Mapping[str, Callable[[], bytes]]] = {
     "bmp": lambda: encode(grain(48, 32), "BMP"),
     "ico": lambda: encode(grain(32, 32), "ICO"),
 }
-"""Formats that every worker decodes, by file name extension."""
+"""Functions that draw a file of each format that every worker decodes."""
 
 MORE: Final[Mapping[str, Callable[[], bytes]]] = {
     "tiff": lambda: encode(grain(48, 32), "TIFF"),
@@ -70,7 +70,7 @@ MORE: Final[Mapping[str, Callable[[], bytes]]] = {
     "avif": lambda: encode(grain(64, 48), "AVIF", quality=50, speed=10),
     "heic": _heif,
 }
-"""Formats that a worker decodes only if its settings enable them."""
+"""Functions for the formats that a worker decodes only if its settings enable them."""
 
 
 @cache

@@ -87,8 +87,9 @@ def _pack(values: Sequence[int], layout: Layout) -> bytes:
 
 
 def _area(layout: Layout, left: int, top: int, width: int, height: int) -> list[bytes]:
-    """Return the packed rows of an area of the image: one item for each plane, or one item for all
-    samples.
+    """Return the packed rows of an area of the image: one item for each plane of a planar layout.
+
+    Other layouts have one item, which contains all samples.
     """
     if layout.subsampling:
         return [_subsampled(layout, left, top, width, height)]
@@ -107,9 +108,9 @@ def _area(layout: Layout, left: int, top: int, width: int, height: int) -> list[
 
 
 def _subsampled(layout: Layout, left: int, top: int, width: int, height: int) -> bytes:
-    """Return the data units of an area of the image: the luma of each block, then its Cb and Cr.
+    """Return the data units of an area of the image, in the order of TIFF 6.0, section 21.
 
-    The order is that of TIFF 6.0, section 21.
+    A data unit has the luma samples of a block, then one Cb and one Cr for the block.
     """
     assert layout.subsampling is not None
     across, down = layout.subsampling

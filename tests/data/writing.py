@@ -10,7 +10,7 @@ from typing import Final
 from tests.data.containers import box, file_type, movie, ole_of, zip_of
 
 HEAD: Final = 64 * 1024
-"""The number of bytes that the worker reads first of every file.
+"""The worker first reads this number of bytes of every file.
 
 A test file with `far` in its name has its signature after these bytes.
 """
@@ -23,8 +23,8 @@ MANIFEST: Final = ("META-INF/MANIFEST.MF", b"Manifest-Version: 1.0\r\nMain-Class
 def ooxml(main_part: str, *, macros: bool = False, first: str = "", filling: int = 0) -> bytes:
     """Write an Office document.
 
-    If `first` is not empty, it names an additional first entry. `filling` is the number of bytes in
-    the media file.
+    If `first` is not empty, an entry of this name comes before the others. `filling` is the size of
+    the embedded media file in bytes.
     """
     folder = main_part.partition("/")[0]
     entries = [
@@ -79,7 +79,7 @@ def jar_that_looks_like_docx() -> bytes:
 
 
 def jar_after_other_end() -> bytes:
-    """Write a Java archive followed by bytes that resemble the end record of another ZIP."""
+    """Write a Java archive, then bytes that look like the end record of another ZIP."""
     return jar() + b"PK\5\6" + bytes(4) + struct.pack("<HHIIH", 9, 9, 414, 7, 5) + bytes(90)
 
 
@@ -129,9 +129,9 @@ def film(
 
 
 def film_of_long_parts(*handlers: bytes) -> bytes:
-    """Write a film whose samples have a 64-bit length, so their length field has eight bytes.
+    """Write a film whose samples are in a box with a length field of eight bytes.
 
-    Its `moov` box extends to the end of the file.
+    The `moov` box declares no length, so it extends to the end of the file.
     """
     samples = struct.pack("!I4sQ", 1, b"mdat", 16 + HEAD) + bytes(HEAD)
     about = movie(*handlers)
@@ -178,7 +178,7 @@ def pdf(junk: bytes = b"") -> bytes:
 
 
 def long_json() -> bytes:
-    """Write a JSON text that is longer than the part that the worker reads."""
+    """Write a JSON text that is longer than HEAD."""
     rows = [
         {"id": n, "name": 'a, "b" [c] {d}', "on": n % 2 == 0, "x": [1.5e3]} for n in range(3000)
     ]

@@ -32,7 +32,7 @@ async def broker(stack: Stack) -> "AsyncIterator[redis.asyncio.Redis]":
 
 @pytest_asyncio.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
-    """Start a broker that only this test uses. The test may kill, freeze or fill it."""
+    """Start a broker that only this test uses. The test may kill, suspend or fill it."""
     server = EmbeddedValkey(directory=tmp_path / "valkey")
     await server.start()
     yield server
@@ -41,10 +41,11 @@ async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
 
 @pytest_asyncio.fixture
 async def postgres(stack: Stack, tmp_path: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """Start a PostgreSQL that only this test uses and may kill. The test's service uses the
-    usual bucket.
+    """Start a PostgreSQL that only this test uses, and may kill.
+
+    A service that uses this database has the same bucket as other services.
     """
-    # The server writes durably, because the test kills it.
+    # This server syncs to disk, unlike the usual one, because the test may kill it.
     server = EmbeddedPostgres(directory=tmp_path / "postgres")
     await server.start()
     await asyncio.to_thread(migrate, server.url)

@@ -94,8 +94,7 @@ async def test_f13_an_api_that_is_killed_while_its_statement_waits_has_changed_n
         api.kill()
         assert await post == 0
 
-        # PostgreSQL does not notice that the client is gone, so a timeout of PostgreSQL ends the
-        # statement.
+        # PostgreSQL does not notice that the API is dead. The statement ends by a timeout.
         async def ended() -> bool:
             return not await service.database.fetchval(waiting)
 
@@ -119,8 +118,7 @@ async def test_f24_five_hundred_requests_that_never_end_leave_the_others_alone(
 
     async def begin() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        # The client sends a part of a request's head immediately. A client that sends nothing gets
-        # no answer.
+        # Without this part of a head, the API would close the connection without an answer.
         writer.write(HALF_A_HEAD)
         return reader, writer
 
@@ -128,7 +126,7 @@ async def test_f24_five_hundred_requests_that_never_end_leave_the_others_alone(
     began = time.monotonic()
     answers = [asyncio.create_task(reader.read()) for reader, _ in opened]
 
-    async def drip() -> None:  # sends a byte now and then, which does not extend the timeout
+    async def drip() -> None:  # slow progress does not extend the timeout
         while True:
             await asyncio.sleep(0.2)
             for _, writer in opened[::10]:
@@ -147,8 +145,8 @@ async def test_f24_five_hundred_requests_that_never_end_leave_the_others_alone(
             await asyncio.sleep(0.05)
         assert served
         late = await asyncio.gather(*answers, return_exceptions=True)
-        # If a client sends a byte after the answer, the kernel may reset the connection, and the
-        # answer is lost.
+        # Some answers are lost: if a client sends a byte after the answer, the kernel may reset the
+        # connection.
         whole = [each for each in late if isinstance(each, bytes)]
         assert all(isinstance(each, (bytes, ConnectionError)) for each in late)
         assert len(whole) >= SOCKETS // 2
@@ -173,7 +171,8 @@ async def test_f24_an_idle_connection_is_closed_and_a_served_one_stays(
         kept[1].write(WHOLE_HEAD)
         async with asyncio.timeout(10):
             assert (await kept[0].readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
-            # After this read, the timeout of the first request's head is over for both connections.
+            # This read ends when the API closes the idle connection after its timeout. The next
+            # request on the other connection comes after this time.
             assert await silent[0].read() == b""
     for _, writer in (silent, kept):
         writer.close()
@@ -196,7 +195,7 @@ async def test_f24_a_later_head_on_a_kept_connection_has_an_end_too(
 
     dripping = asyncio.create_task(drip())
     async with asyncio.timeout(10):
-        # The client may have sent a byte after the API closed the connection.
+        # The connection is reset if the client sends a byte after the API has closed it.
         with suppress(ConnectionError):
             assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
     dripping.cancel()

@@ -113,7 +113,7 @@ async def test_restarts_one_after_the_other_lose_nothing(
             await more(load, 30)
             await api.start()
             await more(load, 30)
-            # haproxy checks only every two seconds whether the API is available again.
+            # haproxy checks every two seconds whether a stopped API runs again.
             await asyncio.sleep(3)
 
 

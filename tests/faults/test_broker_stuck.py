@@ -57,8 +57,8 @@ async def test_f8_while_the_broker_is_frozen_the_api_answers_as_ever(
     sent = [await posted(service) for _ in range(10)]
     relay.target = api.url
     late = []
-    # On a busy machine, any event loop is late sometimes. But if the loop waits for the broker,
-    # each event is late by the time for which the broker is frozen.
+    # On a busy machine, an event loop may be late in some of the rounds. A loop that waits for the
+    # broker would be late in all of them.
     for _ in range(3):
         before = len(api.log())
         frozen.suspend()
@@ -70,7 +70,7 @@ async def test_f8_while_the_broker_is_frozen_the_api_answers_as_ever(
                         assert await relay.post(event) == 200
                         await client.show(row.id)
                     await asyncio.sleep(0.02)
-                # The rows are reset, so that each event has an effect again.
+                # Reset the rows, so that each event changes its row again.
                 await service.execute(
                     "UPDATE attachments SET state = 'pending', etag = NULL WHERE state = 'uploaded'"
                 )
@@ -106,7 +106,7 @@ async def test_f8_a_worker_stops_while_the_broker_is_frozen(
     frozen = psutil.Process(valkey.child.pid)
     frozen.suspend()
     try:
-        # operations.md gives a stopping worker 15 s before the worker is killed.
+        # By operations.md, a worker is killed 15 s after the request to stop.
         assert await worker.stop(within_s=15) == 0
     finally:
         frozen.resume()
@@ -145,7 +145,7 @@ async def test_f10_while_the_broker_is_full_the_sweep_does_the_work(
             row = await reaches(service, attachment_id, "ready")
             assert (row.revision, row.attempt) == (1, 1)
             await is_whole(service, storage, attachment_id, PHOTO)
-        # When the broker has memory again, it delivers wake-ups, and none stays in the queue.
+        # When the broker has memory again, it delivers all wake-ups.
         await client.config_set("maxmemory", "0")
         last = await service.client.upload(PHOTO, "img.jpg")
         await reaches(service, last, "ready")

@@ -59,7 +59,7 @@ async def test_a_collector_that_is_away_costs_one_line_and_no_upload(
     for _ in range(3):
         for attachment_id in [await client.upload(PHOTO) for _ in range(3)]:
             assert (await client.settled(attachment_id))["meta"]["state"] == "ready"
-        await asyncio.sleep(3)  # longer than the interval of exports
+        await asyncio.sleep(3)  # longer than the time between two exports
     await logs(api, LOST)
     await logs(worker, LOST)
     for process in (api, worker):

@@ -37,12 +37,12 @@ exec setpriv --reuid 12345 --regid 12345 --clear-groups --inh-caps +dac_read_sea
 """
 """A shell script that runs a command without a writable folder for temporary files.
 
-The command's user has no name and may only read Python's files.
+The command runs as a user without a name. The user may read every file, so also Python's.
 """
 
 
 class Pod(WorkerProcess):
-    """A worker process that the command in `prefix` starts."""
+    """A worker process that is started by another command, `prefix`."""
 
     prefix: Sequence[str] = ()
 
@@ -153,7 +153,7 @@ async def test_a_process_that_is_stopped_while_it_starts_ends_in_order(
         await asyncio.sleep(moment_s)
         process.send_signal(number)
         out, _ = await asyncio.wait_for(process.communicate(), 20)
-        # While Python itself starts, a signal has its default effect and ends the process.
+        # Before our code has run, a signal has its default effect: it ends the process.
         assert process.returncode in (0, -number), out
         assert b"Traceback" not in out
 

@@ -113,7 +113,7 @@ async def test_f18_running_uploads_continue_after_the_database_was_killed_and_is
 ) -> None:
     """The worker releases its uploads, and claims them again.
 
-    No lease ends and no sweep is due during the test.
+    It does not wait for the end of a lease or for a sweep: both come after the test.
     """
     async with running_service(stack, postgres.url) as service:
         await service.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {fresh_ids()}")
@@ -154,7 +154,7 @@ async def test_f18_a_wake_up_that_finds_the_database_away_is_not_spent(
     away: Callable[[Proxy], None],
 ) -> None:
     async with running_proxy(database_url) as way:
-        # No row becomes due within this grace time, so no sweep finds one.
+        # During this time no row becomes due, so no sweep finds one.
         service = await start_service(publish_grace="300")
         worker = await start_worker(service, database_url=way.url, log_level="debug")
         away(way)

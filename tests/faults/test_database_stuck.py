@@ -32,7 +32,7 @@ async def test_f18_a_silent_database_is_given_up_after_its_timeout(
         row, event = await posted(service)
         healthy = {"database_url": database_url}
         if not silent_before:
-            await service.client.show(row.id)  # opens connections before the fault
+            await service.client.show(row.id)  # so connections are open before the fault
         way.swallow()
         await is_unavailable(service, event)
         way.let_go()
@@ -99,7 +99,7 @@ async def test_f19_a_locked_table_delays_only_requests_that_need_it(
             asked = [asyncio.create_task(client.request("GET", show)) for _ in range(50)]
             while not all(task.done() for task in asked):
                 await is_unavailable(service, event)
-            # Two timeouts apply: one for the wait for a connection, one for the wait for a lock.
+            # A request first waits for a connection, then for the lock. Each wait has a timeout.
             assert time.monotonic() - began < 30
             for task in asked:
                 answer = await task

@@ -58,15 +58,15 @@ children.subprocess = Changed
 
 
 def fresh(worker: WorkerProcess) -> list[psutil.Process]:
-    """Return the spare decoders of a worker."""
+    """Return the decoders of a worker that have had no job yet."""
     return [child for child in decoders(worker) if not has_begun(child)]
 
 
 def waits_for_job(worker: WorkerProcess, killed: set[psutil.Process]) -> bool:
-    """Return True if exactly one new spare decoder has started and is asleep.
+    """Return True if the worker has exactly one new decoder, which has started and sleeps.
 
-    The caller then suspends this decoder. A decoder that is suspended during its start gets no
-    upload, because the worker uses another one. A killed process is still listed for a moment.
+    Only then may the caller suspend this decoder. If it were suspended during its start, the worker
+    would use another one. `killed` is left out, because killed processes are listed for a moment.
     """
     with suppress(psutil.NoSuchProcess):
         states = [child.status() for child in fresh(worker) if child not in killed]
@@ -77,7 +77,7 @@ def waits_for_job(worker: WorkerProcess, killed: set[psutil.Process]) -> bool:
 async def kill_busy(worker: WorkerProcess) -> None:
     """Wait until a decoder has a job, then kill the decoders that the test has suspended.
 
-    A new decoder may already measure the same file. The new decoder must not be killed.
+    Other decoders are not killed: a new one may already measure the same file.
     """
     await until(lambda: asyncio.sleep(0, has_job(worker.pid)))
     for child in decoders(worker):
@@ -140,7 +140,7 @@ async def test_f5_a_decoder_that_hangs_is_killed_and_frees_its_place(
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
     await until(lambda: asyncio.sleep(0, not child.is_running()))
     await reaches(service, await service.client.upload(PHOTO, "img.jpg"), "ready")
-    # The file is not the cause of the fault, so its upload is tried again.
+    # Another attempt is made, because the decoder's fault may have another cause than the file.
     row = await reaches(service, attachment_id, "ready", attempt=2)
     assert row.reason is None
 

@@ -88,7 +88,7 @@ async def test_f11_garbage_in_the_queue_stops_no_upload_for_long(
         return process.poll() is not None or (await service.row(attachment_id)).state == "ready"
 
     await until(done_or_dead, within_s=30)
-    # The worker has died. The test restarts it as a supervisor would.
+    # If the worker has died, restart it as a supervisor would.
     if process.poll() is not None:
         await worker.start()
         await make_due(service, attachment_id)
@@ -123,11 +123,11 @@ async def test_f20_a_worker_that_slept_through_its_lease_changes_nothing(
     await make_due(service, attachment_id)
     await start_worker(service, **SOON)
     row = await reaches(service, attachment_id, "ready")
-    assert row.attempt > 1  # 2 or more: on a busy machine the first lease may end early
+    assert row.attempt > 1  # above 2 if a lease ended early on a busy machine
     proxy.let_go()
     psutil.Process(sleeper.pid).resume()
-    # The resumed worker may still write, or may notice that its claim is lost. In both cases the
-    # row is complete in the end, and no worker processes it any longer.
+    # The resumed worker may still write the thumbnail, or may notice first that its claim is lost.
+    # In both cases the row is complete in the end.
     other = await service.client.upload(PHOTO, "img.jpg")
     await reaches(service, other, "ready")
     await reaches(service, attachment_id, "ready")
@@ -154,10 +154,9 @@ async def test_f2_a_message_that_dies_with_its_worker_is_made_good_by_the_sweep(
     launch: Launch,
     broker: "redis.asyncio.Redis",
 ) -> None:
-    """The message exists nowhere after the worker's death.
+    """The worker dies after it has removed the message from its queue.
 
-    The worker has removed the message from its queue, but has not yet recorded it as
-    unacknowledged.
+    The message is lost, because the worker has not yet recorded it as unacknowledged.
     """
     service = await start_service(publish_grace="1")
     program = changed(DIE_ON_DELIVERY, "worker")
@@ -218,8 +217,8 @@ async def test_a_full_queue_holds_up_nothing_that_only_the_sweep_knows(
     await reaches(service, lost, "ready")
     await is_whole(service, storage, lost, PHOTO)
     rows = [await service.row(attachment_id) for attachment_id in ids]
-    # The upload whose event was lost is `ready`, while some other uploads still wait. So the worker
-    # did not process all of them first.
+    # Some uploads of the full queue still wait, so the worker did not process all of them before
+    # the upload whose event was lost.
     assert "uploaded" in {row.state for row in rows}
     proxy.let_go()
     for attachment_id in ids:

@@ -41,7 +41,7 @@ async def busy(request):
     return await plain(request)
 api.app.health_live = busy
 """
-"""The program of an API that can stop reading requests for longer than the keep-alive timeout."""
+"""The program of an API that a request with a query blocks for two seconds."""
 
 
 @pytest_asyncio.fixture
@@ -83,9 +83,7 @@ async def wires(api: ApiProcess, connect: Connect) -> list[Wire]:
 
 
 async def answer(wire: Wire) -> tuple[int, str]:
-    """Return the status and the head of one answer; fail if the connection ends without
-    an answer.
-    """
+    """Read one answer, and return its status and head. Fail if the connection ends before."""
     async with asyncio.timeout(20):
         head = (await wire[0].readuntil(b"\r\n\r\n")).decode("latin-1")
         length = re.search(r"(?i)^content-length: *(\d+)\r$", head, re.MULTILINE)
@@ -238,7 +236,7 @@ async def test_a_head_that_has_begun_outlives_the_keep_alive_but_has_an_end(
         writer.write(LIVE[:36])
     # Old clients send an empty line after a body. This line begins no new request.
     blank[1].write(b"\r\n")
-    # After this read, the keep-alive timeout of all three connections is over.
+    # This read ends after the keep-alive timeout, which is the same for all three connections.
     assert await blank[0].read() == b""
     honest[1].write(LIVE[36:])
     assert (await answer(honest))[0] == 200

@@ -109,8 +109,8 @@ async def test_a_policy_that_nobody_used_expires(
         int(attachment_id),
     )
     await reaches(service, attachment_id, "expired")
-    # An upload may begin before the policy expires and end afterwards. So the worker asks the store
-    # once more.
+    # The upload of an expired attachment may still end, if it began before the policy expired. So
+    # the worker looks once more for the object.
     service.stack.relay.target = None
     row = await service.row(attachment_id)
     assert row.due_at is not None

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.fault
 
 FLOOD = 60
 NEVER = "300"
-"""A `publish_grace` in seconds that is longer than each test. So the sweep finds no upload."""
+"""A `publish_grace` in seconds that is longer than a test. So no sweep finds an upload."""
 
 MIB = 1024**2
 
@@ -41,10 +41,10 @@ async def flood(client: Client, count: int = FLOOD) -> list[int]:
 
 
 async def other_of(service: Service, *, shares_queue: bool) -> Client:
-    """Create an organization.
+    """Create an organization, and return its client.
 
-    If `shares_queue` is true, it uses the same queue at the broker as the service's own
-    organization, otherwise another one.
+    `shares_queue` decides whether it has the same queue at the broker as the organization of
+    `service.client`.
     """
     own = queue_name(service.client.organization_id)
     while True:
@@ -64,7 +64,7 @@ async def queued(broker: "redis.asyncio.Redis", count: int) -> None:
 
 
 async def begun(service: Service, ids: Sequence[int], *, at_least: int) -> None:
-    """Wait until at least `at_least` of the uploads are processed or in processing."""
+    """Wait until the processing of at least `at_least` of these uploads has begun."""
 
     async def counted() -> bool:
         count = await service.database.fetchval(
@@ -166,7 +166,7 @@ async def test_a_worker_that_stops_amid_a_flood_releases_waiting_uploads_to_othe
     proxy: Proxy,
     broker: "redis.asyncio.Redis",
 ) -> None:
-    """Other workers get the uploads long before `publish_grace` is over."""
+    """Another worker gets the uploads long before `publish_grace` is over."""
     service = await start_service(publish_grace=NEVER)
     first = await start_worker(
         service, s3_endpoint_url=proxy.url, concurrency="5", lease="600", sweep_interval="300"
@@ -187,7 +187,7 @@ def files_on_disk(worker: WorkerProcess) -> list[int]:
     """Return the sizes of the unlinked files in which a worker buffers large uploads."""
     folder = f"/proc/{worker.pid}/fd"
     log = os.stat(f"{folder}/1").st_ino
-    # A decoder's job duplicates the descriptor, so the function counts files by inode.
+    # Files are counted by inode, because a decoder's job duplicates the file's descriptor.
     sizes = {}
     for name in os.listdir(folder):
         with suppress(FileNotFoundError):  # the worker may have closed the descriptor meanwhile
@@ -219,8 +219,8 @@ async def test_of_large_files_no_more_are_fetched_than_the_budget_has_room_for(
         async def fetched(count: int) -> bool:
             return files_on_disk(worker) == [len(image)] * count
 
-        # The budget is as large as four images. An eighth of it is kept for other organizations,
-        # so only three images fit.
+        # The budget has room for four images. But one organization may use only seven eighths of
+        # it, so three images fit.
         await until(lambda: fetched(3))
         await until(
             lambda: service.database.fetchval(
@@ -244,10 +244,7 @@ async def test_of_large_files_no_more_are_fetched_than_the_budget_has_room_for(
 async def test_the_sweep_leaves_a_slot_for_an_organization_that_has_nothing_in_flight(
     start_service: StartService, start_worker: StartWorker
 ) -> None:
-    """The sweep leaves a slot free, although the flood is due.
-
-    The flood is older than `publish_grace`, so the sweep also claims its uploads.
-    """
+    """The sweep leaves a slot free, although more uploads of the flood are due."""
     service = await start_service(publish_grace="1")
     worker = await start_worker(
         service, concurrency="8", decoders="1", decoder_timeout="120", sweep_interval="0.5"
@@ -267,8 +264,8 @@ async def test_the_sweep_leaves_a_slot_for_an_organization_that_has_nothing_in_f
             )
 
         await until(in_flight, within_s=30)
-        await asyncio.sleep(2)  # four more sweeps find that the rest of the flood is due
-        # Plain text needs a worker's slot, but no decoder.
+        await asyncio.sleep(2)  # in this time, four sweeps find the rest of the flood
+        # Plain text needs a slot of the worker, but no decoder.
         anothers = int(await other.upload(b"plain words\n", "notes.txt"))
         await reaches(service, anothers, "ready")
         assert await in_flight()

@@ -1,4 +1,4 @@
-"""The health check reports a process that SIGSTOP has stopped, and reports when it runs again."""
+"""The health check reports a process that is suspended (SIGSTOP), until the process runs again."""
 
 import os
 import signal

@@ -40,7 +40,7 @@ threading.Thread(target=flood, daemon=True).start()
 
 @pytest.fixture
 def free_port() -> int:
-    """Return a free port."""
+    """Return a port on which no process listens."""
     return choose_port()
 
 
@@ -208,7 +208,7 @@ async def answers(port: int) -> bool:
             aiohttp.ClientSession() as session,
             session.get(f"http://127.0.0.1:{port}/health/live") as answer,
         ):
-            return answer.status in (200, 404)  # the address of the metrics answers 404
+            return answer.status in (200, 404)  # 404 from the metrics server
     except aiohttp.ClientError:
         return False
 

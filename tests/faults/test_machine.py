@@ -65,7 +65,7 @@ async def test_f22_a_worker_that_may_write_no_large_file_fails_clean(
         assert row.reason is not None
         assert not row.resized
         await no_orphans(service, storage, attachment_id)
-    await reaches(service, small, "ready")  # a full disk does not affect small uploads
+    await reaches(service, small, "ready")  # small uploads need no disk
     assert worker.process is not None
     assert worker.process.poll() is None
     assert list(folder.iterdir()) == []
@@ -85,7 +85,7 @@ async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
     proxy.hold()
     held = await service.client.upload(PHOTO, "img.jpg")
     claimed = await reaches(service, held, "processing")
-    # The policy of this attachment is valid for an hour.
+    # This attachment's policy is valid for an hour: for a clock that is an hour ahead, it is over.
     waiting = (await service.client.create("img.jpg"))["data"]["id"]
     environment = service.environment
     ahead, behind = await asyncio.gather(
@@ -104,7 +104,7 @@ async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
     for wrong, sign in ((ahead, 1), (behind, -1)):
         shown = datetime.fromisoformat(json.loads(wrong.log().splitlines()[-1])["timestamp"])
         assert sign * (shown - datetime.now(UTC)).total_seconds() > 3000
-    # The pause is longer than the lease, and each worker makes 35 sweeps in it.
+    # The pause is longer than the lease. Each worker makes 35 sweeps in this time.
     await asyncio.sleep(7)
     row = await service.row(held)
     assert (row.state, row.attempt) == ("processing", claimed.attempt)
@@ -113,9 +113,8 @@ async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
     await reaches(service, held, "ready")
     await is_whole(service, storage, held, PHOTO)
     await until(lambda: asyncio.sleep(0, processed(right) == Counter([held])))
-    # After the worker with the right clock has stopped, the other two process the upload if the
-    # store accepts their signatures. If the store refuses one of them, the row is `uploaded` again
-    # for the next attempt.
+    # Now only the two workers with wrong clocks run. If the store accepts the signature of the
+    # first one, the upload becomes `ready`. If not, it is `uploaded` again, for another attempt.
     await right.stop()
     last = await service.client.upload(PHOTO, "img.jpg")
     row = await reaches(service, last, "ready", "uploaded", attempt=1)

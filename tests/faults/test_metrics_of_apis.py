@@ -27,7 +27,7 @@ from tests.support.starting import Launch, StartService
 pytestmark = pytest.mark.fault
 
 MARK_BYTES = 32
-"""The size of the marker object by which an API recognises its bucket; each check reads it."""
+"""The size in bytes of the object by which an API recognises its bucket. Each check reads it."""
 
 LIST, ITEM = "/api/v2/attachments", "/api/v2/attachments/{id}"
 ORGANIZATION = 1
@@ -131,11 +131,11 @@ async def send_requests(service: Service, client: Client) -> list[str]:
 
 
 async def ask_the_store(client: Client, api: ApiProcess, proxy: Proxy) -> None:
-    """Request the API's readiness while the store refuses the API's request."""
+    """Request the API's readiness while the store refuses all requests."""
     proxy.answer(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
     url = metrics_url(api).removesuffix("/metrics")
 
-    async def is_refused() -> bool:  # an earlier answer is reused for two seconds
+    async def is_refused() -> bool:  # the API reuses an answer for two seconds
         async with client.session.get(f"{url}/health/ready") as answer:
             return bool((await answer.json())["parts"]["store"] != "ok")
 
@@ -144,9 +144,9 @@ async def ask_the_store(client: Client, api: ApiProcess, proxy: Proxy) -> None:
 
 
 async def wait_for_locks(service: Service, client: Client, api: ApiProcess, ids: list[str]) -> None:
-    """Lock two rows that requests want to change.
+    """Lock all rows, and send two requests that change rows.
 
-    Each request uses a connection until its statement fails.
+    Each request uses a database connection until its statement fails.
     """
     async with service.database.acquire() as connection, connection.transaction():
         await connection.execute("SELECT FROM attachments FOR UPDATE")

@@ -26,7 +26,7 @@ TEXT = b"a text without a thumbnail"
 BROKEN = b"GIF89a"
 READ = 6 * len(PHOTO) + 3 * len(TEXT) + len(BROKEN)
 MARK_BYTES = 32
-"""The size of the marker object by which a worker recognises its bucket; each check reads it."""
+"""The size in bytes of the object by which a worker recognises its bucket. Each check reads it."""
 
 
 @pytest_asyncio.fixture
@@ -67,7 +67,8 @@ AT_REST: Table = {
     "attachments_log_lines_dropped_total": 0,
     "attachments_older_objects_total": 0,
     "attachments_scans_total": 0,
-    # The metric counts only first attempts. Three uploads to one row gave only two revisions.
+    # The metric counts the first attempt for each revision of a row. In `lose_messages`, three
+    # attempts have only two revisions.
     'attachments_stage_seconds_count{stage="queued"}': 8,
     'attachments_stage_seconds_count{stage="decode"}': 7,
     'attachments_stage_seconds_count{stage="write"}': 5,
@@ -96,7 +97,7 @@ AT_REST: Table = {
     'attachments_webhook_deliveries_total{result="gone"}': 1,
     'attachments_webhooks_deactivated_total{reason="gone"}': 1,
 }
-"""The expected metrics of a worker after the test's steps that end with an outcome."""
+"""The expected metrics of a worker without uploads, after the steps up to `lose_messages`."""
 
 BUSY: Table = {
     "attachments_backlog_oldest_seconds": Within(100, 400),
@@ -107,10 +108,11 @@ BUSY: Table = {
     "attachments_uploads_in_flight": 2,
     "attachments_wake_ups_waiting": 3,
 }
-"""The expected metrics of a worker with three slots and four uploads.
+"""The expected metrics of a worker with three slots and four uploads, in `fill_the_slots`.
 
 One slot is kept for other organizations, one for the sweep. One upload has a decoder that does not
-answer, one waits for this decoder, one is due, and one waits in the worker.
+answer, and another one waits for this decoder. The third upload is due. The fourth waits in the
+worker.
 """
 
 TAKEN_OVER: Table = {
@@ -168,9 +170,7 @@ async def process_files(service: Service, receiver: Receiver) -> None:
 
 
 async def fail_at_the_store(service: Service, proxy: Proxy) -> None:
-    """Make two attempts at an upload fail: the store is unavailable, then it refuses the
-    request.
-    """
+    """Make two attempts at an upload fail: the store is unavailable, then it refuses a request."""
     proxy.answer(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n")
     attachment_id = await service.client.upload(TEXT, "a.txt")
     await reaches(service, attachment_id, "uploaded", attempt=1)
@@ -198,9 +198,7 @@ async def kill_the_decoder(service: Service, worker: WorkerProcess) -> None:
 
 
 async def lose_messages(service: Service) -> None:
-    """Let the sweep find three uploads: one without event, one without wake-up, one of a dead
-    worker.
-    """
+    """Let the sweep find an upload three times: without event, without wake-up, without worker."""
     row, _ = await posted(service)
     service.stack.relay.target = service.base_url  # later events are delivered
     await make_due(service, row.id)

@@ -120,14 +120,12 @@ async def killed_store(site: Site) -> GiveBack:
 
 @pytest_asyncio.fixture(scope="module")
 async def site(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    """Start processes while their servers are stopped, then start the servers, and yield
-    the site.
-    """
+    """Start the service's processes before the servers that they use. Then start the servers."""
     async with running_site(stack, tmp_path_factory.mktemp("site")) as running:
         relay, before = stack.relay, stack.relay.target
         await until(partial(has_all, running, DATABASE, counted=False), within_s=60)
         await running.postgres.start()
-        # Without the database, no process uses the broker or the store.
+        # Processes use the broker and the store only after the database has answered.
         for part in (BROKER, STORE):
             await until(partial(has_all, running, part, counted=False), within_s=60)
         await asyncio.gather(running.valkey.start(), running.seaweedfs.start())
@@ -151,7 +149,10 @@ def warnings(lines: Sequence[Line]) -> list[Line]:
 
 
 async def has_all(site: Site, part: Part, *, counted: bool) -> bool:
-    """Use every server; return True if all processes that use a part have logged its outage."""
+    """Use every server. Return True if all processes that use `part` have logged its outage.
+
+    If `counted` is true, each must have logged a line with a count.
+    """
     await site.use_everything()
     return all(
         any(
@@ -163,9 +164,7 @@ async def has_all(site: Site, part: Part, *, counted: bool) -> bool:
 
 
 async def is_over(site: Site, part: Part) -> bool:
-    """Use every server; return True if all processes that use a part have logged the
-    outage's end.
-    """
+    """Use every server. Return True if all processes that use `part` have logged its return."""
     await site.use_everything()
     return all(
         any(line["event"] == part.back for line in site.new_lines(process))
@@ -174,7 +173,7 @@ async def is_over(site: Site, part: Part) -> bool:
 
 
 def check_outage(lines: Sequence[Line], part: Part) -> None:
-    """Assert that the lines are an outage's beginning, lines with a count, and the outage's end."""
+    """Assert that the first line begins an outage, the last ends it, and the others count."""
     assert {each["level"] for each in lines} == {"warning"}
     assert not [each for each in lines if "exception" in each]
     first, *counts, last = lines
@@ -184,7 +183,7 @@ def check_outage(lines: Sequence[Line], part: Part) -> None:
     assert all(each["count"] > 0 and each["lasts_s"] > 0 for each in counts)
     assert last["event"] == part.back
     assert last["lasted_s"] > 0
-    # None of the lines about the outage belongs to a request or to an upload.
+    # No line about the outage has the id of a request or of an attachment.
     assert not [each for each in lines if {"request_id", "attachment"} & set(each)]
 
 
@@ -225,7 +224,7 @@ async def test_an_outage_is_all_that_a_process_warns_of(
         await until(partial(has_all, site, part, counted=True), within_s=60)
         for process in site.processes:
             assert await site.health(process, "live") == 200
-        if lose is not read_only_database:  # processes can still read a read-only database
+        if lose is not read_only_database:  # which can still be read
             for process in users(site, part.needed_by):
                 assert await site.health(process, "ready") == 503
     finally:

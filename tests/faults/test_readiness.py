@@ -60,7 +60,7 @@ async def test_a_worker_is_ready_when_nothing_is_missing(
 PATIENT = changed(
     "import api.ids, shared.liveness\napi.ids.START_S = 60\nshared.liveness.CHECK_S = 0.5", "api"
 )
-"""The program of an API that asks for the bucket's owner for up to a minute before it listens."""
+"""The program of an API that listens only when it knows the bucket's owner, or after a minute."""
 
 
 async def test_an_api_is_ready_when_it_listens_and_may_write(
@@ -120,8 +120,8 @@ async def test_a_worker_ends_in_order_however_often_ctrl_c_is_pressed(
 
     await until(stops)
     ending = asyncio.create_task(worker.ends())
-    # Celery checks once a second whether a signal came. A second SIGINT makes the worker fail only
-    # after such a check, so the signal is sent repeatedly.
+    # Celery checks for signals once a second. A second SIGINT has an effect only after such a
+    # check, so the signal is sent repeatedly.
     while again and not ending.done():
         with suppress(ProcessLookupError):  # the process has just ended
             os.killpg(worker.pid, signal.SIGINT)

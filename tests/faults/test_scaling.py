@@ -21,13 +21,13 @@ pytestmark = pytest.mark.fault
 UPLOADS = 50
 TEXT = b"a text needs no decoder"
 LATE_S = 0.1
-"""Delay, in seconds, of each piece of the store's answers. Because of the delay, workers mostly
-wait for the store, and the processors are mostly idle."""
+"""Seconds by which each piece of the store's answers is delayed. So the workers mostly wait for the
+store, and the processors are mostly idle."""
 
 DOUBLED = 1.5
-"""Number of events that are sent for each upload that the first worker processes.
+"""The load after it has doubled: events that are sent for each upload that the worker processes.
 
-The number is twice 0.75. A load of 0.75 is one that a single worker can process.
+One worker can process the load before that, 0.75.
 """
 
 RISE = 6
@@ -39,7 +39,8 @@ SLOW = {"concurrency": "3", "publish_grace": "0.2", **SOON}
 class Load:
     """Sends events that were held back.
 
-    The first worker sets the pace, so the machine's speed does not matter.
+    The number of events depends on the first worker's progress, so the machine's speed does not
+    matter.
     """
 
     def __init__(self, service: Service, worker: WorkerProcess, events: list[Any]) -> None:
@@ -62,8 +63,9 @@ class Load:
             assert await self._service.stack.relay.post(orjson.dumps(self.events.pop())) == 200
 
     async def send_for_each(self, events: float) -> None:
-        """Send this many events for each upload that the first worker processes, until
-        cancelled.
+        """Send `events` events for each upload that the first worker processes.
+
+        Runs until it is cancelled.
         """
         began, sent = self.done, 0
         while True:
@@ -107,7 +109,7 @@ async def test_the_backlog_rises_with_the_load_and_falls_with_a_second_worker(
     load = Load(service, first, await held_events(service))
     proxy.delay(LATE_S)
 
-    for number in range(3):  # one worker can take this load: one upload after the other
+    for number in range(3):  # the usual load: one upload after the other
         await load.send(1)
         await load.until_done(number + 1)
     usual = await backlog()

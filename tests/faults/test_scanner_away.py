@@ -26,7 +26,7 @@ async def clamd(tmp_path: Path) -> AsyncIterator[ClamdProcess]:
 
 
 async def is_closed(service: Service, attachment_id: str) -> bool:
-    """Return True if the API answers the address of an attachment's file with 404."""
+    """Return True if the API answers 404 to a request for an attachment's file."""
     resource = await service.client.show(attachment_id)
     url = resource["attributes"]["url"]
     async with service.client.session.get(url, allow_redirects=False) as answer:

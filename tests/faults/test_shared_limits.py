@@ -33,7 +33,7 @@ async def two_processes(
 
 
 async def statuses(client: Client, seconds: float) -> Counter[int]:
-    """Send requests one after another for some seconds; count the answers by status."""
+    """Send requests one after another for some seconds. Return the answers' count by status."""
     clock, counts = asyncio.get_running_loop().time, Counter[int]()
     end = clock() + seconds
     while clock() < end:
@@ -42,9 +42,9 @@ async def statuses(client: Client, seconds: float) -> Counter[int]:
 
 
 async def show_what_is_left(clients: Sequence[Client]) -> list[int]:
-    """Wait until the limit is full again, then send one request to each process.
+    """Send one request to each process, after a pause in which the limit becomes full again.
 
-    Return the number of requests that each answer says is left.
+    Returns how many further requests each answer allows.
     """
     await asyncio.sleep(0.4)
     answers = [await client.request("GET", PATH) for client in clients]
@@ -56,7 +56,7 @@ async def counts_at(client: Any) -> list[str]:
 
 
 async def reports(client: Any) -> int:
-    """Return how many reports about admitted requests the broker has processed."""
+    """Return how many reports the broker has got. Processes report the requests they admitted."""
     return int((await client.info("commandstats")).get("cmdstat_evalsha", {"calls": 0})["calls"])
 
 
@@ -71,9 +71,9 @@ async def test_two_processes_admit_one_limit_together(
 
     together = sum(seen, Counter[int]())
     assert set(together) == {200, 429}
-    # Together the processes may admit two whole limits at the beginning, when no process knows of
-    # the other, and one more between two reports to the broker. Two separate limits would admit 2 *
-    # LIMIT * (took_s + 1).
+    # At the beginning, each process may admit a whole limit, because it does not know of the other.
+    # Between two reports to the broker, one more limit may be admitted. Two processes with separate
+    # limits would admit 2 * LIMIT * (took_s + 1).
     assert together[200] <= LIMIT * (took_s + 3)
     assert together[200] >= LIMIT * took_s / 2
     assert all(each[200] for each in seen)
@@ -149,8 +149,8 @@ async def test_no_request_waits_for_a_frozen_broker(
     frozen = psutil.Process(valkey.child.pid)
     frozen.suspend()
     try:
-        # A report to the broker has a timeout. If each of the 100 requests waited for it, the test
-        # would take 50 s.
+        # If each of the 100 requests waited until a report to the broker times out, the test would
+        # take 50 s.
         async with asyncio.timeout(20):
             seen = {(await clients[0].request("GET", PATH)).status for _ in range(100)}
     finally:

@@ -22,9 +22,9 @@ LOST, BACK = "store is unavailable", "store is back"
 NO_ANSWER = "no answer in time"
 
 SHORT = "import api.files\napi.files.ASK_WITHIN_S = 0.5"
-"""Code for an API that waits only half a second for the store when it answers a link.
+"""Code for an API that waits only half a second for the store before it answers a file's link.
 
-The store's client itself waits 20 s.
+Without such a limit, the store's client would wait 20 s.
 """
 
 ERRORS = "attachments_store_errors_total"
@@ -36,9 +36,9 @@ def outage_of(process: ServiceProcess) -> list[Line]:
 
 
 async def has_logged(process: ServiceProcess, event: str) -> list[Line]:
-    """Wait until a process has logged an event.
+    """Wait until a process has logged an event, and return its lines.
 
-    The store client's own timeouts are longer than this wait, so they cannot cause the event.
+    The timeouts of the store's client are longer than this wait, so they cannot cause the event.
     """
     found: list[Line] = await until(
         lambda: asyncio.sleep(0, named(process.log(), event)), within_s=20
@@ -47,7 +47,7 @@ async def has_logged(process: ServiceProcess, event: str) -> list[Line]:
 
 
 async def is_asked(process: ServiceProcess, answer: str) -> Any:
-    """Request the health of a process until it reports this answer of the store."""
+    """Request the health of a process until it shows `answer` for the store."""
 
     async def reports() -> bool:
         return bool((await asked(process))[1]["parts"].get("store") == answer)

@@ -71,7 +71,7 @@ async def test_f16_an_upload_over_one_that_is_being_read_is_what_the_row_describ
     proxy.hold()
     created = await service.client.create("img.jpg")
     attachment_id = created["data"]["id"]
-    # The file is small, so the worker has read all of it before it is replaced.
+    # The file is small: the store has sent all of it to the proxy before the file is replaced.
     first = images.encode(images.noise(100, 60), "JPEG")
     await service.client.post_file(created, first)
     await until(lambda: asyncio.sleep(0, proxy.held))
@@ -90,7 +90,7 @@ async def test_f16_an_upload_over_one_that_is_being_read_is_what_the_row_describ
 async def test_f16_an_upload_over_another_is_found_though_its_event_is_lost(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
-    # The check is so late that the second upload exists when the worker asks the store.
+    # The worker checks the object 8 s later. By then the second upload exists.
     await start_worker(service, pending_check="8", **SOON)
     created = await service.client.create("img.jpg")
     attachment_id = created["data"]["id"]
@@ -99,7 +99,7 @@ async def test_f16_an_upload_over_another_is_found_though_its_event_is_lost(
     service.stack.relay.target = None
     second = images.encode(images.noise(200, 300), "JPEG")
     await service.client.post_file(created, second)
-    # No event reports the second upload.
+    # The service does not know of the second upload yet.
     assert (await service.row(attachment_id)).etag == row.etag
 
     async def described() -> bool:
@@ -154,7 +154,7 @@ async def test_f16_an_object_that_is_removed_while_it_is_read_is_missing(
 ) -> None:
     worker = await start_worker(service, s3_endpoint_url=proxy.url, **SOON)
     proxy.hold()
-    # The file is small, so the store has already sent all of it.
+    # The file is small: the store has sent all of it to the proxy before the file is removed.
     small = images.encode(images.noise(100, 60), "JPEG")
     attachment_id = await service.client.upload(small, "img.jpg")
     await reaches(service, attachment_id, "processing")
@@ -182,8 +182,7 @@ async def test_f16_where_an_object_is_missing_and_the_store_fails_then_it_is_tri
     row = await reaches(service, attachment_id, "ready")
     await first.stop()
     await storage.delete(row.key)
-    # This has the same effect as an event about a new file that is deleted before the worker reads
-    # it.
+    # Change the row as an event about another upload would. The object of that upload is missing.
     await service.execute(
         "UPDATE attachments SET state = 'uploaded', revision = revision + 1, attempt = 0,"
         " resized = false, due_at = now() WHERE id = $1",
@@ -246,8 +245,8 @@ async def test_f17_a_worker_that_never_hears_of_its_thumbnail_stores_it_again(
     await start_worker(service, s3_endpoint_url=proxy.url, **SOON)
     proxy.delay(1.0)
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
-    # All requests for reading have fewer than 4000 bytes together. So if the proxy has received
-    # more, the worker is writing the thumbnail.
+    # The requests that read have fewer than 4000 bytes in all. So if the proxy has received more
+    # bytes, the worker is writing the thumbnail.
     await until(lambda: asyncio.sleep(0, proxy.requested > 4000))
     proxy.hold()
     row = await service.row(attachment_id)
@@ -268,8 +267,8 @@ async def test_f17_a_slow_store_is_waited_for(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
     await start_worker(service, s3_endpoint_url=proxy.url, lease="5", **SOON)
-    # Each piece is delayed, so that reading takes longer than the lease and the worker must renew
-    # it.
+    # Each piece is delayed. So reading takes longer than the lease, and the worker must renew the
+    # lease.
     proxy.delay(0.3)
     large = images.encode(images.noise(1800, 1400), "JPEG")
     assert len(large) > 15 * CHUNK_BYTES

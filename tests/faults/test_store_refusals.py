@@ -30,8 +30,8 @@ MANY = 300
 FEW = 60
 """The maximum number of calls in the tests.
 
-It exceeds the number of rows in processing at one time (ATTACHMENTS_CONCURRENCY), and is far below
-MANY.
+A worker may make a call for each row that it processes at one time (ATTACHMENTS_CONCURRENCY), but
+not for each of the MANY rows.
 """
 
 A_FEW_LINES = 6
@@ -96,9 +96,7 @@ async def wait_until_postponed(service: Service, ids: list[int], *, attempt: int
 
 
 def refusals(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
-    """Return the lines of a worker's log with this `event` and a refusal of the store as
-    the cause.
-    """
+    """Return a worker's log lines with this `event` whose cause is a refusal of the store."""
     sent = [json.loads(line) for line in worker.log().splitlines() if line.startswith("{")]
     return [
         line
@@ -128,7 +126,7 @@ async def test_purges_that_are_refused_cost_few_calls_and_one_line_and_are_made_
     assert first["cause"] == "StoreRefused: AccessDenied: s3:DeleteObject is needed"
     assert len(others) <= A_FEW_LINES
     await worker.stop()
-    # A worker that ends logs the counts that it has not logged before.
+    # Before it ends, a worker logs all counts that it has not logged yet.
     counted = refusals(worker, "purge postponed")[1:]
     assert sum(line["count"] for line in counted) >= 2 * MANY - 1
     assert len(counted) <= A_FEW_LINES
@@ -203,7 +201,7 @@ async def test_uploads_that_are_refused_write_one_warning_and_each_its_end(
 ) -> None:
     refusing.forbidden = (b"GET ",)
     worker = await start_worker(service, s3_endpoint_url=refusing.url, attempts="1", **SOON)
-    # If an object cannot be read, its size is known only from the client's attribute `size`.
+    # The worker cannot read the objects, so it knows their size only from the attribute `size`.
     ids = [await service.client.upload(PHOTO, "a.jpg", size=len(PHOTO)) for _ in range(20)]
     for each in ids:
         row = await reaches(service, each, "failed", attempt=1)

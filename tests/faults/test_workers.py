@@ -95,7 +95,7 @@ async def test_f3_a_worker_that_stops_under_load_loses_nothing(
     await until(begun, every_s=0.01)
     assert await first.stop() == 0
     rows = [await service.row(attachment_id) for attachment_id in ids]
-    # The stopped worker has released all its uploads.
+    # No upload is `processing`: the stopped worker has released its uploads.
     assert {row.state for row in rows} <= {"uploaded", "ready"}
     await start_worker(service, **SOON)
     await service.execute("UPDATE attachments SET due_at = now() WHERE state = 'uploaded'")
@@ -124,8 +124,8 @@ async def test_f1_of_workers_that_are_killed_at_random_every_upload_comes_out_on
     service: Service, start_worker: StartWorker, storage: Storage, kills: int
 ) -> None:
     chance = random.Random(kills)
-    # Each kill costs each upload in progress one attempt. This test is not about the limit of
-    # attempts.
+    # Each kill costs an attempt for each upload in processing. 20 attempts are enough for all of
+    # them.
     settings = {"lease": "5", "attempts": "20", "concurrency": "4", **SOON}
     workers = [await start_worker(service, **settings) for _ in range(2)]
     ids: list[str] = []
@@ -152,14 +152,14 @@ async def test_f1_of_workers_that_are_killed_at_random_every_upload_comes_out_on
 async def test_f1_uploads_of_a_killed_worker_are_claimed_again_within_a_minute(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
-    """The limit of one minute is tested with the default settings."""
+    """The default settings are tested: with them, the limit is one minute."""
     first = await start_worker(service, s3_endpoint_url=proxy.url)
     proxy.hold()
     ids = [await service.client.upload(PHOTO, "img.jpg") for _ in range(5)]
     for attachment_id in ids:
         await reaches(service, attachment_id, "processing")
     await start_worker(service)
-    # The kill may come at any time between two renewals of the lease.
+    # The leases are renewed in this time. The kill then comes between two renewals.
     await asyncio.sleep(25)
     os.killpg(first.pid, signal.SIGKILL)
 
@@ -197,9 +197,9 @@ async def test_f3_restarts_under_load_neither_lose_nor_double_an_upload(
 
 
 def test_f6_celery_has_no_soft_limit_to_resume_a_coroutine_by() -> None:
-    """Celery's soft time limit is not set.
+    """Celery's soft time limit is not set, because it would raise an exception in the next task.
 
-    It would raise its exception inside the next task. Celery itself never runs `async def` bodies.
+    No task of the service is a coroutine, because Celery never runs `async def` bodies.
     """
     made = make_settings(
         {
@@ -243,16 +243,16 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
             sweep_interval="300",
         )
     )
-    await becomes_ready(first, "worker")  # the task that logs this line has ended
+    await becomes_ready(first, "worker")  # so the task that waits for this has ended
     idle = await logged_tasks(first)
     proxy.hold()
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
     await until(lambda: asyncio.sleep(0, proxy.held))
     assert proxy.links > 0
 
-    # Another worker claims the upload, as a sweep does when a lease is over.
+    # Claim the upload as the sweep of another worker does when a lease is over.
     async def taken() -> Sequence[Due]:
-        # The worker may renew its lease between these two statements. `until` then repeats them.
+        # If the worker renews its lease between these two statements, `until` repeats them.
         async with service.database.acquire() as connection:
             await make_due(service, attachment_id)
             return (await take_due(connection, limit=1, lease_s=60, attempts=5)).due

@@ -132,8 +132,8 @@ WIDE = {
 async def test_no_wide_document_is_a_fault(
     untouched: Target, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The API stops after RECORD_WITHIN_S seconds, so that the sender gets an answer in time. A busy
-    # machine may need longer to parse some of these messages.
+    # The API usually stops after fewer seconds, so that the sender gets an answer in time. But a
+    # busy machine may need longer to parse some of these messages.
     monkeypatch.setattr("api.events.RECORD_WITHIN_S", 30.0)
     answer = await feed(untouched.service, WIDE[case])
     assert answer.document["meta"]["recorded"] == 0
@@ -142,8 +142,8 @@ async def test_no_wide_document_is_a_fault(
 CROWD = 32
 """The number of wide documents that are sent at the same time.
 
-The API parses one such document within the time that the sender of an event waits. To parse all of
-them takes far longer.
+The sender of an event waits long enough for one such document, but not until the API has parsed all
+of them.
 """
 
 
@@ -154,7 +154,7 @@ async def test_the_time_for_reading_counts_against_the_timeout(
     run_within = Database.run_within
 
     async def watch(database: Database, timeout_s: float, function: Any, *rest: Any) -> Any:
-        # Only calls of `intake.record` are measured, not other calls, such as the token check.
+        # Other functions, such as the token check, are not measured.
         if function is intake.record:
             left.append(timeout_s)
         return await run_within(database, timeout_s, function, *rest)

@@ -40,8 +40,8 @@ async def come_back(service: Service, name: str) -> None:
     assert status == 201, body
     recorded = await until(lambda: uploaded(service, attachment_id))
 
-    # These events come from the store, which has encoded the key itself. The events below are made
-    # by the test, in the formats of other stores.
+    # The store itself has made these events, and has encoded the key. Below, the test makes events
+    # in the formats of other stores.
     reported_by_store = [
         event["key"].removeprefix(f"/buckets/{BUCKET}/")
         for event in service.stack.relay.seen

@@ -24,7 +24,7 @@ from tests.support.stack import Stack
 
 @dataclass(frozen=True, kw_only=True)
 class Subscribed(Target):
-    """An API that accepts signed messages of SNS, and the stand-in for SNS."""
+    """An API that accepts signed messages of SNS, and a server that acts as SNS."""
 
     amazon: Amazon
 
@@ -37,13 +37,13 @@ class Subscribed(Target):
         """Sign a message as SNS does; return the message unchanged if it cannot be signed."""
         try:
             return self.amazon.sign(document)
-        except UnicodeEncodeError:  # half a surrogate pair has no encoding
+        except UnicodeEncodeError:  # a lone surrogate has no UTF-8 form
             return document
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def subscribed(stack: Stack) -> AsyncIterator[Subscribed]:
-    """Start an API with an SNS subscription and a stand-in for SNS, for the whole test module."""
+    """Start an API that accepts messages of an SNS topic, and a server that acts as SNS."""
     async with (
         running_amazon() as amazon,
         running_service(
@@ -59,9 +59,7 @@ async def subscribed(stack: Stack) -> AsyncIterator[Subscribed]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def unchanged(subscribed: Subscribed) -> AsyncIterator[Subscribed]:
-    """Return the module's API and stand-in; assert afterwards that the test has changed no
-    attachment.
-    """
+    """Return the module's servers. Assert afterwards that the test has changed no attachment."""
     before = await subscribed.rows()
     yield subscribed
     assert await subscribed.rows() == before
@@ -83,7 +81,7 @@ async def test_an_undamaged_event_is_recorded(unchanged: Subscribed, document: A
     async def taken() -> bool:
         return await unchanged.post(unchanged.sign(sent_now(document))) == 200
 
-    # An attempt fails only if the machine is too busy: the stand-in then answers too late.
+    # An attempt may fail on a busy machine, because the server that acts as SNS answers too late.
     await until(taken)
 
 

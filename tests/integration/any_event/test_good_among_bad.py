@@ -1,4 +1,7 @@
-"""Valid records beside and after invalid records: each valid record is recorded."""
+"""Valid and invalid records in one message, or in one message after another.
+
+Each valid record is recorded.
+"""
 
 import asyncio
 import json
@@ -47,7 +50,8 @@ def first_record(document: Any) -> Any:
 def is_json(document: Any) -> bool:
     """Return True if a JSON parser accepts the document.
 
-    NaN or half a surrogate pair makes the whole body unreadable, even its valid records.
+    If a document contains NaN or a lone surrogate, the whole body is unreadable, even its valid
+    records.
     """
     try:
         orjson.loads(json.dumps(document))

@@ -12,7 +12,7 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def target(stack: Stack) -> AsyncIterator[Target]:
-    """Start an API for the whole test module; no event of the tests may change its data."""
+    """Start an API for the whole test module. No event of the tests may change a row."""
     async with running_service(stack, await clone_database(stack)) as service:
         yield Target(service=service, row=await new_row(service))
 

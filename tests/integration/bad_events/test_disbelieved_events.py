@@ -1,4 +1,4 @@
-"""Duplicate, late and false events: the service asks the store, and believes that answer."""
+"""Duplicate, late and false events: the service asks the store, and uses the store's answer."""
 
 from typing import Any
 
@@ -204,8 +204,8 @@ async def test_a_bad_record_among_good_is_quarantined(shared: Service, dialect: 
             meta = await post(shared, dialect, *sent)
             assert meta["unreadable"] == 1, document
         assert [(await shared.row(row.id)).state for row in rows] == ["uploaded"] * 2
-        # The records were sent in three orders, so there were three messages. Each whole message is
-        # stored as one dead letter.
+        # The records were sent in three messages, in different orders. Each whole message is stored
+        # as one dead letter.
         assert await shared.database.fetchval("SELECT count(*) FROM dead_letters") == 3
 
 

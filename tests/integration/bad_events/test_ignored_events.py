@@ -102,7 +102,7 @@ async def ignored_events(service: Service, dialect: Dialect) -> float:
 
 
 def strange_keys(key: str) -> dict[str, str]:
-    """Return invalid keys that look like an original's key, each by its description."""
+    """Return keys that are similar to the key of an original, each by its description."""
     folder, _, file_name = key.rpartition("/original/")
     return {
         "row53-other-prefix": f"other/{key}",

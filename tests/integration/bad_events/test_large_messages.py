@@ -82,7 +82,7 @@ async def test_of_a_thousand_records_all_or_none_are_stored(
     await thousand.reset()
     sent = [dialect.make_event(BUCKET, key, etag="e1", sequencer="0A") for key in thousand.keys]
     body = json.dumps(dialect.message(*sent), separators=(",", ":")).encode()
-    # One row cannot be written, as if the database failed in the middle of the statement.
+    # A constraint makes it impossible to write one of the rows, so the statement fails.
     victim = thousand.keys[600].rpartition("/original/")[0].rpartition("files/")[2]
     await thousand.service.execute(
         "ALTER TABLE attachments ADD CONSTRAINT one"

@@ -15,7 +15,7 @@ def encoded(**parameters: str) -> str:
 
 
 def cursor(text: str) -> str:
-    """Encode a text as a cursor, even a text that no cursor of the service contains."""
+    """Encode a text as the service encodes cursors. The text may be invalid."""
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

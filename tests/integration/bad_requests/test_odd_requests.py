@@ -79,7 +79,7 @@ async def test_row22_a_name_is_escaped_in_the_header_that_names_the_download(
 
 
 def created_file_name(url: str) -> str:
-    """Return the file name at the end of a file's address."""
+    """Return the last part of a URL's path, which is the file name."""
     return urlsplit(url).path.rsplit("/", 1)[-1]
 
 

@@ -96,7 +96,7 @@ async def test_of_two_deployments_that_start_at_one_moment_one_gets_the_bucket(
 class Ignoring(Storage):
     """A store that ignores `If-None-Match` and always writes the object, as some stores do.
 
-    Each of two writers waits until the other one has also found no marker. Then both write one.
+    It has two writers. Each writes the marker only when both have found no marker.
     """
 
     step: asyncio.Barrier
@@ -128,8 +128,10 @@ async def test_at_a_store_without_conditions_two_deployments_agree_on_the_bucket
 async def test_an_upload_of_one_deployment_is_never_used_for_an_older_row_of_another(
     two: Two, stack: Stack, start_worker: StartWorker
 ) -> None:
-    """The service refuses objects that are older than their row. Here the row is the older one, so
-    only the bucket's marker protects the row.
+    """The object of one deployment has the key of the other deployment's row.
+
+    The object is younger than this row, so it is not refused because of its age. Only the bucket's
+    marker protects the row.
     """
     stack.relay.target = None
     row = (await two.second.client.create("img.png"))["data"]

@@ -18,7 +18,7 @@ from tests.support.starting import StartService
 
 
 async def get(client: Client, attachment_id: str, query: str = "", **headers: str) -> Answer:
-    """Request an attachment; each `_` in the names of headers becomes `-`."""
+    """Request an attachment. `headers` are written with `_` in place of `-`."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return await client.request("GET", f"{PATH}/{attachment_id}{query}", headers=sent)
 
@@ -146,7 +146,7 @@ CHANGES: dict[str, Any] = {
     "reason": "missing",
     "resized": True,
 }
-"""A valid value for each column that cannot hold an arbitrary text."""
+"""Valid values of the columns for which `changed` cannot make up a value."""
 
 
 NUMBERS = ("width", "height", "pages", "limit_size", "size", "creator_id", "attachable_id")

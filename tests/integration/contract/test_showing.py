@@ -38,11 +38,11 @@ INSERT_SAMPLE = """
 
 
 def sample(attachment_id: int, *, resized: bool) -> dict[str, Any]:
-    """Return the contract's sample of an attachment, corrected.
+    """Return the contract's sample of an attachment, with a correction.
 
-    The sample shows a thumbnail although `resized` is false. Two rules contradict this: the
-    sentence beside the sample ("`thumb`: null until there is one") and invariant 3 of
-    architecture.md. By these rules, a thumbnail exists only if `resized` is true.
+    The contract's sample shows a thumbnail although `resized` is false. This contradicts the
+    sentence beside it ("`thumb`: null until there is one") and invariant 3 of architecture.md. So
+    the sample here has a thumbnail only if `resized` is true.
     """
     base = f"https://files-test.example/attachments/files/000/000/{attachment_id:03}"
     return resource(

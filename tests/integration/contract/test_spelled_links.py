@@ -1,4 +1,7 @@
-"""Tests of the contract: `task_id` and `relationships` in a body set the attachable."""
+"""Tests of the contract: the ways to name an attachable, the object that has the attachment.
+
+A body may have `task_id`, `relationships`, or both.
+"""
 
 from typing import Any
 
@@ -23,7 +26,7 @@ def document(
 
 
 async def link_of(service: Service, attachment_id: str) -> tuple[str | None, int | None]:
-    """Return the type and the id of an attachment's attachable, the object that it belongs to."""
+    """Return the type and the id of an attachment's attachable."""
     row = await service.row(attachment_id)
     return row.attachable_type, row.attachable_id
 

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of copies: an API that leaves them to workers, and workers with a proxy."""
+"""Fixtures of the tests of copies: APIs that make no copies, and workers with a proxy."""
 
 from collections.abc import AsyncIterator
 from typing import Any

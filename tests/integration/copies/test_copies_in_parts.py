@@ -22,7 +22,7 @@ MIB = 1024 * 1024
 
 
 def is_second_part(link: object, data: bytes) -> bool:
-    """Return True if the bytes of a request ask the store to copy part 2."""
+    """Return True if `data`, a request to the store, asks it to copy part 2."""
     return is_copy(link, data) and b"partNumber=2" in data
 
 
@@ -67,7 +67,7 @@ async def test_a_source_that_changes_while_its_parts_are_copied_is_source_missin
     )
     worker = await start(quiet, program, sweep_interval="0.5")
     async with asyncio.timeout(20):
-        await lost.wait()  # part 1 was copied before the test changes the source
+        await lost.wait()  # part 1 is copied now
     await bucket.put_object(Bucket=BUCKET, Key="uploads/changing.bin", Body=bytes(13 * MIB))
     proxy.let_go()
     shown = await quiet.client.settled(attachment_id)

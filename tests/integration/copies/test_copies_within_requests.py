@@ -1,4 +1,4 @@
-"""Copies that the API makes within a request: how many at a time, and which workers make."""
+"""Copies that the API makes before it answers a request, and copies that it leaves to workers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -139,7 +139,7 @@ async def test_copies_that_get_no_turn_are_left_to_workers(
         answer = await create_many(service.client, url, COPIES_EACH + 1)
         attempts = await service.database.fetch("SELECT copy_attempt FROM attachments ORDER BY 1")
     assert answer.status == 201
-    # Two copies were claimed and released; the third one was never claimed.
+    # COPIES_EACH copies were claimed and released. The last one was never claimed.
     assert [row[0] for row in attempts] == [COPY_ATTEMPTS] + [2 * COPY_ATTEMPTS] * COPIES_EACH
 
 

@@ -1,4 +1,4 @@
-"""The SQL statements for copies: claims, fences, due times and counters."""
+"""The SQL statements for copies: claims, lost claims, due times and counters."""
 
 from typing import Any
 
@@ -43,9 +43,7 @@ def wanted(key: str = "uploads/none") -> Wanted:
 
 
 async def asked(service: Service) -> Attachment:
-    """Create an attachment, and request a copy whose source object does not exist; return
-    its row.
-    """
+    """Create an attachment, request a copy of a missing object for it, and return its row."""
     created = await service.client.create("a.png")
     row = await service.row(created["data"]["id"])
     async with service.database.acquire() as connection:
@@ -86,8 +84,8 @@ async def test_a_copy_of_a_lost_row_is_not_that_of_the_row_with_its_id(service: 
     async with service.database.acquire() as connection:
         claim = await copy_claims.claim(connection, row.id, None, lease_s=30)
         assert claim is not None
-        # The row was lost, and another organization's row has the same id. The claim of the lost
-        # row must not change the new row.
+        # Now the id belongs to a row of another organization, as after the loss of the first row.
+        # A claim of the lost row must not change this row.
         await service.execute("UPDATE attachments SET organization_id = organization_id + 1")
         before = await service.row(row.id)
         assert not await copy_claims.renew(connection, claim, lease_s=99)

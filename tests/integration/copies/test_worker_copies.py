@@ -133,7 +133,7 @@ async def test_nothing_is_left_of_a_row_that_is_deleted_while_it_is_copied(
 ) -> None:
     attachment_id = await wanted(quiet, bucket, "deleted.jpg", gradient_photo())
     key = (await quiet.row(attachment_id)).key
-    proxy.hold()  # the store makes the copy, but its answer is lost
+    proxy.hold()  # below, the store copies, but its answer is lost
     proxy.lose(lambda _link, _data: False)
     worker = await start(quiet, lease="1")
     proxy.let_go()
@@ -207,6 +207,6 @@ async def test_a_copy_without_a_place_is_postponed(
     async def two_are() -> bool:
         return await postpone() == len(ids) - COPIES_EACH - 1
 
-    # Another worker may claim the copy when its lease of 30 s is over.
+    # Wait for longer than a lease (30 s): only then may another worker claim a copy.
     await until(two_are, within_s=60)
     worker.close()

@@ -29,7 +29,7 @@ async def test_no_more_are_kept_than_set_and_the_oldest_go(start_service: StartS
     for number in range(5):
         await refuse_to_read(service, b"%d" % number + b" no json")
     assert [body[:1] for _, body in await letters(service)] == [b"4", b"3", b"2"]
-    # If a message arrives again, its age counts from the last arrival.
+    # A message that arrives again becomes the newest one.
     await refuse_to_read(service, b"2 no json")
     await refuse_to_read(service, b"5 no json")
     assert sorted(body[:1] for _, body in await letters(service)) == [b"2", b"4", b"5"]
@@ -39,7 +39,7 @@ async def test_many_at_once_stay_in_bounds(start_service: StartService) -> None:
     service = await start_service(dead_letters="5")
     bodies = [b"%d no json" % number for number in range(40)]
     await asyncio.gather(*(refuse_to_read(service, body) for body in bodies * 2))
-    # Parallel requests may exceed the limit. The next request then deletes the oldest dead letters.
+    # Parallel requests may store more than the limit. The next request deletes the oldest ones.
     await refuse_to_read(service, b"the next")
     kept = await letters(service)
     assert len(kept) == 5

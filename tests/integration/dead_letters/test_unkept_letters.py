@@ -1,6 +1,6 @@
-"""Messages that cannot be stored as dead letters: their sender gets 503 and sends them again.
+"""Unreadable messages that cannot be stored as dead letters: the sender gets 503 and tries again.
 
-No token and no body of such a message is logged.
+The log never contains the token or the body of a message.
 """
 
 import json
@@ -34,7 +34,7 @@ async def database_away(service: Service) -> AsyncIterator[None]:
         )
         try:
             await connection.execute(f'ALTER DATABASE "{old}" RENAME TO "{new}"')
-        # PostgreSQL renames no database with open connections, and a client connected again.
+        # A client has connected again, and PostgreSQL renames no database with open connections.
         except asyncpg.ObjectInUseError:
             return False
         return True
@@ -85,8 +85,8 @@ async def test_a_message_that_cannot_be_kept_has_no_partial_effect(service: Serv
         answer = await send(service, mixed)
         assert answer.status == 503
         assert (await service.row(row.id)).state == "pending"
-        # A message whose records are all readable needs no dead letter. So the lock on
-        # `dead_letters` does not delay this message.
+        # All records of the next message are readable, so it needs no dead letter. It is recorded
+        # in spite of the lock on `dead_letters`.
         other = await new_row(service)
         whole = json.dumps(aws.message(aws.make_event(BUCKET, other.key, etag="e1"))).encode()
         assert (await send(service, whole)).document["meta"] == RECORDED

@@ -1,4 +1,4 @@
-"""Event messages that one statement records together: each request gets its own result."""
+"""Event messages that one statement records together. Each message gets its own result."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ PLACES = 2
 
 @dataclass(kw_only=True)
 class Site:
-    """Groups of event messages for one service, and the number of messages in each statement."""
+    """The groups of messages that the tests record. `runs` has the size of each group."""
 
     service: Service
     settings: Settings
