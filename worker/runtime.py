@@ -75,8 +75,8 @@ class Runtime:
         self._thread = threading.Thread(target=self._run, name="runtime", daemon=True)
 
     def start(self) -> None:
-        """Start the loop, and wait until its parts are open. Raises the exception of a part that
-        cannot be opened."""
+        """Start the loop, and wait until its parts are open. Raises the exception of a failed
+        part."""
         self._thread.start()
         self._ready.wait()
         if self._failure is not None:
@@ -117,8 +117,7 @@ class Runtime:
         return self._failure is None
 
     def ends_in_time(self) -> bool:
-        """Wait for the request to stop, then for the loop's end; return False if it comes too
-        late."""
+        """Wait for the request to stop, then for the loop to end; return False if it ends late."""
         self._stopping.wait()
         self._thread.join(DRAIN_S + GIVE_BACK_S)
         return not self._thread.is_alive()
