@@ -75,8 +75,7 @@ class Runtime:
         self._thread = threading.Thread(target=self._run, name="runtime", daemon=True)
 
     def start(self) -> None:
-        """Start the loop, and wait until its parts are open. Raises the exception of a failed
-        part."""
+        """Start the loop, and wait until its parts are open. Raises the error of a part."""
         self._thread.start()
         self._ready.wait()
         if self._failure is not None:
