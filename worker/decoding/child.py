@@ -154,15 +154,15 @@ def main(
         privileges.end_with_parent()
         if os.getppid() != parent:
             return
-    # ru_maxrss is inherited from the parent at fork. Record it now, so that only this process's own
-    # growth counts.
+    # At fork, ru_maxrss is inherited from the parent. Report it now, so that the worker can
+    # calculate how much memory this process adds.
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     send(channel, {"sealed": seal(threads=threads), "held": held})
     while (received := receive_job(channel)) is not None:
         answer, body = run_job(make, *received)
-        # The worker reads this process's CPU clock after this answer and again before the next job,
-        # to see whether it computes without a job. The kernel may update the clock only at ticks
-        # (up to 10 ms). Reading it here forces the update now.
+        # The worker checks that this process does not compute without a job. For this, it reads the
+        # CPU clock of this process after this answer and again before the next job. The kernel may
+        # update the clock late, by up to 10 ms. Reading the clock here updates it now.
         time.process_time()
         send(channel, {**answer, "job": received[0]["job"]}, body)
 

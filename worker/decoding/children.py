@@ -23,7 +23,7 @@ class Child(Protocol):
 
     @property
     def doomed(self) -> bool:
-        """True if the process is dead or about to die, even if its socket is still open."""
+        """True if the process is known to be dead or dying, even if its socket is still open."""
 
     async def end(self) -> tuple[int, int]:
         """Kill the process if it is alive; return its exit status and ru_maxrss.
@@ -59,7 +59,7 @@ class Spawned:
         """
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
-                # Not Popen.kill: it polls first, and that may reap the child without reading its
+                # Do not use Popen.kill: it calls `poll`, which may reap the child without reading
                 # ru_maxrss.
                 os.kill(self.pid, signal.SIGKILL)
         return await asyncio.to_thread(self._wait), self._peak
@@ -115,7 +115,7 @@ async def spawn(
         raise DecoderFault("decoder_fault") from error
     except asyncio.CancelledError:
         ours.close()
-        # the thread still starts the process, so end the process as soon as it has started
+        # The thread cannot be stopped, so end the process as soon as the thread has started it.
         spawning.add_done_callback(_end_unwanted)
         raise
 

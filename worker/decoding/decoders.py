@@ -53,9 +53,9 @@ class Decoders:
     async def decode(self, kind: Box, organization: int, descriptor: int) -> Thumbnail:
         """Decode an organization's file in a sandbox of the given `kind`.
 
-        Raises Undecodable if the file is the reason. The error has the size from the file's header;
-        if the first decoder was killed, another one reads the header. Raises DecoderFault if the
-        file is not the reason, or if that is not known yet.
+        Raises Undecodable if decoding fails because of the file. The error has the width and height
+        from the file's header; if the decoder was killed, another decoder reads the header. Raises
+        DecoderFault if decoding fails for another or an unknown reason.
         """
         async with self._gate.turn(organization):
             try:

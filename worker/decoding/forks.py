@@ -24,7 +24,7 @@ replaced."""
 CLOSE_TIMEOUT_S: Final = 5.0
 
 ZYGOTES: Final = 2
-"""Number of zygotes that are tried for one decoder. After that, the decoder is started as a new
+"""If this many zygotes, one after the other, cannot fork a decoder, the decoder is started as a new
 Python process."""
 
 log = get_logger(__name__)
@@ -53,8 +53,8 @@ class Zygote:
     def alive(self) -> bool:
         """True if the zygote runs.
 
-        When the zygote dies, this becomes False before its decoders are killed, because the kernel
-        closes its socket first.
+        When the zygote dies, the kernel first closes its socket and then kills its decoders. The
+        socket decides, so this is False before the decoders are dead.
         """
         try:
             return self._control.recv(1, socket.MSG_PEEK) != b""
@@ -112,7 +112,7 @@ class Zygote:
         return status, peak
 
     def _end_unwanted(self, asking: "asyncio.Task[tuple[int, int, int]]") -> None:
-        """End a new decoder whose caller was cancelled while the zygote forked it."""
+        """End a new decoder that nobody wants, because the caller of `fork` was cancelled."""
         if not asking.cancelled() and asking.exception() is None and asking.result()[0]:
             self._ask(END, asking.result()[0])
 
@@ -121,8 +121,8 @@ class Zygote:
     ) -> "asyncio.Task[tuple[int, int, int]]":
         """Send a request in its own task.
 
-        If the caller is cancelled before the answer, this task still reads the answer. Otherwise
-        the next request would read it.
+        If the caller is cancelled before the answer arrives, the task still reads the answer.
+        Otherwise the next request would get this answer.
         """
         asking = asyncio.create_task(self._request(command, pid, descriptor))
         self._asking.add(asking)
@@ -132,7 +132,7 @@ class Zygote:
     def _asked(self, asking: "asyncio.Task[tuple[int, int, int]]") -> None:
         self._asking.discard(asking)
         if not asking.cancelled():
-            # the caller may be gone, and asyncio would log an exception that nobody retrieved
+            # If the caller was cancelled, nobody retrieves the exception, and asyncio would log it.
             asking.exception()
 
     async def _request(

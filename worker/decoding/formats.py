@@ -9,7 +9,7 @@ from shared.errors import SettingsError
 
 
 class Box(StrEnum):
-    """The kinds of sandbox. Each is a separate process that contains only its own decoders."""
+    """The kinds of sandbox. A sandbox process contains only the decoders of its kind."""
 
     IMAGES = "images"
     DOCUMENTS = "documents"
@@ -36,8 +36,9 @@ operator decides whether the risk is worth it."""
 PDF: Final = "application/pdf"
 
 SVG: Final = "image/svg+xml"
-"""The type of drawings. They always get a thumbnail: their reader is written in a memory-safe
-language, runs no scripts and opens no files. The originals are never shown inline."""
+"""The type of drawings. They always get a thumbnail, because their reader is safe: it is written in
+a memory-safe language, runs no scripts and opens no files. Browsers never show the originals
+inline."""
 
 FORMATS: Final = frozenset({*IMAGES, *SIMPLE, PDF, SVG}.union(*MORE.values()))
 """All types that are ever decoded."""
@@ -64,7 +65,7 @@ def check_decoders(more: Collection[str]) -> None:
 
 
 def box_of(content_type: str, more: Collection[str]) -> Box | None:
-    """Return the kind of sandbox that makes the thumbnail of a type; None if it gets none."""
+    """Return the kind of sandbox that makes thumbnails of a type; None if there are none."""
     if content_type == PDF:
         return Box.DOCUMENTS
     if content_type == SVG:

@@ -12,11 +12,11 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3  # both numbers are from glibc's malloc.h
 
 MMAP_BYTES: Final = 32 * 1024 * 1024
-"""Size, in bytes, from which a buffer is still requested from the kernel: the maximum that glibc
-accepts."""
+"""A buffer of at least this size, in bytes, is still requested from the kernel and returned to it.
+This is the maximum that glibc accepts."""
 
 KEPT_BYTES: Final = 128 * 1024 * 1024
-"""Maximum number of free bytes at the end of the heap that an idle decoder keeps."""
+"""Maximum number of free bytes at the end of the heap that glibc does not return to the kernel."""
 
 
 def keep_freed_memory() -> None:

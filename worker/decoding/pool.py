@@ -20,21 +20,21 @@ from worker.measuring import DECODER_STARTS, DECODERS_BUSY, KillCause, count_kil
 JOBS_PER_DECODER = 500
 
 SPARES: Final = 2
-"""Maximum number of spare decoders: they are sealed and belong to no organization. There are never
-more spare decoders than `size`. Two organizations that take turns use up a spare decoder about
+"""Maximum number of spare decoders, and never more than `size`. Spare decoders are sealed and
+belong to no organization yet. A few are enough: two organizations that take turns need one about
 every 50 ms, and a fork takes 5 ms."""
 
 KEPT: Final = 16
-"""Maximum number of decoders, beyond `size`, that may belong to organizations. If more
-organizations are active at once, most turns need a fresh decoder, which costs as much CPU time as a
-small JPEG. An idle decoder usually holds 3 to 9 MiB of its own, never much more than
+"""At most `size` plus this number of decoders belong to organizations. If more organizations are
+active at the same time, most turns need a new decoder, which costs as much CPU time as a small
+JPEG. An idle decoder usually has 3 to 9 MiB of its own memory, never much more than
 MAX_IDLE_BYTES."""
 
 MAX_IDLE_BYTES: Final = 64 * 1024**2
-"""Maximum resident memory, in bytes, of a decoder that is used again. Most decoders have under 25
-MiB after an image. After an image of 49 megapixels, glibc may keep 200 MiB of freed heap, so the
-decoder is replaced. Without this limit, idle decoders that an attacker controls could hold 1 GiB
-each."""
+"""Maximum resident memory, in bytes, of a decoder that is used again. After most images, a decoder
+has less than 25 MiB. After an image of 49 megapixels, glibc may keep 200 MiB of freed memory, so
+the decoder is replaced. Without this limit, an attacker's images could leave idle decoders with 1
+GiB each."""
 
 KEPT_S: Final = 60.0
 """Time, in seconds, without a job after which a decoder beyond `size` is ended."""
@@ -107,8 +107,8 @@ class DecoderPool:
     ) -> Thumbnail:
         """Decode a file of an organization.
 
-        Raises Undecodable if the file is the reason, and DecoderFault if the decoder died. With
-        `header_only`, it always raises Undecodable, with the facts from the header.
+        Raises Undecodable if decoding fails because of the file, and DecoderFault if the decoder
+        died. With `header_only`, it always raises Undecodable, with the facts from the header.
         """
         decoder: Decoder | None = await self._take(organization if self._isolated else 0)
         assert decoder is not None
@@ -191,7 +191,7 @@ class DecoderPool:
                 self._idle.append(decoder)
 
     def _is_fit(self, decoder: Decoder) -> bool:
-        """Return True if an idle decoder may get a job. If it was active without a job, kill it."""
+        """Return True if an idle decoder may get a job. Kill it if it was active without a job."""
         fault = decoder.idle_fault()
         if fault is not None:
             log.warning("idle decoder killed", pid=decoder.pid, error=fault)
@@ -200,7 +200,7 @@ class DecoderPool:
         return fault is None
 
     def _end(self, decoder: Decoder) -> None:
-        """Stop a decoder in the background, so that the next job need not wait for its end."""
+        """Stop a decoder in the background, so that the next job does not wait for this."""
         ending = asyncio.create_task(decoder.stop())
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
@@ -218,8 +218,8 @@ class DecoderPool:
 
     def _refill(self) -> None:
         if self._filling is None or self._filling.done():
-            # An empty context, so that log lines of this task do not name the attempt that starts
-            # it.
+            # The context is empty, so that the log lines of this task do not have the fields of an
+            # attempt.
             self._filling = asyncio.create_task(self._fill(), context=Context())
 
     async def _fill(self) -> None:
@@ -232,7 +232,7 @@ class DecoderPool:
                 return
 
     def tend(self) -> None:
-        """Kill idle decoders that were active without a job or idle too long; add spare ones."""
+        """Kill idle decoders that were active without a job or idle too long. Add spare ones."""
         for decoder in list(self._idle):
             if not self._is_fit(decoder):
                 self._idle.remove(decoder)
@@ -248,7 +248,7 @@ class DecoderPool:
             self._refill()
 
     async def close(self) -> None:
-        """Stop the idle decoders. The caller of `decode` stops a decoder that works."""
+        """Stop the idle decoders. A busy decoder is stopped by its call of `decode`."""
         self._wanted = False
         if self._filling is not None:
             self._filling.cancel()

@@ -33,22 +33,22 @@ from worker.stages import note_cpu
 START_TIMEOUT_S = 30.0
 
 MEMORY_SHARE: Final = 0.6
-"""A decoder that aborts is regarded as out of memory if it used more than this fraction of
-MAX_MEMORY_BYTES. The fraction is below 1, because that limit also counts addresses without
-memory."""
+"""If a decoder aborts and used more than this fraction of MAX_MEMORY_BYTES, it probably ran out of
+memory. The fraction is below 1, because MAX_MEMORY_BYTES limits its address space, and not all
+addresses have memory."""
 
 _MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 """Number of bytes in one unit of `ru_maxrss` (getrusage(2))."""
 
 _MEMORY: Final = re.compile(rb"^(VmRSS|VmHWM):\s+(\d+) kB$", re.MULTILINE)
-"""The resident memory now, and its highest value, in /proc/PID/status (proc(5))."""
+"""Matches the resident memory and its highest value in /proc/PID/status (proc(5))."""
 
 OWN_ENDS: Final = frozenset(
     -number
     for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
 )
-"""Exit statuses of a process that aborts itself. A sealed process may not send signals, so abort()
-cannot raise SIGABRT and ends the process by a faulting instruction instead."""
+"""Exit statuses of a process that has called abort(). Usually abort() sends SIGABRT. A sealed
+process may not send signals, so abort() executes an invalid instruction instead."""
 
 
 class TooExpensive(AttachmentsError):
@@ -109,9 +109,9 @@ class Decoder:
         """Decode a file and return its thumbnail.
 
         Raises Undecodable for a fault of the file, and always if `header_only` is true. Raises
-        EOFError if the child died, was active without a job or gave an invalid answer; TooExpensive
-        if it used too much CPU time; TimeoutError if it did not finish although it used little CPU
-        time. After each of these three, the caller must stop the child.
+        EOFError if the child died, was active without a job or gave an invalid answer. Raises
+        TooExpensive if it used too much CPU time, and TimeoutError if it did not finish although it
+        used little CPU time. After each of these three, the caller must stop the child.
         """
         if (fault := self.idle_fault()) is not None:
             raise EOFError(fault)
@@ -149,8 +149,8 @@ class Decoder:
     def idle_fault(self) -> str | None:
         """Return what the child did without a job, or None if it did nothing.
 
-        Code from a hostile file could continue after the answer. It could also leave bytes in the
-        socket, which would be taken for the answer to the next job.
+        Code from a hostile file could continue after the answer. It could also write bytes to the
+        socket, which the worker would read as the answer to the next job.
         """
         if self._child.doomed:
             return "the decoder has ended"
@@ -187,8 +187,9 @@ class Decoder:
         """
         if sys.platform != "linux":
             return
-        # OSError: the child has died, which its socket will show, or it runs as another user and
-        # this process has no CAP_SYS_RESOURCE.
+        # Ignore two errors. If the child has died, its socket shows this later. If it runs as
+        # another user, this process may lack CAP_SYS_RESOURCE, but then the child sets the limit
+        # itself.
         with suppress(OSError):
             used = self._cpu_s()
             _, hard = resource.prlimit(self.pid, resource.RLIMIT_CPU)
@@ -281,7 +282,7 @@ def _checked_undecodable(answer: dict[str, Any]) -> Undecodable:
 
 
 def _checked_facts(answer: dict[str, Any]) -> Facts:
-    """Return the facts in an answer, about an image, a document, or neither."""
+    """Return the facts in an answer. Raises EOFError if they are malformed."""
     reported: dict[str, Any] = {name: answer.get(name) for name in SEEN}
     facts = Facts(**reported)
     size = (facts.width, facts.height)

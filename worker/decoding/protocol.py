@@ -12,7 +12,7 @@ HEADER: Final = struct.Struct("!II")
 """The header of a message: length of the JSON, length of the bytes after it."""
 
 MAX_MEMORY_BYTES = 1024**3
-"""Limit of a decoder's address space, in bytes."""
+"""Maximum size of a decoder's address space, in bytes."""
 
 MAX_ANSWER_BYTES = 4096
 """Maximum length of the JSON in an answer, in bytes."""

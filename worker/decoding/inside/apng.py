@@ -1,6 +1,6 @@
-"""Find the first frame of an animated PNG whose default image is not a frame.
+"""Find the first frame of an animated PNG whose default image is not a part of the animation.
 
-Browsers never show that default image. Source: PNG specification, third edition, 11.3.4.
+Browsers show only the animation. Source: PNG specification, third edition, 11.3.4.
 """
 
 import io
@@ -13,8 +13,8 @@ from typing import BinaryIO, Final
 from worker.decoding.inside.polyglots import MAX_BLOCKS
 
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
-"""Maximum number of compressed bytes of a first frame. If it has more, the default image is shown
-instead."""
+"""Maximum number of compressed bytes of a first frame. If the frame has more, the thumbnail shows
+the default image."""
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _KEPT: Final = frozenset(
@@ -26,7 +26,7 @@ _CONTROL_BYTES: Final = 26
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The first frame as a PNG, its position on the canvas, its size, and the canvas's size."""
+    """The first frame: a PNG, its position on the canvas, its size, and the size of the canvas."""
 
     file: BinaryIO
     position: tuple[int, int]
@@ -42,8 +42,8 @@ class Frame:
 def first_frame(file: BinaryIO) -> Frame | None:
     """Return the first frame of a PNG whose default image is hidden; None for any other file.
 
-    Returns None also if the frame is malformed, cut off or too large. Reads the file up to the
-    pixels and, if there is a frame, up to the frame's end.
+    Returns None also if the frame is malformed, cut off or too large. Reads no more of the file
+    than needed.
     """
     file.seek(0)
     start = file.read(8 + 25)
@@ -60,7 +60,7 @@ def first_frame(file: BinaryIO) -> Frame | None:
         elif name == b"acTL":
             is_animated = True
         elif name == b"fcTL":
-            # If an fcTL comes before the pixels, the default image is the first frame.
+            # If the first fcTL comes before the pixels, the default image is the first frame.
             return _frame(file, start, kept, canvas) if is_after_pixels else None
         elif name in _KEPT and not is_after_pixels and len(kept) + length <= _MAX_KEPT_BYTES:
             file.seek(-8, io.SEEK_CUR)
@@ -85,7 +85,7 @@ def _frame(file: BinaryIO, start: bytes, kept: bytes, canvas: tuple[int, int]) -
         body = file.read(length)
         if len(body) < max(length, 4):
             return None
-        pixels += body[4:]  # a sequence number of four bytes comes first
+        pixels += body[4:]  # skip the sequence number of four bytes
         file.seek(-length, io.SEEK_CUR)
     if not pixels:
         return None
@@ -97,8 +97,8 @@ def _frame(file: BinaryIO, start: bytes, kept: bytes, canvas: tuple[int, int]) -
 def _chunks(file: BinaryIO, first: int | None = None) -> Iterator[tuple[bytes, int]]:
     """Yield the name and the length of each chunk. The file is then at the chunk's data.
 
-    The caller may read, but must return to the start of the data. With `first`, the file is at the
-    data of a chunk of that length, which is skipped.
+    The caller may read the data, but must then return to its start. If `first` is given, the file
+    is at the data of a chunk of this length when the function is called. This chunk is skipped.
     """
     if first is not None:
         file.seek(first + 4, io.SEEK_CUR)

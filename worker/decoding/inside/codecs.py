@@ -32,7 +32,8 @@ ALWAYS: Final[tuple[Reader, ...]] = (
     BmpImagePlugin.BmpImageFile,
 )
 """Readers of the formats that are always decoded. They are called directly, because Pillow's `open`
-may load every installed reader. The JPEG reader sees only the first picture of an MPO."""
+may load every installed reader. An MPO has several pictures, and the JPEG reader reads only the
+first."""
 
 _OPENERS: Final[dict[str, Callable[[BinaryIO], ImageFile.ImageFile]]] = {
     "BMP": bmp.open_image,
@@ -41,8 +42,8 @@ _OPENERS: Final[dict[str, Callable[[BinaryIO], ImageFile.ImageFile]]] = {
 """Functions that call Pillow's reader of a format and correct its result."""
 
 _UNKNOWN: Final = ("unknown pixel mode", "unknown data organization", "unsupported", "no codec")
-"""Texts in exceptions of a decoder that does not support the file's variant of the format. Only the
-text of the exception shows this cause."""
+"""Words in the text of exceptions. A reader uses them if it does not support the file's variant of
+the format. Nothing else in the exception shows this."""
 
 MAX_TOP_LEVEL_PARTS: Final = 100
 """Maximum number of top-level boxes (ISO/IEC 14496-12) of an AVIF or HEIC that are read. Most files
@@ -50,8 +51,8 @@ have three."""
 
 _readers: list[Reader] = list(ALWAYS)
 
-# This limit is for Pillow's readers that allocate memory before `costs` can check the header. For
-# all other images, `costs` applies its own limits.
+# Some of Pillow's readers allocate memory before `costs` can check the header. This limit is for
+# them. For all other images, `costs` has stricter limits.
 Image.MAX_IMAGE_PIXELS = 2**28
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -61,11 +62,11 @@ jpeg.forgive_application_data()
 
 @dataclass(slots=True)
 class Findings:
-    """Results of the steps so far. They are kept even if decoding fails later.
+    """What is known about an image so far. It is kept even if decoding fails later.
 
-    The width and height in `facts` are as stored, before any rotation; None until a header gives
-    them. `damaged` means that a part of the image is missing or wrong. `opened` is the image whose
-    header was read last.
+    The width and height in `facts` are those of the stored pixels, before any rotation. They are
+    None until a header is read. `damaged` means that a part of the image is missing or wrong.
+    `opened` is the image whose header was read last.
     """
 
     facts: Facts = NO_FACTS
@@ -74,7 +75,7 @@ class Findings:
     opened: ImageFile.ImageFile | None = None
 
     def has_size(self, width: int, height: int) -> None:
-        """Record the size from a header, in pixels, unless it is impossible."""
+        """Record the width and height from a header, in pixels, unless they are impossible."""
         if 0 < width < 2**31 and 0 < height < 2**31:
             self.facts = replace(self.facts, width=width, height=height)
 
@@ -82,9 +83,9 @@ class Findings:
 def choose_readers(more: Collection[str]) -> list[Reader]:
     """Set the formats that `open_image` reads: those in `ALWAYS` and in `more`.
 
-    `more` may contain `avif`, `tiff` and `heic`. Returns the readers. All of them decode in the
-    calling thread, except libde265, which HEIC needs and which starts a thread. Raises ImportError
-    if `heic` is named and its decoder is not installed. May be repeated.
+    `more` may contain `avif`, `tiff` and `heic`. Returns the readers. They decode in the calling
+    thread, except that libde265, which decodes HEIC, starts a thread. Raises ImportError if `more`
+    contains `heic` and its decoder is not installed. May be repeated.
     """
     readers = list(ALWAYS)
     if "tiff" in more:
@@ -97,7 +98,8 @@ def choose_readers(more: Collection[str]) -> list[Reader]:
     if "heic" in more:
         from pillow_heif import HeifImageFile, register_heif_opener
 
-        # Do not read embedded previews and auxiliary images: a preview may show another picture.
+        # Do not read embedded previews and auxiliary images, because a preview may show something
+        # else.
         register_heif_opener(
             decode_threads=0, thumbnails=False, depth_images=False, aux_images=False
         )
@@ -109,8 +111,8 @@ def choose_readers(more: Collection[str]) -> list[Reader]:
 def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.ImageFile:
     """Open an image with the reader that accepts its first bytes, and record its size.
 
-    Only the header is read. Raises Undecodable, or any exception of the reader, which `is_unknown`
-    interprets.
+    Only the header is read. Raises Undecodable, or any exception of the reader. `is_unknown` finds
+    out what such an exception means.
     """
     file.seek(0)
     prefix = file.read(30)
@@ -132,7 +134,8 @@ def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.Im
             file.seek(0)
             try:
                 image = _OPENERS.get(reader.format or "", reader)(file)
-            # The file is not in this reader's format: files of AVIF and HEIC begin in the same way.
+            # The file has another format: AVIF and HEIC begin alike, so the wrong reader may be
+            # tried.
             except SyntaxError as error:
                 refused = error
                 continue
@@ -147,8 +150,9 @@ def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.Im
 def colour_of(image: ImageFile.ImageFile, file: BinaryIO) -> bytes | ColourSpace | None:
     """Return the colour space or the ICC profile of an opened image; None for sRGB.
 
-    In a PNG, cICP takes precedence over iCCP, and sRGB over gAMA (PNG specification, third edition,
-    13.13). In AVIF and HEIC, a profile takes precedence over code points.
+    If a PNG has both cICP and iCCP, cICP is used. If it has both sRGB and gAMA, sRGB is used (PNG
+    specification, third edition, 13.13). If an AVIF or HEIC has both a profile and code points, the
+    profile is used.
     """
     if image.format == "PNG":
         return png.colour_of(image.info)
@@ -175,14 +179,14 @@ def is_lossless(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
 def is_unknown(file: BinaryIO, error: Exception) -> bool:
     """Return True if a reader raised `error` because the file has an unsupported variant."""
     words = str(error).lower()
-    # If a KeyError is the cause, Pillow has no entry for a code in the header.
+    # Pillow looks up codes of the header in tables. A KeyError means that a code is unknown.
     if any(word in words for word in _UNKNOWN) or isinstance(error.__cause__, KeyError):
         return not tiff.is_cut_off(file) and stated_end(file) <= file.seek(0, os.SEEK_END)
     return False
 
 
 def stated_end(file: BinaryIO) -> int:
-    """Return the offset at which an AVIF or HEIC ends by the lengths of its top-level boxes.
+    """Return the offset of the end of an AVIF or HEIC, from the lengths of its top-level boxes.
 
     The result is at least the size of the file. If the result is larger, the file is cut off. For
     other formats, returns the size of the file. Source: ISO/IEC 14496-12, 4.2.
@@ -199,7 +203,7 @@ def stated_end(file: BinaryIO) -> int:
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
-        if length < 8:  # 0 means that the box ends with the file
+        if length < 8:  # with 0, the box reaches to the file's end
             break
         end += length
     return max(end, size)

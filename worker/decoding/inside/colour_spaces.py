@@ -1,4 +1,4 @@
-"""Describe colour spaces by numbers: primaries and a transfer function, as in cICP, nclx and gAMA.
+"""Describe a colour space by its primaries and its transfer function, as cICP, nclx and gAMA do.
 
 The numbers are code points of ITU-T H.273 (tables 2 and 3). A space of standard range becomes an
 ICC profile, which lcms applies. A space of high range (PQ, HLG) is mapped to the range of a screen
@@ -47,8 +47,8 @@ STEPS: Final = 1024
 
 SCREEN_GAMMA: Final = 2.2
 LIKE_A_SCREEN: Final = 0.05
-"""If the product of a gamma and `SCREEN_GAMMA` differs from 1 by less than this, the gamma means
-sRGB (PNG specification, 13.13)."""
+"""A PNG's gamma means sRGB if its product with `SCREEN_GAMMA` differs from 1 by less than this
+number (PNG specification, 13.13)."""
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -75,9 +75,10 @@ _CURVES: Final[dict[int, Callable[[float], float]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColourSpace:
-    """A colour space: its primaries, and its transfer function by code point or by gamma.
+    """A colour space: its primaries and its transfer function.
 
-    `gamma` is the exponent from encoded values to light. If it is not None, `transfer` is not used.
+    If `gamma` is None, the transfer function is that of the code point `transfer`. Otherwise, light
+    is the encoded value to the power of `gamma`.
     """
 
     primaries: Chromaticities
@@ -100,8 +101,8 @@ def by_code_points(
 ) -> ColourSpace | None:
     """Return the colour space of two H.273 code points; None if one is unspecified or unknown.
 
-    A transfer function of video is replaced by the gamma `video_gamma`, or by that of sRGB if
-    `video_gamma` is None.
+    If `transfer` is a function of video cameras, the result has the gamma `video_gamma` instead. If
+    `video_gamma` is None, the result has the function of sRGB instead.
     """
     known = PRIMARIES.get(primaries)
     if known is None:
@@ -135,7 +136,7 @@ def _is_possible(primaries: Chromaticities) -> bool:
         return False
     try:
         to_xyz(primaries)
-    except ZeroDivisionError:  # the three primaries lie on a line
+    except ZeroDivisionError:  # the primaries are on one line
         return False
     return True
 

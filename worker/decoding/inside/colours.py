@@ -11,8 +11,8 @@ from worker.decoding.inside import hdr
 from worker.decoding.inside.colour_spaces import ColourSpace, icc_profile
 
 KEPT_PROFILES: Final = 8
-"""Size of the cache of conversions. Building a conversion takes longer than all other work on a
-small photo, and most photos have one of a few profiles."""
+"""Number of cached conversions. To build a conversion takes longer than all other work on a small
+photo, and most photos have one of a few profiles."""
 
 MAX_PROFILE_BYTES: Final = 4 * 1024 * 1024
 """Maximum size, in bytes, of a colour profile. A larger one is ignored. The largest profiles of
@@ -32,7 +32,7 @@ def srgb_profile() -> bytes:
 
 
 def fit_key_colour(image: Image.Image, raw_mode: object) -> None:
-    """Scale the transparent colour of a PNG (tRNS) to the bit depth of the decoded pixels."""
+    """Scale a PNG's transparent colour (tRNS) to the bit depth of the decoded pixels."""
     key = image.info.get("transparency")
     if raw_mode == "RGB;16B" and isinstance(key, tuple):
         image.info["transparency"] = tuple(value >> 8 for value in key)
@@ -49,19 +49,21 @@ def plain(image: Image.Image) -> Image.Image:
     mode = image.mode
     transparent = "transparency" in image.info
     if mode == "CMYK":
-        # Adobe stores inverted ink and marks the file with a segment of its own. Pillow inverts
-        # every CMYK JPEG. If Adobe's segment is missing, invert the image back.
+        # Adobe's programs store inverted values in a CMYK JPEG, and add a segment of their own.
+        # Pillow inverts every CMYK JPEG. If the segment is missing, that is wrong, so invert the
+        # image again.
         inverted = image.format == "JPEG" and "adobe" not in image.info
         return ImageChops.invert(image) if inverted else image
     if mode == "RGBA" and image.format == "BMP" and not image.getchannel("A").getbbox():
-        # alpha is 0 everywhere; browsers ignore it then, because the image would be invisible
+        # Alpha is 0 everywhere, so the image would be invisible. Browsers ignore such an alpha.
         return image.convert("RGB")
     if mode in ("LA", "RGBA") or (mode in ("L", "RGB") and not transparent):
-        return image  # `convert` would copy the image
+        return image  # no need for a copy by `convert`
     if mode.startswith("I;16"):
         return _eight_bits(image, transparent=transparent)
     if mode in ("1", "L"):
-        # Turn the transparent colour into alpha now, because averaged pixels no longer match it.
+        # Turn the transparent colour into alpha now. Later, pixels are averaged, and the averages
+        # do not have exactly this colour.
         return image.convert("LA" if transparent else "L")
     if mode in ("P", "PA", "RGB"):
         return image.convert("RGBA" if transparent or mode == "PA" else "RGB")
@@ -76,12 +78,13 @@ def _eight_bits(image: Image.Image, *, transparent: bool) -> Image.Image:
     """Convert grey of 12 or 16 bits to L or LA."""
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
-    # For 16 bits, this divides by 257: 65,535 ÷ 257 = 255 (PNG specification, section 13.12).
+    # For 16 bits, the factor is 1/257: 65,535 ÷ 257 = 255 (PNG specification, section 13.12).
     factor = 255 / (2**bits - 1)
-    # Pillow cannot calculate with big-endian values, and does not swap their bytes for I;16.
+    # Pillow cannot calculate with big-endian values, so convert them to mode I. To I;16, Pillow
+    # would convert without swapping their bytes.
     wide = image if image.mode == "I;16" else image.convert("I")
     grey = wide.point(lambda value: value * factor + 0.5).convert("L")
-    if tags.get(_PHOTOMETRIC) == 0:  # 0 means white; Pillow handles that only for 8 bits
+    if tags.get(_PHOTOMETRIC) == 0:  # 0 is white; Pillow inverts only 8-bit values
         grey = ImageChops.invert(grey)
     if transparent:
         key = image.info["transparency"]

@@ -17,7 +17,7 @@ MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Peak memory in bytes, and CPU time in seconds."""
+    """The memory, in bytes, and the CPU time, in seconds, that decoding an image takes at most."""
 
     memory_bytes: float
     cpu_s: float
@@ -37,7 +37,7 @@ BUDGET: Final = Cost(memory_bytes=800 * MIB, cpu_s=5.0)
 Pillow and the codecs use about 150 MiB."""
 
 NOTHING: Final = Cost(memory_bytes=0, cpu_s=0)
-"""A budget that no image fits: the size is read, but no pixel is decoded."""
+"""A budget for which every image is too large. With it, only the size of an image is read."""
 
 _PIXEL_BYTES: Final = {
     "1": 2,
@@ -60,7 +60,7 @@ _PIXEL_BYTES: Final = {
 """Bytes per pixel in each of Pillow's modes, including the copies that a thumbnail needs."""
 
 _COPIED: Final = {"GIF": 1, "WEBP": 12, "AVIF": 8, "HEIF": 14}
-"""Additional bytes per pixel by format, for buffers of the decoder or a canvas."""
+"""Additional bytes per pixel, by format. The decoder needs them for buffers or for a canvas."""
 
 _PIXEL_NS: Final = {"PNG": 14, "GIF": 12, "WEBP": 30, "AVIF": 30, "TIFF": 14, "HEIF": 40}
 """CPU time per pixel by format, in nanoseconds. Shrinking is included."""
@@ -84,7 +84,7 @@ def of_jpeg(header: Header, file_bytes: int, scale: int) -> Cost:
     )
     cpu_ns = samples * 1.2 + file_bytes * 12 + shown * 8
     if header.progressive or not header.single_scan:
-        # libjpeg keeps all coefficients, of 16 bits each, until the last scan
+        # libjpeg stores all coefficients until the last scan, with 16 bits for each
         memory += samples * 2
         cpu_ns += samples * max(1, len(header.scans)) * 0.3
     return Cost(memory_bytes=memory + header.width * 256, cpu_s=cpu_ns / 1e9)

@@ -1,9 +1,9 @@
 """Decode the readable part of a damaged image, and find the pixels that are missing.
 
 Most decoders write the pixels that they can read into an existing image. So the file is decoded
-twice, onto black and onto white: pixels that differ were never written. Decoders of WebP, AVIF and
-HEIC return only whole images. For these formats, the missing end of the file is filled instead:
-once with one byte, once with another.
+twice, into a black image and into a white one. Pixels that differ were never written. Decoders of
+WebP, AVIF and HEIC return only whole images. For these formats, the missing end of the file is
+filled with bytes of one value, and the second time with bytes of another value.
 """
 
 import io
@@ -21,13 +21,13 @@ from worker.decoding.inside.codecs import Findings
 
 FILLS: Final = (0x00, 0xFF)
 WEBP_FILLS: Final = (0x00, 0x55)
-"""Bytes with which a WebP is filled. libwebp decodes both as pixels, but rejects an image that is
-filled with FF."""
+"""The missing end of a WebP is filled with these bytes. libwebp decodes both as pixels, but it
+rejects an image that is filled with FF."""
 
 
 MAX_EARLIER_ENDS: Final = 3
-"""Maximum number of scans that are removed from the end of a JPEG, one after the other, to skip a
-broken one."""
+"""To skip a broken scan of a JPEG, scans are removed one by one from the end. At most this number
+of scans are removed."""
 
 MAX_PADDING_BYTES: Final = 64 * 1024 * 1024
 """Maximum number of bytes that are added to an AVIF or HEIC that is cut off."""
@@ -36,11 +36,11 @@ STRIP_PIXELS: Final = 4_000_000
 """Number of pixels that are compared at a time."""
 
 GREY: Final = range(120, 137)
-"""Values of the grey that libjpeg paints where data are missing. They differ because conversions
-between colour spaces round."""
+"""Where data are missing, libjpeg paints grey. Conversions between colour spaces are rounded, so
+the value of this grey varies within this range."""
 
 Open = Callable[[BinaryIO], ImageFile.ImageFile]
-"""A function that reads the header of a file and sets up how its pixels will be decoded."""
+"""A function that reads the header of an image, and sets how its pixels will be decoded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def decode_rest(file: BinaryIO, findings: Findings, open_: Open) -> Rest:
         for one, other in _views(file, findings):
             try:
                 rest = _compare(_decode(one, FILLS[0], open_), _decode(other, FILLS[1], open_))
-            except (OSError, ValueError, EOFError):  # even the start of the image is unreadable
+            except (OSError, ValueError, EOFError):  # no pixel is readable
                 continue
             if rest is not None:
                 return rest
@@ -81,9 +81,9 @@ def _lenient() -> Iterator[None]:
 
 
 def _views(file: BinaryIO, findings: Findings) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """Yield versions of a file to decode, the best one first.
+    """Yield pairs of views of a file, the best pair first.
 
-    Each version is a pair of views, which differ only in the filling.
+    Both views of a pair end at the same offset. Only the bytes that fill a missing end differ.
     """
     file.seek(0)
     head = file.read(12)
@@ -101,8 +101,8 @@ def _views(file: BinaryIO, findings: Findings) -> Iterator[tuple[BinaryIO, Binar
         return
     yield file, file
     if findings.jpeg_header is not None:
-        # libjpeg returns no pixels of a progressive image with a broken scan. So end the file
-        # before that scan.
+        # If a progressive JPEG has a broken scan, libjpeg returns no pixels at all. So end the file
+        # before the broken scan.
         reached = file.tell()
         ends = [start for start in findings.jpeg_header.scans[1:] if start < reached]
         for end in ends[: -MAX_EARLIER_ENDS - 1 : -1]:
@@ -111,10 +111,11 @@ def _views(file: BinaryIO, findings: Findings) -> Iterator[tuple[BinaryIO, Binar
 
 
 def _decode(file: BinaryIO, fill: int, open_: Open) -> ImageFile.ImageFile:
-    """Decode onto an image of one colour. Exceptions of the decoder are ignored."""
+    """Decode into an image that is filled with one colour. Ignore exceptions of the decoder."""
     image = open_(file)
     if image.format == "GIF":
-        # the tuple's elements: bits, whether the image is interlaced, transparent colour
+        # A tuple of three values: the bits, whether the image is interlaced, the transparent
+        # colour.
         arguments = image.tile[0].args
         image.info["interlace"] = isinstance(arguments, tuple) and bool(arguments[1])
     if image.format not in ("WEBP", "AVIF", "HEIF"):
@@ -141,7 +142,8 @@ def _compare(one: ImageFile.ImageFile, other: ImageFile.ImageFile) -> Rest | Non
     missing = _differences(one, other)
     whole = missing.getbbox()
     if one.format in ("WEBP", "AVIF", "HEIF") and whole is not None:
-        # Every pixel below the first row that differs is unknown, even where both images are equal.
+        # Below the first row that differs, no pixel is reliable, even if both images are equal
+        # there.
         missing.paste(255, (0, whole[1], *missing.size))
     if missing.getextrema() == (255, 255):
         return None
@@ -175,7 +177,8 @@ def _spread(image: Image.Image, missing: Image.Image) -> Image.Image:
     for step in (1, 2, 4):
         for across, down in ((step, 0), (0, step)):
             there = ImageChops.invert(ImageChops.offset(missing, across, down))
-            # `offset` wraps around, and a pixel from the opposite edge is no neighbour.
+            # `offset` also moves pixels across the edge to the opposite edge, where they are no
+            # neighbours.
             there.paste(0, (0, 0, across or there.width, down or there.height))
             filled = ImageChops.darker(missing, there)
             image.paste(ImageChops.offset(image, across, down), mask=filled)
@@ -207,7 +210,10 @@ def _is_blank_jpeg(image: Image.Image) -> bool:
 
 
 class _Filled(io.RawIOBase, BinaryIO):
-    """A view of a file that ends at `end`: cut there, or extended with bytes of one value."""
+    """A view of a file that ends at `end`.
+
+    A longer file is cut there. A shorter file is filled up with bytes of one value.
+    """
 
     def __init__(self, file: BinaryIO, end: int, fill: int) -> None:
         super().__init__()

@@ -21,29 +21,30 @@ Optimized Huffman tables are not used: they make a file 4 % smaller, but encodin
 as long (0.6 instead of 0.2 ms)."""
 
 PAGE_QUALITY: Final = 85
-"""JPEG quality of documents, with colour at full resolution (4:4:4). So red letters keep their
-edges: shapes and type have a PSNR of 29 to 33 dB, and of 24 dB with 4:2:0. A page of text has
-little colour, so it is only 3 % larger: 27.6 KiB, SSIM 0.9947. The same page as PNG has at least
-56 KiB."""
+"""JPEG quality of documents. The colour has full resolution (4:4:4), so that red letters keep their
+edges. Shapes and large type have a PSNR of 29 to 33 dB; with 4:2:0 it would be 24 dB. A page of
+text has little colour, so the full resolution makes it only 3 % larger: 27.6 KiB, SSIM 0.9947. As a
+PNG, the same page has at least 56 KiB."""
 
 WEBP_QUALITY: Final = 80
-"""WebP quality. It looks like JPEG at 82 and needs a little less space: 24.2 KiB for the photo
-(SSIM 0.9950), 19.1 for the text (0.9968), 14.2 for the shapes (0.9927)."""
+"""WebP quality. A thumbnail looks like a JPEG of quality 82, but is a little smaller: 24.2 KiB for
+a photo (SSIM 0.9950), 19.1 KiB for a page of text (0.9968), 14.2 KiB for shapes and large type
+(0.9927)."""
 
 WEBP_METHOD: Final = 4
-"""WebP's effort, 0 to 6. Method 4 takes 7 ms of CPU time for the photo. Method 2 takes 4 ms; its
-file is 3 % larger, or 50 % larger if the photo has grain. Method 6 takes 17 ms, and its file is
-less than 1 % smaller."""
+"""WebP's method, from 0 (fastest) to 6 (smallest files). Method 4 takes 7 ms of CPU time for a
+photo. Method 2 takes 4 ms, but the file is 3 % larger, or 50 % larger if the photo has grain.
+Method 6 takes 17 ms, and the file is less than 1 % smaller."""
 
 PNG_LEVEL: Final = 3
-"""PNG compression level, 0 to 9. Size and CPU time of the same thumbnails:
+"""PNG compression level, 0 to 9. The table has the size and CPU time of three thumbnails:
 
 level         photo            page of text     shapes and large type
 3             171 KiB 6.6 ms   56 KiB 3.9 ms    60 KiB 3.0 ms
 6 (Pillow's)  162 KiB 7.6 ms   80 KiB 7.7 ms    57 KiB 4.4 ms
 
-The middle levels of zlib-ng do not suit the page of text. Levels above 6 save less than 3 % and
-take up to four times longer.
+At the middle levels, zlib-ng compresses the page of text badly. Levels above 6 make files less than
+3 % smaller, but take up to four times as long.
 """
 
 

@@ -31,8 +31,8 @@ MAX_FONT_BYTES: Final = 8 * 1024 * 1024
 SANS: Final = "Arial"
 SERIF: Final = "Times New Roman"
 MONO: Final = "Courier New"
-"""The families that most files name. Renderers also use them for `sans-serif`, `serif` and
-`monospace`."""
+"""The font families that files name most often. Renderers use them for `sans-serif`, `serif` and
+`monospace` too."""
 
 WIDE: Final = "DejaVu Sans"
 """A family with letters of many scripts, but without Chinese, Japanese and Korean."""
@@ -56,13 +56,13 @@ _UNICODE: Final = 1
 _ENGLISH: Final = (0x0409, 0x0809, 0x0C09)
 _FAMILY: Final = 1
 _POSTSCRIPT: Final = 6
-"""Numbers in the table `name` of OpenType: the platform, the encoding, the languages, and two kinds
-of names."""
+"""Numbers that the table `name` of OpenType uses: one platform, one encoding, some languages, and
+two kinds of names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Font:
-    """A font file in memory. It is used for texts in `family`.
+    """A font file in memory. It is used for texts whose font family is `family`.
 
     `has_family_widths` is True if its letters are as wide as those of the family that it replaces.
     """
@@ -119,7 +119,7 @@ def installed(folders: tuple[str, ...] = FOLDERS) -> tuple[Font, ...]:
         if name in paths and key not in fonts and (data := _read(paths[name])):
             fonts[key] = replace(font, data=data)
     wide = fonts.get((WIDE, False, False))
-    if wide is not None:  # used if there is no other font without serifs
+    if wide is not None:  # use it for SANS if there is no better font
         fonts.setdefault((SANS, False, False), replace(wide, family=SANS))
     return tuple(fonts.values())
 
@@ -152,7 +152,8 @@ def renamed(font: Font) -> bytes:
     """Return a copy of the font's bytes that has the names of the family for which it is used.
 
     Appends a table `name` (OpenType 1.9, "name"), and changes the offset of this table in the
-    font's directory. If the family has several names, each name is stored for another language.
+    font's directory. If the family has several names, each name is stored as the name in a
+    different language.
     """
     (count,) = struct.unpack_from(">H", font.data, 4)
     style = ("Bold" if font.is_bold else "") + ("Italic" if font.is_italic else "") or "Regular"

@@ -1,10 +1,10 @@
 """Map images of high dynamic range (PQ and HLG, ITU-R BT.2100) to sRGB.
 
-A curve gives the new light of a pixel's brightest component. All components are scaled by the same
-factor, so that hues do not change. Light up to that of white paper (203 cd/m², ITU-R BT.2408) is
-halved. Brighter light, up to 1000 cd/m², gets the upper half of the range. Chromium's results
-differ by a few levels at most. Python calculates the pixels one by one. That is fast enough for
-thumbnails: 0.2 s for 320×320.
+A curve maps the light of a pixel's brightest component to new light. All components of the pixel
+are scaled by the same factor, so that hues do not change. Light up to that of white paper (203
+cd/m², ITU-R BT.2408) is halved. Brighter light, up to 1000 cd/m², is mapped to the upper half of
+the range. The results differ from Chromium's by a few levels at most. Python calculates the pixels
+one by one, which is fast enough for thumbnails: 0.2 s for 320×320.
 """
 
 import math
@@ -30,7 +30,8 @@ BRIGHTEST: Final = 1000.0
 
 _HEADROOM: Final = math.log2(BRIGHTEST / PAPER_WHITE)
 _BEND: Final = 0.25
-"""How much the upper half of the curve bends. Without a bend, the curve has a visible corner."""
+"""How strongly the upper half of the curve is bent. If it were straight, the change of slope
+between the two halves would be visible."""
 
 _OUTPUTS: Final = 4095
 _ENCODED: Final = bytes(round(255 * linear_to_srgb(step / _OUTPUTS)) for step in range(4096))
@@ -59,7 +60,7 @@ def to_srgb(image: Image.Image, space: ColourSpace) -> Image.Image:
                 scale = 0.0
             elif is_pq:
                 scale = _mapped(brightest) / brightest
-            else:  # HLG's system gamma: a factor that depends on luminance (BT.2100, table 5)
+            else:  # HLG needs another factor, which depends on the luminance (BT.2100, table 5)
                 gain = _HLG_PEAK * (yr * red + yg * green + yb * blue) ** 0.2
                 scale = _mapped(brightest * gain) / brightest
             made = known[pixel] = bytes(

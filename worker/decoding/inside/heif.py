@@ -39,7 +39,7 @@ def read_meta(file: BinaryIO) -> bytes:
         elif length == 0:
             length = size - at
         if head[4:8] == b"meta":
-            file.seek(at + body + 4)  # a version number and flags come first
+            file.seek(at + body + 4)  # skip the version number and the flags
             return file.read(min(max(length - body - 4, 0), MAX_META_BYTES))
         if length < body:
             break
@@ -50,7 +50,8 @@ def read_meta(file: BinaryIO) -> bytes:
 def has_other_codec(meta: bytes) -> bool:
     """Return True if the primary picture needs a codec that no reader has.
 
-    Returns False if the boxes do not say so, or are malformed: the reader then decides.
+    Returns False if the boxes do not name the codec or are malformed. Then a reader tries to decode
+    the picture.
     """
     try:
         return _codec(meta) not in (*CODECS, None)
@@ -59,9 +60,9 @@ def has_other_codec(meta: bytes) -> bool:
 
 
 def colour_space(meta: bytes) -> ColourSpace | None:
-    """Return the colour space that a picture's code points give; None without known code points.
+    """Return the colour space of a picture's code points; None if they are missing or unknown.
 
-    In these formats, browsers treat each transfer function of video like the function of sRGB.
+    In AVIF and HEIC, browsers use the transfer function of sRGB for the functions of video cameras.
     """
     points = _code_points(meta)
     if len(points) < 4:
@@ -172,7 +173,7 @@ def _types(body: bytes) -> dict[int, bytes]:
             continue
         wide = entry[0] >= 3
         item = int.from_bytes(entry[4:8] if wide else entry[4:6], "big")
-        at = 10 if wide else 8  # before the type, there is a protection index of two bytes
+        at = 10 if wide else 8  # skip two bytes (protection index)
         found[item] = entry[at : at + 4]
     return found
 

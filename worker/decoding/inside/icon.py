@@ -1,9 +1,9 @@
 """Take the largest picture out of an icon (ICO) or a cursor (CUR), as a separate file.
 
-Each picture is a PNG, or a bitmap without a file header. The height of such a bitmap also counts
-the rows of a mask. Pillow's reader is not used: it decodes while it opens the file, before its cost
-can be checked. Source: Microsoft's documentation of ICONDIR, BITMAPINFOHEADER and of icon
-resources.
+Each picture is a PNG, or a bitmap without a file header. After its pixels, a bitmap has a mask with
+as many rows, and the height in its header is that of both. Pillow's reader is not used, because it
+decodes the picture before the cost can be checked. Source: Microsoft's documentation of ICONDIR,
+BITMAPINFOHEADER and of icon resources.
 """
 
 import io
@@ -21,8 +21,8 @@ MAX_PICTURE_BYTES: Final = 64 * 1024 * 1024
 """Maximum size, in bytes, of a picture that is read. An icon of 256×256 has 270 kB."""
 
 MAX_EDGE: Final = 4096
-"""Maximum edge of a bitmap in an icon, in pixels. The icon's directory can only give edges up to
-256."""
+"""Maximum width and height, in pixels, in the header of a bitmap. Valid icons have at most 256,
+because their directory has no larger numbers."""
 
 _STARTS: Final = (b"\0\0\1\0", b"\0\0\2\0")
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
@@ -33,7 +33,7 @@ _HEADERS: Final = frozenset({40, 52, 56, 64, 108, 124})
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture of an icon: a PNG, or a BMP with its alpha. The BMP itself has no alpha."""
+    """A picture of an icon. `file` is a PNG or a BMP. `alpha` is the transparency of a BMP."""
 
     file: BinaryIO
     alpha: Image.Image | None = None
@@ -59,7 +59,7 @@ def largest_picture(file: BinaryIO) -> Picture | None:
             break
         width, height, bits, length, start = struct.unpack("<BB4xHII", entry)
         if 0 < length <= size - start:
-            bits = bits if head[2] == 1 else 0  # in a cursor, this field is the hot spot
+            bits = bits if head[2] == 1 else 0  # a cursor has its hot spot here
             entries.append(((width or 256) * (height or 256), bits, length, start))
     if not entries:
         raise Undecodable("damaged")
@@ -74,11 +74,12 @@ def largest_picture(file: BinaryIO) -> Picture | None:
 
 
 def _bitmap(body: bytes) -> Picture:
-    """Return a bitmap as a BMP of its visible half, and its transparency.
+    """Return a bitmap as a BMP without the mask, and its transparency.
 
-    The mask has one bit per pixel; 1 is transparent. The rows of the mask begin at the bottom, and
-    each row is padded to a multiple of 32 bits. A bitmap with 32 bits per pixel has its own alpha,
-    unless this alpha is 0 everywhere.
+    The transparency comes from the mask, which has one bit per pixel; 1 is transparent. The rows of
+    the mask begin at the bottom, and each row is padded to a multiple of 32 bits. But if the bitmap
+    has 32 bits per pixel, the transparency is the fourth byte of each pixel, unless this byte is 0
+    everywhere.
     """
     if len(body) < _HEADER:
         raise Undecodable("damaged")

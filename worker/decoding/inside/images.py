@@ -33,9 +33,10 @@ from worker.decoding.inside.shrinking import Rectangle, drafted, fitting, shrink
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """The facts in an image's header, read before any pixel is decoded.
+    """What an image's header says about its colours, orientation and compression.
 
-    Browsers ignore a profile or an orientation that comes after the pixels of a PNG.
+    It is read before any pixel is decoded. So a profile or an orientation after the pixels of a PNG
+    is ignored, as in browsers.
     """
 
     colour: bytes | ColourSpace | None
@@ -45,12 +46,12 @@ class _Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Decoded:
-    """A decoded image. `missing` is a mask: 255 at pixels that could not be decoded; None without.
+    """A decoded image, of which some pixels may be missing.
 
-    `area` is the part of the pixels that belongs to the image; None means all. If the size of a
-    JPEG is not a multiple of the factor by which the decoder shrinks it, the decoder adds pixels at
-    the edge. `covered` is the part of a GIF's canvas that its first frame covers, or None. `header`
-    has the colours and the orientation from the header.
+    `missing` is a mask that is 255 at pixels that could not be decoded; None means that all pixels
+    were decoded. `area` is the part of the pixels that belongs to the image; None means all. If the
+    decoder shrinks a JPEG, it may add pixels at the edge, which do not belong to the image.
+    `covered` is the part of a GIF's canvas that its first frame covers, or None.
     """
 
     image: ImageFile.ImageFile
@@ -173,10 +174,10 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
         findings.damaged = True
         rest = damage.decode_rest(file, findings, open_)
         image, missing = rest.image, rest.missing
-        findings.opened = image  # drops the image of the first attempt, so that its memory is freed
+        findings.opened = image  # free the memory of the first attempt
     if image.format == "JPEG" and findings.jpeg_header is not None and _ends_grey(image):
         findings.damaged |= jpeg.ends_early(file, findings.jpeg_header)
-    # Decoding may succeed although the file is cut off: in later frames, or in a PNG's last chunks.
+    # Decoding also succeeds if the file is cut off in a later frame, or in a PNG's last chunks.
     findings.damaged |= is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
     area, covered, header = opened[-1]
     return _Decoded(image=image, area=area, covered=covered, header=header, missing=missing)
@@ -184,7 +185,7 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
 
 def _header(image: ImageFile.ImageFile, file: BinaryIO) -> _Header:
     """Read the colours and the orientation of an image whose pixels are not decoded yet."""
-    image.info.pop("xmp", None)  # otherwise Pillow turns a TIFF by the orientation in its XMP
+    image.info.pop("xmp", None)  # so that Pillow does not turn a TIFF by its XMP
     return _Header(
         colour=codecs.colour_of(image, file),
         orientation=read_orientation(image),
@@ -198,7 +199,7 @@ def _ends_unwritten(image: Image.Image) -> bool:
     Returns False if the image has alpha.
     """
     if image.mode in ("LA", "RGBA"):
-        return False  # with alpha, unwritten pixels are transparent, so they do no harm
+        return False  # unwritten pixels are transparent, so they do no harm
     return image.crop((0, image.height - 1, image.width, image.height)).getbbox() is None
 
 
@@ -223,8 +224,9 @@ def _cost(image: ImageFile.ImageFile, findings: Findings, file: BinaryIO) -> Cos
 def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
     """Set up how the pixels will be decoded.
 
-    Lets the decoder shrink a JPEG to a size from which a thumbnail still looks good. If the decoder
-    rounds that size up, returns the part of the pixels that belongs to the image, else None.
+    Let the decoder shrink a JPEG, but not so much that the thumbnail would look worse. The decoder
+    may round the size up. Then the function returns the part of the pixels that belongs to the
+    image, otherwise None.
     """
     if image.format == "JPEG":
         made = image.draft(None, drafted(*image.size))
@@ -237,9 +239,9 @@ def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
 def _placed(
     plain: Image.Image, image: Image.Image, covered: tuple[int, int, int, int] | None
 ) -> Image.Image:
-    """Make transparent the part of a GIF's canvas that the first frame does not cover.
+    """Make a GIF's canvas transparent where the first frame does not cover it.
 
-    Pillow fills this part with a colour.
+    Pillow fills the uncovered part with a colour.
     """
     if covered in (None, (0, 0, *image.size)) or plain.mode in ("LA", "RGBA"):
         return plain

@@ -1,7 +1,6 @@
 """Read a JPEG's header before it is decoded: its size, its coding, and its scans.
 
-Pillow does not check these values: it treats every coding as decodable, and has no separate error
-for codings that it cannot read.
+Pillow does not check the coding. If it cannot decode a coding, its error does not name this cause.
 """
 
 import os
@@ -37,19 +36,19 @@ _START_OF_SCAN: Final = 0xDA
 _NUMBER_OF_LINES: Final = 0xDC
 
 _TAIL_BYTES: Final = 4096
-"""Number of bytes after the end of an image in which a preview is searched. Padding may come before
-the preview."""
+"""After the end of an image, a preview may follow. It must begin within this number of bytes,
+because padding may come before it."""
 
 _MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
-"""A marker with a meaning. The search skips everything else, as libjpeg does: stuffed bytes,
-restart markers, reserved codes, fill bytes (FF) and other data."""
+"""Matches the markers that matter. A search for this pattern skips what libjpeg skips too: stuffed
+bytes, restart markers, reserved codes, fill bytes (FF) and other data."""
 
 _CHUNK_BYTES: Final = 64 * 1024
 """Number of bytes per read. It is small, because a chunk may be read again after each segment."""
 
 _ICC_HEAD_BYTES: Final = 14
-"""Length, in bytes, of the name, number and count before each piece of a colour profile (ICC.1,
-annex B.4)."""
+"""A colour profile may be split into pieces. This is the length, in bytes, of what comes before the
+data of each piece: a name, the piece's number, and the number of pieces (ICC.1, annex B.4)."""
 
 _APPLICATION_MARKERS: Final = (*range(0xFFE0, 0xFFF0), 0xFFFE)
 
@@ -58,10 +57,10 @@ _APPLICATION_MARKERS: Final = (*range(0xFFE0, 0xFFF0), 0xFFFE)
 class Header:
     """The values in a JPEG's header. `fault` is the reason why the pixels must not be decoded.
 
-    `width` and `height` are in pixels, or 0 if no frame header gives them. `samples` is the number
-    of samples per pixel. A sample that several pixels share counts in part: `samples` is 1.5 if
-    colour has half resolution in both directions. `scans` has the offsets of the scans; only one if
-    `single_scan` is true.
+    `width` and `height` are in pixels, or 0 if no frame header gives them. `samples` is the average
+    number of samples per pixel. It is 1.5 if colour has half resolution in both directions, because
+    four pixels share each colour sample. `scans` has the offsets of the scans. If `single_scan` is
+    true, there is only one.
     """
 
     width: int = 0
@@ -77,8 +76,9 @@ class Header:
 def read_header(file: BinaryIO) -> Header:
     """Read the header and find the scans. Leaves the file at its start.
 
-    Follows the markers up to the last possible scan. So bytes inside a segment or after the end of
-    the image are not taken for markers. The file must begin with the marker of a JPEG (SOI).
+    Jumps from segment to segment up to the last scan. So bytes that look like a marker are ignored
+    inside a segment and after the end of the image. The file must begin with the marker SOI, as
+    every JPEG does.
     """
     header = Header()
     file.seek(2)
@@ -110,7 +110,7 @@ def _walk(file: BinaryIO, header: Header) -> FileCode | None:
             header.scans.append(start)
             if len(header.scans) > MAX_SCANS:
                 return "too_expensive"
-            # If the first scan of a sequential image has all components, there is no second scan.
+            # In a sequential image, a first scan with all components is the only scan.
             if not header.progressive and int.from_bytes(file.read(1)) >= header.components:
                 header.single_scan = len(header.scans) == 1
                 return None
@@ -122,8 +122,8 @@ def ends_early(file: BinaryIO, header: Header) -> bool:
     """Return True if the data of an image with a single scan end too early.
 
     The data must end at the marker EOI (end of image) or DNL (number of lines). After EOI, only
-    blanks or a preview may follow. If rows are missing, libjpeg paints them grey, and gives no
-    warning that Pillow would report. Returns False if the image has several scans.
+    blanks or a preview may follow. This check is needed, because Pillow reports no error if rows
+    are missing: libjpeg paints them grey. Returns False if the image has several scans.
     """
     if not header.single_scan:
         return False
@@ -152,12 +152,12 @@ def _next_marker(file: BinaryIO) -> int | None:
 
 
 def _read_frame(marker: int, body: bytes, header: Header) -> FileCode | None:
-    """Read precision, height, width and components (T.81, B.2.2); return a fault or None."""
+    """Read a frame header into `header` (T.81, B.2.2). Return its fault, or None if it has none."""
     if len(body) < 6:
         return "damaged"
     precision, header.height, header.width, header.components = struct.unpack_from("!BHHB", body)
     header.progressive = marker in (0xC2, 0xCA)
-    # A height of 0 means that the real height follows the first scan, if at all (T.81, B.2.5).
+    # If the height is 0, the real height may come after the first scan (T.81, B.2.5).
     if marker not in _DECODED or precision != 8 or not header.height:
         return "unsupported"
     if header.components not in (1, 3, 4):
@@ -185,8 +185,8 @@ def forgive_application_data() -> None:
 class _Forgiving:
     """Wraps Pillow's handler of a segment and ignores faults in the segment.
 
-    The handler reads the whole segment before it parses it. So the file is already at the next
-    marker.
+    The handler reads the whole segment before it parses it. So if parsing fails, the file is
+    already at the next marker.
     """
 
     def __init__(self, handler: Callable[[Any, int], None]) -> None:
@@ -199,6 +199,6 @@ class _Forgiving:
             raise
         except Exception:  # Pillow raises struct.error, IndexError, ValueError and others
             return
-        # Pillow expects a number in each piece when it joins the profile, so remove pieces without
-        # one.
+        # When Pillow joins the pieces of a profile, each piece must have a number. Remove the
+        # others.
         image.icclist[:] = [piece for piece in image.icclist if len(piece) > _ICC_HEAD_BYTES]

@@ -21,8 +21,9 @@ _TURNS: Final = {
 def read_orientation(image: Image.Image) -> int:
     """Return the orientation in the Exif data of an image's header, 1 to 8; 1 without one.
 
-    Call this before the pixels are decoded: browsers ignore an eXIf chunk after the pixels of a
-    PNG. They also ignore an orientation in XMP or in a PNG's text. For a TIFF, use `left_to_turn`.
+    Call this before the pixels are decoded. Then an eXIf chunk after the pixels of a PNG is
+    ignored, as in browsers. An orientation in XMP or in a PNG's text is ignored too. For a TIFF,
+    use `left_to_turn`.
     """
     try:
         exif = Image.Exif()
@@ -36,7 +37,8 @@ def read_orientation(image: Image.Image) -> int:
 def left_to_turn(image: TiffImagePlugin.TiffImageFile) -> int:
     """Return the orientation that still has to be applied to a decoded TIFF, 1 to 8.
 
-    Pillow turns a TIFF at the end of decoding and drops the tag, but not if decoding fails.
+    At the end of decoding, Pillow turns a TIFF and removes the tag. If decoding fails, it does
+    neither, and the orientation must still be applied.
     """
     value = image.tag_v2.get(ORIENTATION, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

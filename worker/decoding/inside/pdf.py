@@ -28,9 +28,9 @@ MAX_SCALE: Final = MAX_EDGE / 72
 A smaller page does not."""
 
 OVERSAMPLING: Final = 2
-"""A page is drawn at this many times the thumbnail's size, then shrunk with Lanczos, because PDFium
-shrinks pictures coarsely. A scanned page of text has a PSNR of 41 dB (SSIM 0.9987) this way, and of
-30 dB (0.9853) if it is drawn at the thumbnail's size. Drawing it larger takes 17 ms instead of 12.
+"""A page is drawn at this many times the thumbnail's size and then shrunk with Lanczos, because
+PDFium shrinks pictures coarsely. For a scanned page of text, the PSNR is then 41 dB (SSIM 0.9987)
+instead of 30 dB (0.9853), and the thumbnail takes 17 ms instead of 12 ms.
 """
 
 _FLAGS: Final = pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER
@@ -77,8 +77,8 @@ def make_thumbnail(file: BinaryIO) -> Thumbnail:
 def _open(file: BinaryIO) -> Iterator[pypdfium2.PdfDocument]:
     """Open a document for the block.
 
-    `PdfDocument(file)` is not used: for a document without pages, it leaks the document and raises
-    the error of an earlier call to PDFium.
+    `PdfDocument(file)` is not used, because it has two faults if the document has no pages. It
+    leaks the document, and it raises the error of an earlier call to PDFium.
     """
     access, held = get_bufreader(file)
     document = pdfium.FPDF_LoadCustomDocument(access, None)
@@ -86,14 +86,14 @@ def _open(file: BinaryIO) -> Iterator[pypdfium2.PdfDocument]:
         raise Undecodable("encrypted" if pdfium.FPDF_GetLastError() in _ENCRYPTED else "damaged")
     with pypdfium2.PdfDocument(document) as opened:
         yield opened
-    del held  # PDFium uses the reader up to here, and this variable has kept it alive
+    del held  # this variable keeps the reader alive, which PDFium needs until here
 
 
 def _first_page(document: pypdfium2.PdfDocument) -> pypdfium2.PdfPage:
     """Load the first page. Its form fields and annotations become part of its content."""
     page = document[0]
     if pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY) == pdfium.FLATTEN_SUCCESS:
-        page.close()  # load the page again: only then does it show the flattened form fields
+        page.close()  # only a page that is loaded again has the form fields
         page = document[0]
     return page
 

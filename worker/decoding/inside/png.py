@@ -1,7 +1,8 @@
 """Skip the PNG chunks that a thumbnail does not need, and ignore faults in the others.
 
-Pillow decompresses and keeps every text, verifies checksums of data that it does not need, and
-rejects a whole image because of one bad chunk. Browsers show such an image.
+Without this, Pillow would decompress and store every text, and verify checksums of data that it
+does not need. It would also reject an image because of one bad chunk, although browsers show the
+image.
 """
 
 import os
@@ -26,8 +27,8 @@ UNUSED: Final = (
     "fcTL",
     "fdAT",
 )
-"""Chunks that a thumbnail does not need. The thumbnail of an animation shows its default image, or
-a first frame that `apng` finds, so faults in other frames do not matter."""
+"""Chunks that Pillow need not read for a thumbnail. The chunks of animations are among them: the
+thumbnail shows the default image, or the first frame, which `apng` reads."""
 
 OPTIONAL: Final = ("tRNS", "eXIf", "gAMA", "cHRM", "sRGB")
 """Chunks that are used if they can be parsed, and otherwise ignored."""
@@ -44,8 +45,8 @@ ADAM7: Final = (
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 )
-"""First column, first row, column step and row step of each pass of an interlaced image (PNG
-specification, section 8.2)."""
+"""For each pass of an interlaced image: the first column, the first row, the distance of its
+columns and the distance of its rows (PNG specification, section 8.2)."""
 
 _SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PIECE_BYTES: Final = 256 * 1024
@@ -54,9 +55,9 @@ _PIECE_BYTES: Final = 256 * 1024
 def skip_unused_chunks() -> None:
     """Make Pillow's reader skip UNUSED chunks, and ignore OPTIONAL chunks that it cannot parse.
 
-    Pillow then no longer verifies checksums. It need not, because zlib verifies its own checksum of
-    the pixels, and `has_wrong_checksum` those of the header. Pillow looks up the handler of a chunk
-    by its name, so setting attributes is enough. May be repeated.
+    Pillow then verifies no checksums. This is no loss: zlib verifies its own checksum of the
+    pixels, and `has_wrong_checksum` verifies the checksums of the header. The handlers of chunks
+    are attributes of Pillow's class, so this function replaces the attributes. May be repeated.
     """
     stream = PngImagePlugin.PngStream
     for name in UNUSED:
@@ -73,8 +74,9 @@ def skip_unused_chunks() -> None:
 def colour_of(info: Mapping[str | tuple[int, int], object]) -> bytes | ColourSpace | None:
     """Return the colour space or ICC profile that the header's chunks give; None for sRGB.
 
-    Source: PNG specification, third edition, 11.3.2 and 13.13: cICP takes precedence over iCCP,
-    iCCP over sRGB, and sRGB over gAMA and cHRM. Browsers ignore cHRM without gAMA.
+    If there are several of these chunks, the first one in this order is used: cICP, iCCP, sRGB,
+    gAMA with cHRM. Browsers ignore cHRM without gAMA. Source: PNG specification, third edition,
+    11.3.2 and 13.13.
     """
     points = info.get("cicp")
     if isinstance(points, bytes) and (space := _space(points)) is not None:
@@ -115,9 +117,9 @@ def has_wrong_checksum(file: BinaryIO) -> bool:
 def last_of_pixels(file: BinaryIO) -> int | None:
     """Return the offset of the last byte of the compressed pixels; None if the file is cut off.
 
-    This byte completes zlib's checksum of the pixels. If the checksum is wrong, zlib reports that
-    in the call that should return the last row, and the row is lost. Without this byte, zlib
-    returns the row and waits for more data.
+    A reader that withholds this byte can save the last row. The byte ends zlib's checksum of the
+    pixels. If the checksum is wrong, zlib fails in the call that should return the last row.
+    Without this byte, zlib returns the row and waits for more data.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(8)
@@ -136,8 +138,8 @@ def last_of_pixels(file: BinaryIO) -> int | None:
 def lacks_rows(file: BinaryIO) -> bool:
     """Return True if a PNG's compressed pixels have fewer rows than the header states.
 
-    The compressed data themselves may be correct. Then Pillow leaves the other rows unwritten
-    without an error. This function inflates all pixels.
+    If such data are correctly compressed, Pillow raises no error, and the missing rows stay
+    unwritten. This function decompresses all pixels.
     """
     file.seek(16)
     width, height, bits, colour, _, _, interlaced = struct.unpack("!IIBBBBB", file.read(13))
@@ -182,8 +184,8 @@ def _skip(stream: PngImagePlugin.PngStream, _: int, length: int) -> bytes:
 def _forgiving(handler: object) -> object:
     """Wrap a handler so that it ignores faults in its chunk.
 
-    The handler reads the whole chunk before it parses it. So the file is already at the chunk's
-    end.
+    The handler reads the whole chunk before it parses it. So if parsing fails, the file is already
+    at the chunk's end.
     """
 
     def forgive(stream: PngImagePlugin.PngStream, position: int, length: int) -> bytes:

@@ -1,7 +1,7 @@
 """Find where an image ends in its file: other data may follow it, or the file may be cut off.
 
-A file with a script or a ZIP after the image is measured and gets a thumbnail like any other. But
-browsers must download the original instead of showing it. This runs only inside the sandbox.
+If a script or a ZIP follows the image, the file still gets a thumbnail. But browsers must download
+the original instead of showing it. This module runs only inside the sandbox.
 """
 
 import os
@@ -25,9 +25,9 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 def carries_more(file: BinaryIO) -> bool:
     """Return True if data follow the end of a PNG, GIF or WebP, or a GIF begins like a script.
 
-    Returns True also if the end cannot be found. Blank bytes after the end do not count. A JPEG is
-    not checked, because cameras often append previews and films. A JPEG is served with its own
-    type, which no browser treats as a script, a page or an archive.
+    Blank bytes after the end are ignored. If the end cannot be found, returns True. A JPEG is not
+    checked, because cameras often append previews and films. This is safe: with the type of a JPEG,
+    no browser treats a file as a script, a page or an archive.
     """
     if not _has_end(_signature(file)):
         return False
@@ -99,7 +99,7 @@ def _gif_end(file: BinaryIO) -> int | None:
     header = file.read(13)
     if len(header) < 13:
         return 14
-    if header[6:8] == b"/*":  # a width of 10,799 has the bytes that begin a comment in JavaScript
+    if header[6:8] == b"/*":  # the width 10,799, and a comment in JavaScript
         return None
     _skip_colours(file, header[10])
     blocks = 0

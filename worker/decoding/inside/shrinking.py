@@ -7,15 +7,15 @@ from PIL import Image
 MAX_EDGE: Final = 320
 
 SHRINK_GAP: Final = 1.5
-"""A decoder that shrinks while decoding must leave at least this many times the thumbnail's size.
-Lanczos then shrinks the result to the thumbnail's size. Compared with Lanczos from every pixel, the
-thumbnail has a PSNR of at least 37 dB. The difference is not visible, and the loss of JPEG itself
-is larger. Pillow's default of 2 takes a fifth more CPU time for 13 megapixels."""
+"""If a decoder shrinks an image while it decodes it, the result must have at least this many times
+the thumbnail's size. Lanczos then shrinks the result to the thumbnail's size. If Lanczos shrinks
+the whole image instead, the thumbnail differs by a PSNR of at least 37 dB. This is not visible, and
+less than the loss by JPEG. With 2, Pillow's default, 13 megapixels take a fifth more CPU time."""
 
 HALVED_FROM: Final = 2.5
-"""If an image has at least this many times the thumbnail's height, pairs of rows are averaged
-before Lanczos. A JPEG of 2 megapixels then takes an eighth less CPU time, and its thumbnail has a
-PSNR of 49 dB instead of 50."""
+"""If an image has at least this many times the thumbnail's height, each two rows are averaged
+before Lanczos. This saves an eighth of the CPU time for a JPEG of 2 megapixels. The PSNR of its
+thumbnail is then 49 dB instead of 50 dB."""
 
 Rectangle = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""

@@ -1,9 +1,9 @@
 """Draw SVG with resvg, only inside a sandbox of its own.
 
-resvg runs no scripts, plays no animations, and has no network code. It would open a file that an
-image in the drawing names. The sandbox prevents this. While resvg draws, a limit on descriptors
-prevents it too. resvg is written in Rust, so a hostile drawing can use up time or memory, but
-hardly take over the process.
+resvg runs no scripts, plays no animations, and has no network code. But it would open files whose
+paths are in the drawing. The sandbox prevents this. So does a limit on descriptors while resvg
+draws. resvg is written in Rust, so a hostile drawing can use up time or memory, but hardly take
+over the process.
 """
 
 import codecs
@@ -32,7 +32,8 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 """Maximum size of a drawing. Parsing takes up to ten times its size in memory."""
 
 _TOO_MUCH: Final = ("NodesLimitReached", "ElementsLimitReached")
-"""resvg's errors for more than a million elements, including those that `use` elements repeat."""
+"""resvg's errors for a drawing with more than a million elements. Repetitions by `use` are
+counted."""
 
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf_8_sig"),
@@ -70,9 +71,9 @@ def warm_up() -> None:
 
 
 def make_thumbnail(file: BinaryIO) -> Thumbnail:
-    """Draw an SVG as a PNG whose longer edge is 320, transparent where nothing is drawn.
+    """Draw an SVG as a PNG that is transparent where nothing is drawn.
 
-    A small drawing fills the thumbnail too, because it has no pixels that would be enlarged. The
+    The longer edge has 320 pixels, even for a small drawing, because no pixels are enlarged. The
     size in the result is that of the drawing, in CSS pixels. Raises Undecodable with `damaged`,
     `unsupported` (the encoding of the text) or `too_expensive`.
     """
@@ -122,7 +123,7 @@ def _read(file: BinaryIO) -> str:
 
 @contextmanager
 def _without_files() -> Iterator[None]:
-    """Prevent the `with` block from opening files, even if no filter of system calls does."""
+    """Prevent the `with` block from opening files, even without a filter of system calls."""
     try:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
@@ -137,7 +138,7 @@ def _without_files() -> Iterator[None]:
 
 @contextmanager
 def _panics() -> Iterator[None]:
-    """Raise Undecodable if the package for resvg panics: it reports every error by a panic.
+    """Raise Undecodable if the Python package of resvg panics, which it does at every error.
 
     The exception of a Rust panic is no subclass of `Exception`, and its class cannot be imported.
     """

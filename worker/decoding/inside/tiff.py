@@ -33,7 +33,8 @@ _PHOTOMETRIC, _SAMPLES, _PLANAR = 262, 277, 284  # tags of TIFF 6.0, section 8
 _YCBCR: Final = 6
 
 _PIECES: Final = ((273, 279), (324, 325))
-"""The tags of the offsets and byte counts: of strips, and of tiles (TIFF 6.0, section 8)."""
+"""The tags of the offsets and of the byte counts. The first pair is for strips, the second for
+tiles (TIFF 6.0, section 8)."""
 
 _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 """Length of a value in bytes, by its type (TIFF 6.0, section 2)."""
@@ -42,12 +43,12 @@ _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11
 def open_image(file: BinaryIO) -> TiffImagePlugin.TiffImageFile:
     """Read the header of a TIFF, and choose a decoder that reads its layout of samples correctly.
 
-    Pillow's own decoder of uncompressed pixels mixes up planes and subsampled colours. libtiff
-    reads them correctly. Raises Undecodable with `unsupported` if the compression is not allowed,
-    or if libtiff cannot read the layout either.
+    Pillow's own decoder of uncompressed pixels fails if the pixels are in planes, or if their
+    colours are subsampled. libtiff reads these layouts correctly. Raises Undecodable with
+    `unsupported` if the compression is not allowed, or if libtiff cannot read the layout either.
     """
     file.seek(0)
-    # Pillow reads the directory of a big-endian BigTIFF as if the file were a usual TIFF
+    # Pillow would read the directory of this file as that of a usual TIFF
     if file.read(4) == _BIG_ENDIAN_BIGTIFF:
         raise Undecodable("unsupported")
     image = _open(file, by_libtiff=True)
@@ -76,8 +77,8 @@ def _open(file: BinaryIO, *, by_libtiff: bool) -> TiffImagePlugin.TiffImageFile:
 def lacks_pixels(image: TiffImagePlugin.TiffImageFile, size: int) -> bool:
     """Return True if pixels are after the end of a file of `size` bytes.
 
-    libtiff only reports that it cannot decode such pixels. Uncompressed pixels are not checked,
-    because Pillow ignores their byte counts as well.
+    libtiff does not report this cause, but only that it cannot decode the pixels. Uncompressed
+    pixels are not checked, because Pillow ignores their byte counts too.
     """
     if image.info.get("compression") == "raw":
         return False
@@ -105,7 +106,7 @@ def is_cut_off(file: BinaryIO) -> bool:
         return True
     for _, kind, count, offset in struct.iter_unpack(f"{order}HHII", file.read(12 * entries)):
         length = count * _BYTES.get(kind, 0)
-        # shorter values are stored in place of the offset
+        # up to 4 bytes are stored in place of the offset
         if length > 4 and offset + length > size:
             return True
     return False

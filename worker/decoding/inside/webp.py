@@ -18,13 +18,14 @@ _LEAST_PICTURE: Final = 10
 """Minimum length of a picture's own header, in bytes."""
 
 _FILLED_UP: Final = 4
-"""If a picture is cut off, its missing bytes are filled. Then more filling is added: this many
-times the stated length. The decoder may need more bytes of the filling than of the real data."""
+"""If a picture is cut off, its missing bytes are filled, and more bytes are added: this many times
+the stated length. They are needed, because the decoder may use more of these bytes than of the real
+data."""
 
 _MAX_FILLED_BYTES: Final = 64 * 1024 * 1024
 _KEPT: Final = (b"VP8X", b"ICCP", b"ANIM", b"ALPH", b"EXIF")
 _MAX_KEPT_BYTES: Final = 4 * 1024 * 1024
-"""Maximum size of the metadata chunks that are kept, in bytes: the same as for a colour profile."""
+"""Maximum size, in bytes, of the metadata chunks that are kept. It is that of a colour profile."""
 
 
 def read_size(head: bytes) -> tuple[int, int] | None:
@@ -69,9 +70,9 @@ def is_lossless(file: BinaryIO) -> bool:
 def first_picture(file: BinaryIO, fill: int) -> bytes:
     """Return a WebP with the content of the file up to the end of its first picture.
 
-    If that picture is cut off, bytes of `fill` are added, beyond its stated length: libwebp returns
-    no pixels if its data end too early. Raises ValueError if the file ends before the data of the
-    first picture.
+    If the picture is cut off, bytes with the value `fill` are added, more than its stated length.
+    Otherwise libwebp would return no pixels. Raises ValueError if the file ends before the data of
+    the first picture.
     """
     size = file.seek(0, os.SEEK_END)
     at = _HEAD
