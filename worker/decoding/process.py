@@ -187,9 +187,8 @@ class Decoder:
         """
         if sys.platform != "linux":
             return
-        # Ignore two errors. If the child has died, its socket shows this later. If it runs as
-        # another user, this process may lack CAP_SYS_RESOURCE, but then the child sets the limit
-        # itself.
+        # This fails if the child has died, or if it runs as another user and this process has no
+        # CAP_SYS_RESOURCE. Then the limit of the child itself must be enough.
         with suppress(OSError):
             used = self._cpu_s()
             _, hard = resource.prlimit(self.pid, resource.RLIMIT_CPU)
