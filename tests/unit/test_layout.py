@@ -15,7 +15,7 @@ MAX_LINES = 300
 LONG = {
     # The changelog grows with each release.
     "CHANGELOG.md",
-    # All SQL statements of an attachment's life are in one file, so that a reader can compare them.
+    # All SQL statements that change an attachment's state are here, so that one can compare them.
     "shared/lifecycle.py",
     # Web pages import this one file without a build step, so its code is not split. A quarter of
     # its lines are types.
@@ -134,4 +134,4 @@ def test_no_module_imports_itself_through_others() -> None:
     graph = grimp.build_graph(*PACKAGES, cache_dir=None)
     imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
     assert sum(map(len, imports.values())) > 500
-    TopologicalSorter(imports).prepare()  # a CycleError lists the cycle
+    TopologicalSorter(imports).prepare()  # raises CycleError, which lists the cycle

@@ -8,7 +8,7 @@ from shared.liveness import NOT_YET, Beat, Health, Readiness
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Replace the monotonic clock with a list whose only item is the time in seconds."""
+    """Replace the monotonic clock. The only item of the returned list is the time in seconds."""
     now = [1000.0]
     monkeypatch.setattr("shared.liveness.time.monotonic", lambda: now[0])
     return now

@@ -1,4 +1,4 @@
-"""Workers and decoders on a machine that has no filter of system calls for decoders."""
+"""Workers and decoders on a machine that cannot load the decoders' filter of system calls."""
 
 import asyncio
 import os
@@ -96,9 +96,8 @@ async def test_a_decoder_that_must_be_sealed_and_is_not_gets_no_file(
     monkeypatch.setattr(sys, "executable", python_that_cannot_seal(tmp_path, obstacle))
     (zygote,) = find_zygotes(os.getpid())
     zygote.kill()
-    # The kernel kills the decoders together with their zygote. A decoder that is ending is not
-    # among `children`, because it has no command line, but its socket may still be open. So the
-    # test waits until the processes have ended.
+    # The kernel kills the decoders together with their zygote. Wait until they have ended, because
+    # the socket of a decoder may be open until then.
     _, alive = await asyncio.to_thread(psutil.wait_procs, spares, 10)
     assert alive == []
     with (

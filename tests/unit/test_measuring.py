@@ -1,4 +1,4 @@
-"""The metrics of requests are those that prometheus-client itself would count."""
+"""The metrics of requests are the same as if prometheus-client itself counted the requests."""
 
 import hypothesis.strategies as st
 from hypothesis import given

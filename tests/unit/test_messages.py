@@ -1,4 +1,4 @@
-"""Messages at the broker are read as wake-ups, or reported as foreign messages."""
+"""The broker's messages are parsed as wake-ups; every other message is reported as foreign."""
 
 from typing import Any
 

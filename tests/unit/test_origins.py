@@ -1,4 +1,4 @@
-"""Origins of web pages: how the setting spells them, and which `Origin` headers they allow."""
+"""Origins of web pages: their form in the setting, and the `Origin` headers that are allowed."""
 
 import pytest
 

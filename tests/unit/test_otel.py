@@ -16,7 +16,7 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 class Recorded:
-    """A recorder of spans that is switched on, and the spans that have ended."""
+    """An active recorder of spans, which keeps the ended spans in memory."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -45,9 +45,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
 
 
 def statement_of_a_module() -> None:
-    """Do nothing. The test names a span after this function, as after a function that
-    executes SQL.
-    """
+    """Do nothing. A span gets the name of this function, as if the function executed SQL."""
 
 
 def parent_of(span: ReadableSpan) -> str:

@@ -37,7 +37,7 @@ def events(lines: list[Any]) -> list[str]:
 def test_thousands_of_faults_are_a_line_a_minute_with_a_count(outage: Outage, clock: Clock) -> None:
     with capture_logs() as lines:
         for number in range(1, 3001):
-            clock.now = 1000 + number * 0.06  # 3000 faults within three minutes
+            clock.now = 1000 + number * 0.06  # the faults come within three minutes
             outage.fault(f"cause {number}")
         outage.success()
         clock.now += 3
@@ -86,8 +86,8 @@ def test_a_part_that_comes_and_goes_fills_no_log(outage: Outage, clock: Clock) -
             outage.success()
             clock.now += 3
             outage.tick()
-    # An outage ends only after a quiet time. This time doubles when the second outage begins. It is
-    # then longer than the pause of three seconds, so the second outage does not end.
+    # An outage ends only after a time without faults. This time doubles when the second outage
+    # begins. Pauses of three seconds are then too short, so the second outage does not end.
     assert events(lines)[:3] == ["part is unavailable", "part is back", "part is unavailable"]
     assert set(events(lines)[3:]) == {"part is unavailable"}
     assert len(lines) <= 3 + 3000 / LINE_EVERY_S

@@ -21,7 +21,7 @@ MIN_PART_BYTES = 5 * 1024**2
         (5 * GIB + 1, 21, 1),
         (5_000_000_000, 19, 5_000_000_000 - 18 * PART_BYTES),
         (PART_BYTES * MAX_PARTS, MAX_PARTS, PART_BYTES),
-        # Parts of PART_BYTES would be more than MAX_PARTS here, so the parts are larger.
+        # This object has more than MAX_PARTS times PART_BYTES, so its parts are larger.
         (5 * 1024 * GIB, MAX_PARTS, None),
     ],
 )

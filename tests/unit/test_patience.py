@@ -28,7 +28,7 @@ def test_pauses_double_up_to_the_longest_for_every_attempt() -> None:
 
 
 def fail(gate: Gate, error: StoreError) -> None:
-    """Make a call through the gate that fails with this error."""
+    """Make a call through the gate. The call fails with this error."""
     with pytest.raises(type(error)), gate.watch():
         raise error
 

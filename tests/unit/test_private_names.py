@@ -50,7 +50,7 @@ PRIVATE = {
 
 
 def private_names(tree: ast.AST) -> Iterator[str]:
-    """Yield the private names of other objects and modules that a module uses."""
+    """Yield the private names that a module uses from other objects and modules."""
     for node in ast.walk(tree):
         match node:
             case ast.Attribute(value=ast.Name(id="self" | "cls")):

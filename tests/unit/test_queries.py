@@ -165,7 +165,7 @@ DEFAULT = {
             for one, two in [("[]", "[]"), ("[0]", "[1]")]
         ],
         ("fields[people][]=name", {}),
-        # JSON:API's cursor pagination profile reads a page size as decimal digits.
+        # JSON:API's cursor pagination profile defines a page size as decimal digits, so `05` is 5.
         ("page[after]=&page[size]=05", {"cursor": True, "size": 5}),
         (
             "filter[task_id][]=1&filter[task_id][]=2&filter[task_id][]=1",

@@ -1,4 +1,4 @@
-"""The log lines that are built without structlog's chain, compared with the lines of the chain."""
+"""Log lines that are built without structlog's chain equal the lines that the chain builds."""
 
 import io
 import json
@@ -54,7 +54,7 @@ def test_a_json_line_has_the_fields_of_the_call_and_of_the_task(
 def both_lines(
     form: str, event: str, fields: dict[str, Any], outer: dict[str, Any]
 ) -> tuple[str, str]:
-    """Return the line of a logger, and the line of its base class, which calls the chain."""
+    """Log an event twice: without structlog's chain, and through the chain. Return both lines."""
     written = []
     for quick in (True, False):
         with redirect_stderr(io.StringIO()) as stream:

@@ -22,7 +22,7 @@ def wake_up(number: int, organization: int = A) -> WakeUp:
 
 
 class Desk:
-    """A worker's reception whose uploads end only when the test ends them."""
+    """A worker's reception of wake-ups. The uploads end only when the test ends them."""
 
     def __init__(self, total: int = 8, **bounds: int) -> None:
         self.lines: list[str] = []
@@ -42,7 +42,7 @@ class Desk:
     def flood(self, count: int, organization: int = A) -> None:
         """Receive `count` wake-ups of an organization.
 
-        The attachment ids count from 1000 times the organization's id.
+        The first attachment id is 1000 times the organization's id. The others follow it.
         """
         for number in range(count):
             self.reception.receive(wake_up(1000 * organization + number, organization))
@@ -51,7 +51,7 @@ class Desk:
         """End the upload that started first."""
         _, ended = self.begun.pop(0)
         ended.set()
-        # The event loop needs several rounds: the task continues, ends, and its end is processed.
+        # The event loop needs several rounds until the end of the task is processed.
         for _ in range(4):
             await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""All requests of limits.md's table of bad inputs that have a bad media type or body.
+"""The bad media types and bad bodies from the table of bad inputs in limits.md.
 
 The tests in `tests/integration/bad_requests` send one case of each row to a running API.
 """

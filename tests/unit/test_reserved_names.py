@@ -1,6 +1,4 @@
-"""Files that a desktop runs on a double click have reserved types, by their bytes or by
-their name.
-"""
+"""Files that a desktop runs on a double click get reserved types, from their bytes or name."""
 
 import re
 from pathlib import Path
@@ -20,9 +18,7 @@ USUAL = Reserved()
 
 
 def named(content: bytes) -> str:
-    """Return the media type that the worker finds for a file; each requested range comes from
-    `content`.
-    """
+    """Return the media type that the worker finds for a file with this content."""
     asking = identify(content[: 64 * 1024], len(content))
     try:
         start, end = next(asking)

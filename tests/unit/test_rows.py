@@ -22,11 +22,11 @@ BY_HAND = {
     # Each field of `Quotas` depends on a column and on a setting, so `from_row` cannot build it.
     "shared/quotas.py",
 }
-"""Modules that build a record from a row without `from_row`."""
+"""Modules that may build a record from a row without `from_row`."""
 
 for module in pkgutil.walk_packages(shared.__path__, "shared."):
     if ".migrations." not in module.name:
-        import_module(module.name)  # so that `FromRow.__subclasses__` has its classes
+        import_module(module.name)  # defines the subclasses of FromRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def test_a_given_field_takes_the_place_of_its_column() -> None:
 
 
 def built_by_hand(tree: ast.AST) -> list[int]:
-    """Return the numbers of lines that call a class with a column of a row as an argument."""
+    """Return the numbers of the lines that call a class with columns of a row as arguments."""
     return [
         node.lineno
         for node in ast.walk(tree)
@@ -71,9 +71,7 @@ def built_by_hand(tree: ast.AST) -> list[int]:
 
 
 def has_column(node: ast.AST) -> bool:
-    """Return True if an expression contains a column of one row; a list of many rows does not
-    count.
-    """
+    """Return True if an expression reads a column of one row. Loops over many rows do not count."""
     if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
         return False
     return is_column(node, str) or any(map(has_column, ast.iter_child_nodes(node)))
@@ -91,7 +89,7 @@ def is_column(node: ast.AST, kind: type[str] | type[int]) -> bool:
 
 
 def taken_apart(tree: ast.AST) -> list[int]:
-    """Return the numbers of lines with a tuple that reads several columns of a row by number."""
+    """Return the numbers of the lines that make a tuple of a row's columns, read by number."""
     return [
         node.lineno
         for node in ast.walk(tree)
@@ -142,8 +140,8 @@ def test_a_list_of_columns_has_those_of_its_record(selected: str, record: type[F
     assert tuple(names) == columns_of(record)
 
 
-# `dataclass(slots=True)` makes a copy of the class, and only this copy has `__slots__`. The
-# original class is also a subclass of FromRow, so it is left out here.
+# `dataclass(slots=True)` makes a copy of a class. Both are subclasses of FromRow, but only the copy
+# has `__slots__`, and only the copy is tested.
 RECORDS = [each for each in FromRow.__subclasses__() if "__slots__" in vars(each)]
 
 

@@ -1,5 +1,6 @@
-"""The search in the bucket for originals whose ids are above the database's sequence, with few list
-requests.
+"""The search for originals in the bucket whose ids the database has not issued.
+
+It sends only few list requests.
 """
 
 from collections.abc import AsyncIterator, Iterable
@@ -21,7 +22,7 @@ NINE = 10**9
 class Bucket:
     """A bucket in memory that lists keys as a store does.
 
-    `phantoms` are folders that contain no objects.
+    `phantoms` are empty folders, which the store also lists.
     """
 
     def __init__(self, names: Iterable[str], phantoms: Iterable[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""The setting of the buckets from which `temp_url` may copy, each with an optional key prefix."""
+"""The setting that lists buckets from which `temp_url` may copy, with optional key prefixes."""
 
 import pytest
 

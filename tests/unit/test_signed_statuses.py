@@ -1,4 +1,4 @@
-"""Addresses of an attachment's status: their signature, their expiry, and what they do not open."""
+"""Addresses of an attachment's status: they expire, and their signature is valid for no file."""
 
 from datetime import timedelta
 from typing import Any

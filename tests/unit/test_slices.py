@@ -14,13 +14,13 @@ A, B, C = 1, 2, 3
 
 
 def fill(turns: Slices[int], organization: int, count: int) -> None:
-    """Add `count` waiting jobs of an organization; each waiter is the organization's number."""
+    """Let `count` jobs of an organization wait. The organization's number represents each job."""
     for _ in range(count):
         turns.wait(organization, organization)
 
 
 def work_off(turns: Slices[int], *, job_s: float = 0.0) -> list[int]:
-    """Serve one job after another until none waits; return the organizations in this order.
+    """Serve all waiting jobs one after the other; return their organizations in this order.
 
     Each job lasts `job_s` seconds.
     """
@@ -71,7 +71,7 @@ def test_a_newcomer_waits_for_the_job_in_progress_alone(floods: int) -> None:
     turns.end(given_slice, 0)
     order = work_off(turns)
     assert order[0] == A
-    # The interrupted slice continues after A's first job. A's second job waits for the turn of A.
+    # The interrupted slice continues after A's first job. A's second job waits until A's next turn.
     assert order[1:8] == [given_slice.organization] * 7
     assert order[8:].index(A) == 8 * (floods - 1)
 
@@ -83,7 +83,7 @@ def test_newcomers_that_come_again_and_again_keep_no_flood_from_its_slices(flood
     order: list[int] = []
     for _ in range(120):
         for organization in (A, B, C):
-            # Remove the job that may still wait, so that each newcomer has one waiting job.
+            # Remove the organization's job if it still waits, so that only the next one waits.
             turns.withdraw(organization, organization)
             turns.wait(organization, organization)
         turns.end(given_slice, 0)
@@ -136,14 +136,14 @@ def test_none_takes_the_last_place_while_another_waits() -> None:
         held.append(served[1])
     assert len(held) == 3
     fill(turns, B, 2)
-    turns.end(held.pop(), 0)  # one job of A ends, but its slice could go on
+    turns.end(held.pop(), 0)  # A's slice could continue, but B is served
     served = turns.serve(0)
     assert served is not None
     assert served[0] == B
     turns.end(held.pop(), 0)
     served = turns.serve(0)
     assert served is not None
-    assert served[0] == A  # A has only one of the three places, so it may take one more
+    assert served[0] == A  # A has only one of the three places, so it gets another one
 
 
 @pytest.mark.parametrize("places", [2, 3, 8])
@@ -220,7 +220,7 @@ def test_a_waiter_lets_every_other_begin_at_most_one_slice(data: st.DataObject) 
                 assert busy + 1 < places
             if given_slice.ahead:
                 assert given_slice.jobs == 1
-                # Between two starts of slices, an organization is served out of turn at most once.
+                # An organization may go ahead of others once, and again only after another slice.
                 assert organization not in went_ahead
                 went_ahead.add(organization)
             elif given_slice.jobs == 1:
@@ -236,7 +236,7 @@ def test_a_waiter_lets_every_other_begin_at_most_one_slice(data: st.DataObject) 
             running.append(given_slice)
             assert len(running) <= places
             assert given_slice.jobs <= jobs
-        assert not +waiting or len(running) == places  # no place is free while a job waits
+        assert not +waiting or len(running) == places  # if a job waits, no place is free
 
     for _ in range(data.draw(st.integers(1, 60))):
         if data.draw(st.booleans()) and running:

@@ -1,4 +1,4 @@
-"""A worker's slots for uploads: some are for messages of the broker, some always for the sweep."""
+"""A worker's slots for uploads: some serve the broker's messages, some are kept for the sweep."""
 
 import asyncio
 
@@ -47,8 +47,7 @@ def test_no_organization_fills_all_slots_while_another_waits(
     for organization in range(10, 10 + newcomers):
         assert slots.next_of([A, organization]) == organization
         assert slots.take(organization)
-        # Only an organization without a slot is a newcomer. This organization has a slot now, so it
-        # gets no second one.
+        # The other free slots are kept for organizations without a slot. This one has a slot now.
         assert slots.take(organization) is None
     assert slots.take(B) is None
     assert slots.next_of([A, B]) is None

@@ -1,4 +1,4 @@
-"""The type of a file is found from its content, and few byte ranges are requested."""
+"""The worker finds a file's type from few byte ranges of its content."""
 
 import random
 

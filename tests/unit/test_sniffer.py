@@ -59,7 +59,7 @@ async def test_a_file_has_the_same_type_inside_and_outside_the_sandbox(sniffers:
 )
 def test_a_signature_names_an_image_as_libmagic_does(content: bytes) -> None:
     assert image_type(content) == sniff(content) == measure(content)[0]
-    # libmagic may find a type for a truncated image for which `image_type` returns None.
+    # For a truncated image, `image_type` may return None although libmagic finds a type.
     for end in (4, 12, 16, 20, 40):
         assert image_type(content[:end]) in (None, sniff(content[:end]))
 

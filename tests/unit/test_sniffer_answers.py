@@ -1,6 +1,4 @@
-"""The worker does not trust the answers of a sniffing process, because an attacker may
-control it.
-"""
+"""The worker does not trust a sniffing process's answers: an attacker may control the process."""
 
 import asyncio
 import json
@@ -35,7 +33,7 @@ NO_PROCESS = 2**22
 
 @asynccontextmanager
 async def with_liar(answer: Any) -> AsyncIterator[Sniffers]:
-    """Replace the child process of organization 1 with a fake that an attacker controls.
+    """Replace organization 1's child process with a fake one, as if an attacker controlled it.
 
     If `answer` is bytes, the fake sends them for each request. If `answer` is an object, the fake
     adds the id of the request and sends the object.

@@ -60,7 +60,7 @@ async def sleeper(tmp_path: Path) -> AsyncIterator[Kept]:
 
 
 def chaos(part: Kept, *faults: Fault) -> Chaos:
-    """Make a series of faults for a site that has only this part."""
+    """Return an object that injects these faults into a site with only this part."""
     return Chaos(cast(Site, SimpleNamespace(kept={part.name: part}, workers=[])), faults)
 
 

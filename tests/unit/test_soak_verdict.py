@@ -77,7 +77,7 @@ def broken(
     objects: Mapping[str, StoredItem] = OBJECTS,
     shown: int | None = 4,
 ) -> list[str]:
-    """Judge one attachment; return the names of the broken invariants, each once."""
+    """Return the names of the invariants that an attachment breaks, each name once."""
     findings = judge([known], {row.id: row}, objects, {row.id: shown})
     return sorted({finding.invariant for finding in findings})
 

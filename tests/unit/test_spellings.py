@@ -1,4 +1,4 @@
-"""Spellings of a key: the API refuses each key that a store may treat as an original's key."""
+"""The API refuses every spelling of a key that a store may treat as an original's key."""
 
 import unicodedata
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The stages of an attempt, and the seconds that each of them takes."""
+"""The stages of an attempt to process an upload, and the seconds that each stage takes."""
 
 import asyncio
 from datetime import timedelta

@@ -91,7 +91,7 @@ def test_a_body_that_orjson_alone_would_not_read_is_read(text: str, value: Any) 
 
 
 def read(body: bytes) -> tuple[str, Any]:
-    """Parse a body. Return `read` and the text of the value, or `refused` and the errors."""
+    """Parse a body. Return `read` and the value as text, or `refused` and the errors."""
     try:
         return "read", repr(parse_json(body))
     except Problem as problem:

@@ -41,7 +41,7 @@ def made(
     thumb: bool = False,
     **row: Any,
 ) -> Target:
-    """Make the redirect target for a file with this name."""
+    """Make the target to which the API redirects for a file with this name."""
     found = attachment(
         1_234_567_890,
         name=name,

@@ -8,7 +8,7 @@ from shared.throttle import LINE_EVERY_S, Throttle
 
 
 class Lines:
-    """A throttle with a clock that a test sets, and the log lines that it writes."""
+    """A throttle with a clock that a test sets, and the log lines of this throttle."""
 
     def __init__(self, **options: int) -> None:
         self.now = 1000.0

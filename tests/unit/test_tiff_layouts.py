@@ -1,6 +1,4 @@
-"""TIFFs of every sample layout are shown in their colours or get the reason `unsupported`; none is
-shown as noise.
-"""
+"""TIFFs of every sample layout are shown in the right colours or get the reason `unsupported`."""
 
 import io
 from collections.abc import Iterator
@@ -69,7 +67,7 @@ UNDECIDED = {
     "rgb-16-padded": Layout(photometric=RGB, bits=16, samples=4, extra=0),
     "palette-16": Layout(photometric=PALETTE, bits=16, samples=1),
 }
-"""Layouts that are either shown or `unsupported`, because Pillow cannot read every arrangement."""
+"""Layouts that are `unsupported` in some arrangements, because Pillow cannot read these."""
 
 
 @pytest.fixture(autouse=True)
@@ -89,8 +87,8 @@ def arrangements(layout: Layout) -> Iterator[Layout]:
     ):
         if (tiled and rows != 32) or (planar and layout.samples == 1):
             continue
-        # A subsampled image stores blocks of pixels: it needs all samples in one plane, and whole
-        # blocks in each strip.
+        # A subsampled image stores its pixels in blocks. So all samples must be in one plane, and
+        # each strip must contain whole blocks.
         if layout.subsampling and (planar or rows == 5):
             continue
         yield Layout(
@@ -142,7 +140,7 @@ def differs(found: list[tuple[int, ...]], wanted: list[tuple[int, ...]]) -> bool
 
 @contextmanager
 def suppress_unsupported() -> Iterator[None]:
-    """Suppress `Undecodable` if its code is `unsupported`; other codes are raised."""
+    """Suppress the exception `Undecodable` with the code `unsupported`, but no other exception."""
     try:
         yield
     except Undecodable as error:

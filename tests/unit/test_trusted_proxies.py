@@ -1,6 +1,4 @@
-"""The API uses the entries of header fields that trusted proxies add, and ignores entries further
-left.
-"""
+"""In header fields, the API uses only the entries that trusted proxies have added."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 """Keys, such as organizations, take turns to use a limited number of places.
 
-Each key has a share of the places, and waiters are limited.
+Each key has a share of the places, and only a limited number of tasks may wait.
 """
 
 import asyncio
@@ -103,7 +103,7 @@ async def test_a_cancelled_wait_keeps_no_place() -> None:
     waiting = [asyncio.create_task(turns.take("a")) for _ in range(3)]
     await asyncio.sleep(0)
     waiting[0].cancel()
-    turns.give_back("a")  # the second waiter gets the place, but is cancelled before it runs
+    turns.give_back("a")  # the second task gets the place, but is cancelled before it runs
     waiting[1].cancel()
     await waiting[2]
     turns.give_back("a")

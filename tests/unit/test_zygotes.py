@@ -33,8 +33,7 @@ pytestmark = [
 async def test_a_forked_decoder_is_sealed_and_holds_nothing_but_its_socket(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # With this change, decoders keep the user of the test and stay dumpable. So the test can
-    # inspect them without root.
+    # With this change, decoders keep their privileges, so the test can inspect them without root.
     change = "from worker.sandbox import privileges\nprivileges.drop = lambda: None\n"
     monkeypatch.setattr(sys, "executable", str(python_with_changed_zygote(tmp_path, change)))
     async with running() as decoders:
@@ -47,7 +46,7 @@ async def test_a_forked_decoder_is_sealed_and_holds_nothing_but_its_socket(
 
             async def sealed(
                 status: Path = status,
-            ) -> bool:  # a decoder seals itself after its fork
+            ) -> bool:  # it is sealed only after the fork
                 return "Seccomp:\t2\n" in await asyncio.to_thread(status.read_text)
 
             await until(sealed)
@@ -67,14 +66,14 @@ async def test_forked_decoders_read_further_formats(name: str) -> None:
         assert len(find_zygotes(os.getpid())) == 1
         for organization in (1, 2, 1):
             made = await decode_for(decoders, organization, seed(name))
-            # The thumbnail of a small lossless image is also lossless.
+            # The thumbnail of a small lossless image (here the TIFF) is also lossless.
             assert made.extension == ("png" if name == "tiff" else "jpg")
 
 
 async def test_a_zygote_with_threads_does_not_fork(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Instead, the worker starts each decoder as a separate Python process."""
+    """If a zygote has threads, the worker starts each decoder as a separate Python process."""
     started = "import threading, time\n"
     started += "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
     program = python_with_changed_zygote(tmp_path, started)
@@ -178,7 +177,7 @@ async def test_a_fork_that_is_not_wanted_any_more_leaves_nothing(after_s: float)
         await (await starting).stop()
     await until(lambda: asyncio.sleep(0, not find_decoders(os.getpid())))
     await until(lambda: asyncio.sleep(0, psutil.Process().num_fds() <= before))
-    await (await source.start()).stop()  # each answer must still belong to its request
+    await (await source.start()).stop()  # this request must get its own answer
     await source.close()
     assert not find_decoders(os.getpid()) + find_zygotes(os.getpid())
 
