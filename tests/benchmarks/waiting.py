@@ -131,16 +131,24 @@ class Bench:
     async def wait_for(self, ids: list[int], wait_s: int) -> None:
         """Have each connection wait for one attachment; return when all have begun to wait.
 
-        All requests are sent at once, then one more, which waits for one second. The API first
-        reads the rows of an organization's requests in the order of their arrival. So the answer
-        to the last request shows that the rows of all earlier requests have been read.
+        All requests but one are sent at once. The API makes the first reads of an organization in
+        the order in which its requests arrive. So the answer to one more request, which waits too,
+        shows that the rows of all earlier requests have been read. The last connection asks after
+        that, because the API refuses more than `api.waiters.MAX_WAITERS_EACH` waiting clients.
         """
-        (last,) = await self.connect(1)
-        for waiter, attachment_id in zip(self.waiters, ids, strict=False):
+        (more,) = await self.connect(1)
+
+        def ask(waiter: Waiter, attachment_id: int) -> None:
             path = f"/api/v2/attachments/{attachment_id}?wait={wait_s}"
             waiter.ask(self.request("GET", path))
-        await self.call(last, self.request("GET", f"/api/v2/attachments/{ids[-1]}?wait=1"), 200)
-        last.close()
+
+        *pairs, last = zip(self.waiters, ids, strict=False)
+        for pair in pairs:
+            ask(*pair)
+        await self.call(more, self.request("GET", f"/api/v2/attachments/{ids[-1]}?wait=1"), 200)
+        ask(*last)
+        await self.call(more, self.request("GET", f"/api/v2/attachments/{ids[-1]}"), 200)
+        more.close()
 
     async def all_answered(self) -> None:
         """Wait until every connection has its answer."""
