@@ -111,7 +111,7 @@ def dng(orientation: int = 1) -> bytes:
 def cr2() -> bytes:
     """Return a CR2 file.
 
-    Its first directory describes a preview; its Exif data has the true size of the picture.
+    The first directory describes a preview. The Exif data has the picture's true size.
     """
     made = bytearray(tiff({_WIDTH: 1536, _HEIGHT: 1024}, exif={40962: SIZE[0], 40963: SIZE[1]}))
     made[8:12] = b"CR\2\0"

@@ -1,4 +1,7 @@
-"""The tests compare every answer of their APIs with the OpenAPI description, for any client."""
+"""Tests of the check that compares every answer of an API with the OpenAPI description.
+
+It compares the answers to any client, not only to the client of the tests.
+"""
 
 import aiohttp
 import pytest
@@ -16,7 +19,7 @@ FAULT = "GET /health/live: 200 has header fields without a description: ['x-anot
 
 
 async def fetch(address: str) -> bytes:
-    """Send a request without the client of the tests, which checks its own answers."""
+    """Send a request, but not by the client of the tests, because that one checks all answers."""
     async with aiohttp.ClientSession() as session, session.get(address) as answer:
         return await answer.read()
 

@@ -20,19 +20,17 @@ from tests.support.starting import StartService
 CONFIG = Path(__file__).parents[1] / "data/schemathesis.toml"
 
 KEPT = {"id", "state", "external_id", "created_at"}
-"""The filters that the requests use.
-
-Each further filter would cost much time and find little, because the API reads all filters by the
-same code.
+"""The filters that the requests use. Others would cost much time and find little, because the API
+reads all filters by the same code.
 """
 
 
 def adapted() -> Any:
-    """Return the OpenAPI document in a form that schemathesis can use."""
+    """Return the OpenAPI document, changed so that schemathesis can use it."""
     found = copy.deepcopy(description())
     attachments = found["paths"]["/api/v2/attachments"]
-    # schemathesis ignores parameters of media types, so it cannot distinguish `ext=bulk`. Either
-    # schema is allowed for the answer.
+    # schemathesis ignores parameters of media types. So it cannot know whether an answer has
+    # `ext=bulk`, and both schemas are allowed.
     bodies = attachments["post"]["responses"]["201"]["content"]
     either = [bodies.pop(BULK)["schema"], bodies[MEDIA_TYPE]["schema"]]
     bodies[MEDIA_TYPE] = {"schema": {"anyOf": either}}

@@ -31,7 +31,7 @@ class Changed:
 
     @property
     def client(self) -> Client:
-        """Return a client of the present service for the organization with the older rows."""
+        """Return a client of the service `now`, for the organization that has the older rows."""
         client = self.before.client
         return Client(
             session=client.session,
@@ -86,7 +86,7 @@ async def test_a_row_of_another_bucket_uses_nothing_of_the_new_one_until_its_obj
         opened_storage(stack, changed.now.settings.s3_bucket) as storage,
         opened_storage(stack, changed.before.settings.s3_bucket) as former_storage,
     ):
-        # These objects in the new bucket belong to another deployment, which used it before.
+        # The new bucket has objects with the same keys, of a deployment that used it before.
         for row in rows:
             await storage.write(row.key, OTHER, content_type="image/png")
             await storage.write(row.key.replace("/original/", "/thumb/"), OTHER, content_type="i/p")

@@ -132,7 +132,7 @@ async def test_clients_that_do_not_read_are_cut_off(
     clients = []
     for _ in range(READERS):
         client = socket.socket()
-        # With a small buffer, the kernel accepts only a small part of an answer.
+        # With this small buffer, the kernel receives only a small part of an answer.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)
         clients.append(client)
@@ -155,9 +155,9 @@ async def test_clients_that_do_not_read_are_cut_off(
 
 
 def _server_sides(port: int | None, clients: set[int]) -> int:
-    """Count the API's sockets for these clients.
+    """Count the API's sockets for these clients, also those that it has closed.
 
-    The count includes sockets that the API has closed and the kernel still keeps.
+    The kernel may keep a socket after it was closed.
     """
     return sum(
         bool(each.raddr) and each.laddr.port == port and each.raddr.port in clients
@@ -182,7 +182,7 @@ async def test_nothing_is_kept_of_an_unparsable_message(
 ) -> None:
     url = URL(service.base_url if port == "api" else service.metrics_url)
     gc.collect()
-    gc.disable()  # otherwise, a collection could free the objects that are counted below
+    gc.disable()  # it could free the objects that are counted below
     try:
         reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(beginning + b"x" * 200_000)

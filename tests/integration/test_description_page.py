@@ -1,6 +1,6 @@
 """/openapi.json and /docs need no token, and their answers are compressed and cached.
 
-The page /docs loads only files that this service serves. These files are in a Python package.
+The page /docs loads only files that this service itself serves, from a Python package.
 """
 
 import gzip

@@ -36,7 +36,7 @@ DIFFERENT = {
     "x-amz-credential",
     "x-amz-date",
 }
-"""Names of members whose digits differ in each answer."""
+"""Names of members that have other digits in each answer."""
 
 
 def samples(text: str) -> list[Any]:
@@ -70,7 +70,7 @@ def general(value: Any, name: str = "") -> Any:
 
 
 def shape(value: Any) -> str:
-    """Return an answer as text. The order of members is kept, and parts that vary are replaced."""
+    """Return an answer as text, with its members in order, and without the parts that vary."""
     return json.dumps(general(value), indent=1)
 
 

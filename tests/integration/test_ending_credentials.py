@@ -57,7 +57,7 @@ async def source(stack: Stack) -> AsyncIterator[CredentialSource]:
 async def start_site(
     service: Service, source: CredentialSource
 ) -> AsyncIterator[Callable[..., Any]]:
-    """Return a function that starts an API; the given variables name the credential source."""
+    """Return a function that starts an API. Its variables say where the credentials come from."""
     async with AsyncExitStack() as exits:
 
         async def start(variables: Mapping[str, str]) -> Site:
@@ -83,9 +83,9 @@ def policy_of(created: Any) -> tuple[datetime, dict[str, str]]:
 
 
 def an_hour_from_now() -> datetime:
-    """Return a time that is a little before the usual expiry of a policy made now.
+    """Return a time a little before the usual end of a policy that is signed now.
 
-    The difference allows for the time that the test takes.
+    It is earlier by more than the time that a test takes.
     """
     return datetime.now(UTC) + timedelta(seconds=3500)
 
@@ -119,7 +119,7 @@ async def test_credentials_that_end_soon_are_renewed_before_they_sign(
     asked = source.asked
     for _ in range(5):
         await site.client.create()
-    # The API does not renew credentials with a long lifetime at every request.
+    # The new credentials are valid for long, so they are not renewed for each request.
     assert source.asked == asked
 
 
@@ -170,8 +170,8 @@ async def test_a_link_ends_with_its_credentials(source: CredentialSource, start_
     site.service.stack.relay.target = site.api.url
     attachment_id = await site.client.upload(images.encode(images.quadrants(), "PNG"))
     url = await until(lambda: shown_url(site.client, attachment_id))
-    # For a `ready` attachment, the API redirects without a request to the store. SeaweedFS does not
-    # check session tokens, so the test checks only the address.
+    # For a `ready` attachment, the API redirects without a request to the store. The test only
+    # checks the address of the redirect, because SeaweedFS does not check session tokens.
     await site.service.execute("UPDATE attachments SET state = 'ready'")
 
     address = f"{site.api.url}{urlsplit(url).path}?{urlsplit(url).query}"
@@ -185,7 +185,7 @@ async def test_a_link_ends_with_its_credentials(source: CredentialSource, start_
     assert lives_s > 0
     assert signed_at + timedelta(seconds=lives_s) <= source.ends_at
     assert query["X-Amz-Security-Token"] == ["a-session-token"]
-    # A browser's cached copy expires before the link.
+    # A browser may cache the redirect, but not for as long as the link is valid.
     assert int(cache.rpartition("=")[2]) < lives_s
 
 

@@ -46,7 +46,7 @@ class Store:
 
 @pytest_asyncio.fixture(params=["seaweedfs", "moto"])
 async def store(request: pytest.FixtureRequest, stack: Stack, moto: Moto) -> AsyncIterator[Store]:
-    """Return one of two stores with versioning, which differ in details."""
+    """Return one of two stores that have versioning, but differ in details."""
     if request.param == "seaweedfs":
         async with open_bucket(stack) as client:
             yield Store(name="seaweedfs", url=stack.seaweedfs.url, client=client, stack=stack)
@@ -55,7 +55,7 @@ async def store(request: pytest.FixtureRequest, stack: Stack, moto: Moto) -> Asy
 
 
 async def erase(storage: Storage, *, row_age_s: float = YOUNG_S) -> bool:
-    """Remove the object with all its versions; return the result of the removal."""
+    """Remove the object KEY with all its versions, and return the result of `Eraser.erase`."""
     return await Eraser(storage).erase([LISTING], row_age_s=lambda: row_age_s)
 
 
@@ -78,7 +78,7 @@ async def test_every_version_and_marker_of_the_key_goes_and_nothing_of_others(
         assert await erase(storage)
         assert {key for key, _ in await versions(store.client, bucket)} == set(others)
         assert KEY not in [key for key, _ in await markers(store.client, bucket)]
-        assert await erase(storage)  # returns True although no object is left
+        assert await erase(storage)  # also if no object is left
 
 
 @pytest.mark.parametrize("versioning", [None, "Enabled", "Suspended"])
@@ -170,7 +170,7 @@ async def test_an_object_older_than_its_row_stays(
     bucket = await make_bucket(store.client, versioning)
     async with bucket_storage(store.stack, bucket, store.url) as storage:
         await put(storage, KEY)
-        # With this margin, each object seems 10 s younger than it is.
+        # With this margin, the object counts as older than a row of 5 s.
         monkeypatch.setattr("shared.ages.MARGIN_S", -10.0)
         assert await erase(storage, row_age_s=5.0)
         assert len(await versions(store.client, bucket)) == 1
@@ -242,7 +242,7 @@ async def test_a_bucket_without_versions_needs_no_right_to_ask_and_few_calls(
             assert await eraser.erase([LISTING], row_age_s=lambda: YOUNG_S)
             asked = [line.split()[0] for line in refusing.asked if b"?version" not in line]
             assert asked == [b"HEAD", b"DELETE"]
-        # The service remembers that this bucket has no versioning.
+        # No request names a version, because the eraser remembers that the bucket has none.
         assert not any(b"?version" in line for line in refusing.asked)
     assert await versions(store.client, bucket) == []
 

@@ -37,7 +37,7 @@ async def head_of(client: Client, address: str, method: str = "GET") -> bytes:
 async def follow(
     client: Client, address: str, method: str = "GET", headers: Mapping[str, str] | None = None
 ) -> tuple[int, Mapping[str, str], bytes]:
-    """Follow an address to the store as a client does, with the same method and headers."""
+    """Request an address and follow its redirect, with the same method and headers."""
     async with client.session.request(
         method, URL(address, encoded=True), headers=headers or {}
     ) as answer:
@@ -129,7 +129,7 @@ async def test_every_head_fits_in_a_balancers_buffer(working: Service, name: str
     assert (status, body) == (200, TEXT)
     encoded = headers["Content-Disposition"].partition("filename*=UTF-8''")[2]
     extension = ".txt" if name.endswith(".txt") else ""
-    # The store may send a shortened name, but the name's extension must be kept.
+    # The name that the store sends may be shortened, but must have the whole extension.
     stem = encoded.removesuffix(extension or "_")
     assert encoded.endswith(extension)
     assert stem

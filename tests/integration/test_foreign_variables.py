@@ -79,8 +79,8 @@ FOREIGN = {
 async def test_an_upload_goes_the_same_way(
     stack: Stack, start_service: StartService, start_worker: StartWorker
 ) -> None:
-    # The sweep is set so late that only a published wake-up can end this wait. So the worker must
-    # use the broker of the settings.
+    # No sweep is due during the test. So the upload is processed only if both processes use the
+    # broker of the settings.
     service = await start_service(publish_grace="300", pending_check="3600", sweep_interval="300")
     api = await ApiProcess({**service.environment, **FOREIGN}).start()
     worker = WorkerProcess({**service.environment, **FOREIGN})

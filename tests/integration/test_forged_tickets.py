@@ -1,4 +1,4 @@
-"""Tickets that were changed, have expired, or belong to something else are answered with 404."""
+"""Tickets that were changed or have expired, or that are used for a file, are answered with 404."""
 
 import time
 from datetime import datetime

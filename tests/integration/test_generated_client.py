@@ -55,7 +55,7 @@ print(shown.data.attributes.size, shown.data.attributes.content_type)
 
 
 async def run(folder: Path, *command: str | Path) -> str:
-    """Run a Python program in a folder, and return its output."""
+    """Run Python with these arguments in a folder, and return its output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,

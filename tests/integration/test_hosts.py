@@ -54,7 +54,7 @@ def links_of(headers: dict[str, str], document: Any) -> Iterator[str]:
 
 
 async def prefixes(service: Service, host: str, target: str = "", version: str = "1.1") -> set[str]:
-    """Send every request that returns links; return what comes before the path in each link."""
+    """Send each kind of request that returns links. Return what each link has before its path."""
     attachment_id = (await service.client.create("a.png"))["data"]["id"]
     await service.execute(
         "UPDATE attachments SET uploaded_at = now(), resized = true, thumbnail_name = 'a.png'"
@@ -143,7 +143,7 @@ REFUSED = ["", " ", "evil@x", "a b", "a/b", "[::1", "host:port", "http://host", 
 
 
 async def test_an_invalid_host_is_refused_and_not_shown(service: Service) -> None:
-    for host in REFUSED:  # RFC 9112, section 3.2, requires a 400
+    for host in REFUSED:  # RFC 9112, section 3.2, requires the answer 400
         for lines in (f"Host: {host}\r\n", f"Host: 127.0.0.1\r\nHost: {host}\r\n"):
             status, headers, document = await ask(service, f"GET {PATH} HTTP/1.1\r\n{lines}")
 

@@ -84,7 +84,7 @@ def read(row: Attachment, **item: Any) -> Message:
 
 @pytest_asyncio.fixture
 async def site(service: Service, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    """Make groups that may run at most PLACES statements at a time."""
+    """Return a site whose groups run at most PLACES statements at a time."""
     settings = make_settings(service.environment)
     async with open_database(settings, size=PLACES) as database:
         made = Site(
@@ -161,8 +161,8 @@ async def test_a_message_that_the_database_refuses_fails_alone(site: Site) -> No
         await site.service.execute("ALTER TABLE attachments DROP CONSTRAINT refuses")
     assert isinstance(results[1], asyncpg.CheckViolationError)
     assert await site.revisions([good, bad, other]) == [1, 0, 1]
-    # After a refused message, the API makes no groups for a while. The sender sends the refused
-    # message again and again. In a group, that message would delay the others each time.
+    # After a refused message, no groups are made for a while. The sender sends this message again,
+    # and in a group it would delay the other messages each time.
     site.runs.clear()
     rows = await site.rows(PLACES + 2)
     await asyncio.gather(*(site.begin(row, eTag="e") for row in rows))

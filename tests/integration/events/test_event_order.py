@@ -16,7 +16,7 @@ from tests.support.valid_events import post_records
 
 
 async def make_ready(service: Service, row: Attachment) -> Attachment:
-    """Store a result as a worker would, and return the row."""
+    """Make the row `ready`, as a worker would, and return it."""
     await service.execute(
         "UPDATE attachments SET state = 'ready', due_at = NULL, claimed_revision = revision,"
         " resized = true, thumbnail_name = file_name WHERE id = $1",

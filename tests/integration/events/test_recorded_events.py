@@ -1,4 +1,4 @@
-"""Valid events: an upload or a removal is recorded, even beside other records."""
+"""Valid events: an upload or a removal is recorded, even if the message has other records too."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -110,7 +110,7 @@ async def test_a_removal_that_is_true_is_found_to_be_true(
     await until(asked)
     assert (await service.row(attachment_id)).state == "ready"
 
-    # SeaweedFS itself sends the event of this removal.
+    # SeaweedFS sends an event about this removal.
     with mock.patch.dict("os.environ", service.environment):
         async with open_storage(service.settings) as storage:
             await storage.delete(row.key)

@@ -16,7 +16,7 @@ EXE = b"MZ\x90\x00" + bytes(56) + b"\x80" + bytes(67) + b"PE\x00\x00\x4c\x01" + 
 
 
 def lives_s(location: URL) -> float:
-    """Return for how many more seconds the store accepts a signed address."""
+    """Return the number of seconds until the store no longer accepts a signed address."""
     signed_at = datetime.strptime(location.query["X-Amz-Date"], "%Y%m%dT%H%M%S%z")
     return signed_at.timestamp() + int(location.query["X-Amz-Expires"]) - time.time()
 

@@ -86,7 +86,7 @@ async def test_a_file_opens_with_fixed_headers(
 
 
 async def test_an_unmeasured_file_is_served_as_bytes(service: Service) -> None:
-    # No worker runs here, so the upload stays unprocessed.
+    # The upload is not processed, because this service has no worker.
     client = service.client
     attachment_id = await client.upload(HTML, "photo.png", content_type="image/png")
     key = (await service.row(attachment_id)).key

@@ -25,13 +25,13 @@ async def test_a_flood_of_one_link_has_no_other_refused(
     async with service.database.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE attachments IN ACCESS EXCLUSIVE MODE")
         flood = [asyncio.create_task(fetch(service.client, flooded)) for _ in range(40)]
-        # The first refusal shows that the maximum number of requests is waiting.
+        # When the first request is refused, the maximum number of requests is waiting.
         first = next(asyncio.as_completed(flood))
         assert (await first).status == 429
         waiting = asyncio.create_task(fetch(service.client, other))
         await asyncio.sleep(0.1)
         assert not waiting.done()
-    # A busy test machine may not answer in time; only then is the answer 503.
+    # On a busy machine, the request may wait too long. Its answer is then 503.
     assert (await waiting).status in (302, 503)
     await asyncio.gather(*flood)
     assert (await fetch(service.client, other)).status == 302

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture
 async def bucket(stack: Stack) -> AsyncIterator["S3Client"]:
-    """Open a client of the store, whose bucket holds another organization's original."""
+    """Store another organization's original in the bucket, and return a client of the store."""
     async with open_bucket(stack) as client:
         await client.put_object(Bucket=BUCKET, Key=ORIGINAL, Body=SECRET)
         await client.put_object(Bucket=BUCKET, Key="uploads/in.txt", Body=b"in")

@@ -23,16 +23,14 @@ if TYPE_CHECKING:
 POINTER = "data/attributes/temp_url"
 NOT_ALLOWED = "is not an allowed location"
 NOWHERE = "http://127.0.0.1:1"
-"""The address of a store that does not answer.
-
-A request that needs this store is answered with 503.
-"""
+"""The address of a store that does not answer. The API answers 503 if it needs this store."""
 
 
 def addresses(service: Service) -> list[str]:
     """Return the address of another organization's original in all spellings.
 
-    Each spelling is percent-encoded. If a URL can contain it as it is, it is also returned raw.
+    Each spelling is returned percent-encoded. A spelling that a URL can contain without encoding is
+    also returned so.
     """
     base = service.settings.upload_url
     encoded = [f"{base}/{quote(key, safe='/')}" for key in SPELLINGS.values()]
@@ -76,7 +74,7 @@ async def test_each_spelling_by_which_the_store_finds_an_original_is_refused(
 ) -> None:
     found = {name: key for name, key in SPELLINGS.items() if await reaches(bucket, key)}
 
-    # The store itself must accept several spellings. Otherwise the test would prove nothing.
+    # The test proves something only if the store itself accepts several spellings.
     assert {"as it is", "backslash before files", "backslash at the end"} <= found.keys()
     assert [name for name, key in found.items() if may_be_copied(key, ours=True)] == []
 

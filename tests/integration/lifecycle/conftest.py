@@ -12,9 +12,7 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture(scope="module")
 async def pool(stack: Stack) -> "AsyncIterator[asyncpg.Pool[asyncpg.Record]]":
-    """Open a pool of ten connections, for parallel statements, to a database of this test
-    module.
-    """
+    """Open ten connections to a database that this test module shares."""
     database_url = await clone_database(stack)
     async with asyncpg.create_pool(database_url, min_size=10, max_size=10) as pool:
         yield pool

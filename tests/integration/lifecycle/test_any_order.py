@@ -1,4 +1,4 @@
-"""The SQL statements in any order: the invariants of an attachment hold."""
+"""The SQL statements in any order: an attachment never breaks its invariants."""
 
 from typing import Any
 

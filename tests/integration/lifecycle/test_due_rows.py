@@ -63,7 +63,7 @@ async def test_the_store_is_asked_about_rows_that_are_not_processing(
     await table.make_due(row)
     (due,) = await table.take_due()
     assert (due.duty, due.attachment.state) == (Duty.CHECK, state)
-    assert await table.take_due() == []  # a row that was taken is due again when its lease ends
+    assert await table.take_due() == []  # not due before its lease ends
     due_in = await table.due_in(row)
     assert due_in is not None
     assert 0 < due_in <= LEASE_S
@@ -107,7 +107,7 @@ async def test_an_organization_with_many_due_rows_delays_no_other(
 ) -> None:
     await table.backlog(many)
     few = await table.uploaded(organization_id=2)
-    await table.make_due(few)  # all rows of the backlog have been due for longer
+    await table.make_due(few)  # the backlog was due before
     taken = await table.take_due(limit=limit)
     assert len(taken) == limit
     assert few.id in {due.attachment.id for due in taken}
@@ -118,8 +118,8 @@ async def test_organizations_have_equal_shares(table: Table, size: int) -> None:
     await table.backlog(size, 8 * size, 2 * size)
     for _ in range(3):
         assert shares(await table.take_due(limit=30)) == {1: 10, 2: 10, 3: 10}
-    # If there are fewer slots than organizations, the next sweep continues after the last
-    # organization.
+    # A sweep that takes fewer rows than there are organizations does not reach all of them. The
+    # next sweep begins after the last organization that was reached.
     taken = [due for _ in range(6) for due in await table.take_due(limit=1)]
     assert shares(taken) == {1: 2, 2: 2, 3: 2}
 
@@ -140,9 +140,9 @@ async def test_a_walk_goes_on_where_the_last_one_stopped(
     )
     sweeps = [await table.take_due(limit=4) for _ in range(5)]
     assert [shares(sweep).get(13, 0) for sweep in sweeps] == [0, 0, 1, 0, 0]
-    assert {len(sweep) for sweep in sweeps} == {4}  # every sweep fills all its slots
-    # The five sweeps looked at more organizations than there are. So the search has continued with
-    # the first one.
+    assert {len(sweep) for sweep in sweeps} == {4}  # each sweep takes as many rows as it may
+    # Together, the sweeps visited more organizations than there are. After the last organization,
+    # they continued with the first.
     assert table.walked_to == 4
 
 

@@ -71,8 +71,8 @@ async def test_there_is_no_further_round_for_types_without_a_thumbnail(
     ("state", "alive", "after", "due"),
     [
         ("pending", True, "pending", True),
-        # The policy is over, but an upload that began before may still arrive. So the row is
-        # checked once more.
+        # The row is checked once more, because an upload that began before the policy expired may
+        # still arrive.
         ("pending", False, "expired", True),
         ("expired", False, "expired", False),
         ("ready", True, "failed", True),

@@ -38,12 +38,12 @@ async def test_an_outcome_is_written_whole(table: Table) -> None:
     assert row.processed_at is not None
     due_in = await table.due_in(row)
     assert due_in is not None
-    # The row is checked again soon, because the object may have been overwritten without an event.
+    # The row is checked soon, because the event of a later upload may have been lost.
     assert 70 < due_in <= 75
     await table.run(lifecycle.settle_unchanged, row)
     due_in = await table.due_in(row)
     assert due_in is not None
-    assert 3600 < due_in <= 3660  # the last check is after the policy's expiry
+    assert 3600 < due_in <= 3660  # the last check comes after the policy has expired
 
 
 async def test_the_soon_look_is_no_later_than_the_last(table: Table) -> None:
@@ -69,8 +69,8 @@ async def test_resized_is_never_true_without_a_thumbnail(table: Table, state: En
     assert await table.finish(claim, Outcome(state=state, reason="too_large", etag="a"))
     row = await table.row(claim)
     assert (row.state, row.reason, row.resized) == (state, "too_large", False)
-    # A failed attempt may have stored a thumbnail. So the row keeps the thumbnail's name, by which
-    # the purge finds the thumbnail.
+    # A failed attempt may have stored a thumbnail. The row still has its name, so that the purge
+    # finds it.
     assert row.thumbnail_name == ("img.png" if state == "failed" else None)
 
 
@@ -117,7 +117,7 @@ async def test_an_object_removed_before_its_successor_came_is_not_reported(
     row = await table.create()
     await table.record(event(row, "a", sequencer="0A"))
     await table.set(row.id, "state = 'ready', size = 5, content_type = 'image/png'")
-    # This event is newer, but does not name the etag of an object.
+    # This event is newer than the first, but has no etag.
     await table.record(event(row, None, sequencer="0B"))
     claim = await table.claim(await table.row(row))
     assert claim is not None

@@ -34,7 +34,7 @@ async def test_an_event_makes_a_pending_attachment_uploaded(table: Table) -> Non
         ("10", "0F", False),
         ("10", "10", False),
         ("10", "11", True),
-        ("10", "1", False),  # sequencers are padded with zeros on the right: "1" equals "10"
+        ("10", "1", False),  # zeros are added on the right, so "1" equals "10"
         ("1", "10", False),
         ("1", "11", True),
         ("FF", "0FF0", False),
@@ -187,7 +187,7 @@ async def test_an_upload_after_the_end_forgets_thumbnail_and_reason(table: Table
     assert await table.record(event(row, "b"))
     after = await table.row(row)
     assert (after.state, after.resized, after.reason) == ("uploaded", False, None)
-    assert after.thumbnail_name == "img.png"  # the thumbnail is still stored
+    assert after.thumbnail_name == "img.png"  # this thumbnail still exists
 
 
 @pytest.mark.parametrize(

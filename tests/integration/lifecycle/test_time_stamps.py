@@ -27,7 +27,7 @@ async def test_uploads_in_one_second_have_stamps_of_their_own(table: Table) -> N
     )
     before = stamp(await table.row(row))
     await table.record(event(row, "g"))
-    # The time stamp is not before the time of the upload.
+    # The time stamp is at or after the time of the new upload.
     assert stamp(await table.row(row)) >= before + 3600
 
 
@@ -36,14 +36,15 @@ async def test_an_upload_whose_event_comes_after_its_outcome_has_a_stamp_of_its_
 ) -> None:
     claim = await table.claimed("a")
     before = stamp(claim.attachment)
-    # The object was replaced while it was processed.
+    # The outcome has another etag, because the object was replaced during processing.
     assert await table.finish(claim, Outcome(state="ready", etag="b"))
     after = stamp(await table.row(claim))
     assert after > before
     assert await table.record(event(claim.attachment, "b")) == []
     assert stamp(await table.row(claim)) == after
 
-    # "a" is the etag of the known object. None means that the object could not be read.
+    # With the known etag "a", or without an etag (the object could not be read), the time stamp
+    # does not change.
     for etag in ("a", None):
         claim = await table.claimed("a")
         assert await table.finish(claim, Outcome(state="failed", etag=etag))

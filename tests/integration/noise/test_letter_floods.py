@@ -61,7 +61,7 @@ async def test_a_flood_of_one_origin_drops_only_its_own_letters(
     assert Counter(row[0] for row in rows)["b"] == 5
     assert 198 <= len(rows) <= 200
     assert rows[-1][1] == b"a 999"
-    # The floods "a" and "c" share the available space. They delete no dead letter of origin "b".
+    # The two floods, "a" and "c", get equal shares. No dead letter of the origin "b" is deleted.
     for number in range(200):
         await keep("c", number)
     found = Counter(row[0] for row in await connection.fetch("SELECT origin FROM dead_letters"))
@@ -113,7 +113,7 @@ async def test_a_flood_of_events_leaves_the_letters_of_other_addresses(
     assert found.keys() == {flooding, other}
     assert found[other] == 5
     assert found[flooding] >= BURST
-    # A message that is stored already is counted, even if no further message is stored.
+    # A repeated message is counted even while new messages of its origin are not stored.
     await post_event(api, b"flood 0", "127.0.0.1")
     assert (
         await service.database.fetchval(

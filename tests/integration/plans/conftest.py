@@ -38,9 +38,9 @@ async def filled(stack: Stack) -> AsyncIterator[str]:
     )
     for statement in FURTHER:
         await connection.execute(statement)
-    # VACUUM marks a page as all-visible only if the commit of its rows is surely on disk.
+    # VACUUM marks a page as all-visible only if the commit of its rows is on disk.
     await connection.execute("SET synchronous_commit = on")
-    # Building the indexes of a full table costs half as much as adding each row to them.
+    # It is twice as fast to build the indexes after all rows are inserted.
     indexes = await connection.fetch(INDEXES)
     for name, _ in indexes:
         await connection.execute(f"DROP INDEX {name}")
@@ -59,7 +59,7 @@ async def filled(stack: Stack) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture
 async def connection(filled: str) -> AsyncIterator[Explaining]:
-    """Open a connection with the service's settings; its changes are rolled back after the test."""
+    """Open a connection with the service's settings. Roll back its changes after the test."""
     plain = await asyncpg.connect(
         filled, server_settings={**SERVER_SETTINGS, "statement_timeout": "30000"}
     )

@@ -70,10 +70,7 @@ COMPOSED = {
     "sequence.keep_clear",
     "sequence.mend_sequence",
 }
-"""Functions that execute no SQL statement themselves.
-
-They send requests to the store, and call functions that are in CALLS.
-"""
+"""Functions that execute no SQL statement themselves, but call functions that are in CALLS."""
 
 
 @pytest.mark.parametrize("name", CALLS)

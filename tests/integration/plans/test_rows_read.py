@@ -73,8 +73,8 @@ async def test_a_list_reads_no_more_of_a_large_organization_than_it_shows_and_co
     statement, values = await sent(call)
     plain = await asyncpg.connect(filled)
     for _ in range(5):
-        # An earlier test, although rolled back, leaves pages that are not marked as all-visible.
-        # VACUUM skips a page that another process of PostgreSQL uses, so it may have to run again.
+        # VACUUM marks the pages that earlier tests changed as all-visible again. It may have to run
+        # several times, because it skips pages that another process of PostgreSQL uses.
         await plain.execute("VACUUM ANALYZE attachments")
         plan = json.loads(
             await connection._connection.fetchval(
@@ -133,6 +133,5 @@ async def test_an_operators_list_reads_no_more_than_it_may_show(
             if node.get("Relation Name") == "attachments":
                 passed_over = node.get("Rows Removed by Filter", 0)
                 read = (node["Actual Rows"] + passed_over) * node["Actual Loops"]
-                # A filter by reason alone cannot use the index on states, but few rows have a
-                # reason.
+                # The index on states does not help to find a reason, but few rows have a reason.
                 assert read <= len(states) * 50 + 1100 * (reason is not None), node

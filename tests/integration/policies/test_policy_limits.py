@@ -106,7 +106,7 @@ FIELDS = (
     ("field", "change"),
     [
         *((field, "altered") for field in FIELDS),
-        # Without the policy, a store checks a request by other rules. The next test is about that.
+        # The next test sends requests without a policy, which a store checks by other rules.
         *((field, "left out") for field in FIELDS if field != "policy"),
     ],
 )
@@ -136,7 +136,7 @@ async def test_the_store_takes_nothing_without_a_policy(client: Client, bucket: 
 async def test_the_store_takes_nothing_under_a_policy_of_our_own_making(
     client: Client, bucket: "S3Client"
 ) -> None:
-    # The test acts as a client that knows everything but the secret key.
+    # The test acts as a client that knows everything except the secret key of the store.
     created = await client.create()
     fields = policy_of(created)
     date = fields["x-amz-date"][:8]

@@ -1,8 +1,8 @@
 """Policies: their expiry, their signature, and form fields that the policy does not name.
 
-S3 enforces some rules that SeaweedFS does not; a comment names each of them. S3 refuses every form
+Comments name the rules of S3 that SeaweedFS does not enforce. For example, S3 refuses every form
 field that the policy does not name (Amazon S3 API Reference, "POST Policy"). SeaweedFS refuses such
-a field only if it starts with `x-amz-`.
+a field only if its name begins with `x-amz-`.
 """
 
 from dataclasses import replace
@@ -50,7 +50,7 @@ async def test_the_store_takes_nothing_once_the_policy_has_expired(
     await refusal(client, created, expired)
     assert await stored(bucket, BUCKET, key) is None
 
-    # The same request with another time is accepted, so only the time was wrong before.
+    # The same request with another time is accepted. So the first one was refused for its time.
     living = signed_at(running, created, now() - timedelta(minutes=50))
     status, answer = await client.post_file(created, CONTENT, changed=living)
     assert status == 201, answer
@@ -127,8 +127,8 @@ async def test_a_session_token_is_a_field_and_a_condition_that_is_signed(
     assert fields == signed_with(credentials)
     without = signed_with(replace(credentials, token=None))
     assert fields["x-amz-signature"] != without["x-amz-signature"]
-    # SeaweedFS knows no session tokens. But it checks that each form field, also this one, has the
-    # value in the policy.
+    # SeaweedFS has no session tokens. But it compares every form field with the policy, also this
+    # one.
     for other in ("another-token", None):
         await refusal(service.client, created, {"x-amz-security-token": other})
     assert await stored(bucket, BUCKET, row.key) is None

@@ -28,7 +28,7 @@ PASSWORD = "p/ä:@ ?#;%"
 
 @asynccontextmanager
 async def with_tls(folder: Path, port: int) -> AsyncIterator[tuple[int, Path]]:
-    """Run a TLS proxy in front of a port; yield the proxy's port and the certificate to trust."""
+    """Run a TLS proxy in front of a port. Yield the proxy's port and its certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
     now = datetime.now(UTC)

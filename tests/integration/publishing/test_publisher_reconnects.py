@@ -36,8 +36,8 @@ async def test_a_broker_that_dies_costs_wake_ups_and_is_used_again_when_it_is_ba
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    # Replace the outage log of the broker. After outages of earlier tests in this process, the
-    # present one would wait longer before it logs "broker is back".
+    # Use a new `Outage`. The usual one may have recorded outages of earlier tests in this process.
+    # It would then wait longer before it logs "broker is back".
     outage = Outage("broker is unavailable", "broker is back")
     monkeypatch.setattr("shared.publisher.BROKER", outage)
     publisher.publish(wake_up(1))
@@ -128,5 +128,5 @@ async def test_closing_waits_for_no_broker_that_does_not_answer(
     await queued(broker, queue_name(1), 1)
     with frozen(valkey):
         publisher.publish(wake_up(2))
-        async with asyncio.timeout(4):  # the publisher has 2 s to close
+        async with asyncio.timeout(4):  # the publisher waits at most 2 s
             await asyncio.to_thread(publisher.close)

@@ -82,7 +82,7 @@ async def test_keepalives_are_set_on_the_socket(database_url: str, loop: str) ->
 
     async def read() -> tuple[int, int]:
         connection: Any = await Connector(f"{database_url}?keepalives_idle=33").connect()
-        # `_transport` is private in asyncpg, which has no other way to its socket.
+        # `_transport` is private in asyncpg, but there is no public way to the socket.
         found = connection._transport.get_extra_info("socket")
         read = (
             found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
@@ -128,7 +128,7 @@ async def test_commands_report_a_refusal_of_the_database_in_one_line(
     assert line.startswith("attachments: ATTACHMENTS_DATABASE_URL: cannot be migrated: ")
     assert cause in line
     assert "secret-of-role" not in line
-    # A missing schema is different: `usage` can connect, and fails later, when it reads a table.
+    # If the schema is missing, `usage` can connect. It fails later, when it reads a table.
     if cause != "no such schema":
         ended = await command(service, "usage", database_url=url)
         assert ended.status == 1

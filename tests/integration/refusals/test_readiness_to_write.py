@@ -41,7 +41,7 @@ async def test_ready_is_503_where_the_service_may_read_and_not_write(
     [
         "REVOKE SELECT ON tokens FROM guest",
         "REVOKE SELECT ON organizations FROM guest",
-        # After this, a column is missing, as it is before a migration.
+        # The next two statements remove a column, as if a migration had not run.
         "ALTER TABLE attachments RENAME limit_size TO other",
         "ALTER TABLE organizations RENAME quota_bytes TO other",
     ],

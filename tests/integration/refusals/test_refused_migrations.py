@@ -103,7 +103,7 @@ async def test_a_name_that_an_old_database_cannot_hold_is_an_error_for_the_clien
     await connection.close()
     await asyncio.to_thread(migrate, url)
     service = await start_service(database_url=url)
-    # The client's organization and token are in the database of the fixture. Copy them.
+    # Copy the client's organization and token from the database of the fixture to this database.
     connection = await asyncpg.connect(url)
     await connection.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 77000000")
     await connection.execute("INSERT INTO organizations (id, name) VALUES (1, 'x')")

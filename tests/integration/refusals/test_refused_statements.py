@@ -1,4 +1,4 @@
-"""PostgreSQL refuses statements: clients get 503, operators one log line without a traceback."""
+"""PostgreSQL refuses statements: clients get 503, and one line without traceback is logged."""
 
 import asyncpg
 import pytest
@@ -41,9 +41,7 @@ async def test_a_bug_of_ours_stays_one(stack: Stack, code: str) -> None:
 
 
 async def assert_refused(service: Service, cause: str) -> None:
-    """Assert that requests and the readiness check are answered with 503, and that the log names
-    the cause.
-    """
+    """Assert that requests and the readiness check get 503, and that the log names the cause."""
     api = ApiProcess(service.environment)
     try:
         await api.start()

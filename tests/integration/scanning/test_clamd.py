@@ -70,7 +70,7 @@ async def test_every_byte_of_a_stream_is_scanned_whatever_its_pieces_are(
 async def test_a_stream_longer_than_clamd_takes_is_unscannable(tmp_path: Path) -> None:
     async with running_clamd(tmp_path, StreamMaxLength="1M") as clamd:
         for url in (clamd.url, clamd.socket_url):
-            # clamd answers and closes the connection long before the longest stream ends.
+            # The longest stream is still being sent when clamd answers and closes the connection.
             for size in (2**20 + 1, 2**22, 2**26):
                 count = size // 2**16 + 1
                 found = await client_of(url).scan(pieces(*[bytes(2**16)] * count))
@@ -96,8 +96,8 @@ async def test_clamd_calls_clean_what_exceeds_its_limits_unless_it_is_to_alert(
 async def test_a_frozen_clamd_is_given_up(own_clamd: ClamdProcess) -> None:
     client = client_of(own_clamd.url, timeout_s=0.5)
     own_clamd.freeze()
-    # The kernel buffers a short stream, so the client waits for the answer. A long stream fills the
-    # buffers, so the client waits while it writes.
+    # The first stream fits into the kernel's buffers, so the client waits for the answer. The
+    # second one fills the buffers, so the client waits until it can send more.
     with pytest.raises(ScannerUnavailable, match="did not answer in time"):
         await client.scan(pieces(EICAR))
     with pytest.raises(ScannerUnavailable, match="took no bytes in time"):

@@ -54,7 +54,7 @@ async def status_of(client: Client, resource: Any, name: str = "url") -> int:
 
 
 async def opened(client: Client, resource: Any, name: str = "url") -> bytes | None:
-    """Return the bytes to which an attachment's link leads, or None if the answer is not 200."""
+    """Return the bytes at an attachment's link, or None if the status is not 200."""
     async with client.session.get(resource["attributes"][name]) as answer:
         return await answer.read() if answer.status == 200 else None
 
@@ -154,8 +154,8 @@ async def test_a_ready_file_that_is_replaced_by_an_infected_one_does_not_open(
     relay.target = None  # the event of the replacement is lost
     assert (await service.client.post_file(created, INFECTED_PHOTO))[0] == 201
     assert await opened(service.client, resource) is None
-    # From here on, events arrive again. When the service knows of the replacement, the worker scans
-    # it and removes the thumbnail of the former file.
+    # Now the service learns of the replacement. The worker scans the new file, and removes the
+    # thumbnail of the former one.
     relay.target = target
     row = await service.row(created["data"]["id"])
     assert row.thumbnail_key is not None
@@ -271,7 +271,7 @@ async def test_slow_scans_of_one_organization_do_not_delay_another_one(
         service = await start_service(clamd_url=proxy.url)
         await start_worker(service, scan_concurrency="3")
         another = await service.organization()
-        # The connections on which clamd waits for the rest of an upload, which never arrives.
+        # The connections on which clamd waits for the rest of a file. The proxy holds it back.
         held: set[Link] = set()
 
         def is_slow(link: Link, _data: bytes) -> bool:

@@ -48,7 +48,7 @@ class WatchedSniffers(Sniffers):
 class SwappedStorage(Storage):
     """A store that replaces the object before the second read.
 
-    It ignores `pin`, the version that the worker asks for, so the worker gets the replacement.
+    It ignores `pin`, which names the object to read. So the worker gets the replacement.
     """
 
     def __init__(self, storage: Storage, replacement: bytes) -> None:
@@ -74,11 +74,11 @@ async def opened(
     body: bytes,
     change: Callable[[Storage], Storage] = lambda storage: storage,
 ) -> AsyncIterator[tuple[Tools, Claim, WatchedSniffers]]:
-    """Upload a file and claim it. Yield a worker's tools, the claim, and the sniffers.
+    """Upload a file and claim it. Yield a worker's tools, the claim, and the worker's sniffers.
 
-    `change` may replace the worker's storage by another one.
+    `change` may replace the worker's storage.
     """
-    stack.relay.target = None  # no event may change the row here
+    stack.relay.target = None  # no event changes the row
     attachment_id = await service.client.upload(body, name="img.jpg")
     await service.execute(
         "UPDATE attachments SET state = 'uploaded', revision = 1 WHERE id = $1", int(attachment_id)
@@ -129,7 +129,7 @@ async def test_row111_the_bytes_that_are_opened_are_those_that_were_scanned(
 
     async with opened(stack, service, body, swap) as (tools, claim, sniffers):
         outcome = await process(tools, claim)
-        if reads == 1:  # the worker keeps a small file and does not read it again
+        if reads == 1:  # the worker has kept the small file, and reads it once
             assert outcome.facts.checksum_sha256 == hashlib.sha256(body).hexdigest()
             assert (outcome.state, swapped[0].reads, len(sniffers.heads)) == ("ready", 1, 1)
         else:

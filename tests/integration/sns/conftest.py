@@ -1,4 +1,4 @@
-"""Fixtures of the tests of SNS: a stand-in for Amazon, and APIs that trust it."""
+"""Fixtures of the tests of SNS: a server that acts as SNS, and APIs that trust it."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -16,7 +16,7 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def amazon() -> AsyncIterator[Amazon]:
-    """Start one stand-in for Amazon for the whole module, because making its keys takes long."""
+    """Start a server that acts as SNS. The module shares it, because making its keys takes long."""
     async with running_amazon() as running:
         yield running
 
@@ -61,9 +61,9 @@ async def shared_service(stack: Stack, amazon: Amazon) -> AsyncIterator[Service]
 
 @pytest.fixture
 def site(shared_service: Service, amazon: Amazon) -> Site:
-    """Return the shared API with the stand-in.
+    """Return the shared API and the server that acts as SNS.
 
-    The API may already have cached the usual certificate.
+    The API may have cached this server's usual certificate already.
     """
     amazon.replies.clear()
     shared = Site(service=shared_service, amazon=amazon)

@@ -27,9 +27,10 @@ async def test_while_sns_is_out_of_order_the_message_is_asked_for_again(
 
 
 async def comes_again(site: Site, document: Document) -> None:
-    """Post a message that the API cannot verify now.
+    """Post a message that the API cannot verify at this time.
 
-    Assert that the answer is 503 and that no attachment has changed.
+    Assert that the answer is 503, after which SNS sends the message again, and that no attachment
+    has changed.
     """
     before = await site.states()
     answer = await site.post(document)

@@ -33,8 +33,8 @@ async def test_a_certificate_is_fetched_once_for_many_messages(start_site: Start
     site = await start_site()
     documents = [site.amazon.sign(await site.notification()) for _ in range(12)]
     first = await asyncio.gather(*(site.post(document) for document in documents))
-    # On a busy machine, the API may have no time to record a message and answers with 503. SNS
-    # would send the message again.
+    # On a busy machine, the API may answer 503 because it had no time to record a message. SNS
+    # would send this message again.
     assert {answer.status for answer in first} <= {200, 503}
 
     async def all_are_taken() -> bool:
@@ -84,7 +84,7 @@ async def test_row62_a_kept_certificate_proves_nothing_once_it_is_no_longer_vali
 
 
 def kept_certificate(amazon: Amazon, *, valid_days: float, url: str | None = None) -> str:
-    """Let the stand-in serve a certificate, and return the certificate's address.
+    """Make `amazon` serve a certificate, and return the certificate's address.
 
     The certificate is valid from yesterday until `valid_days` days from now.
     """
@@ -98,9 +98,9 @@ def kept_certificate(amazon: Amazon, *, valid_days: float, url: str | None = Non
 async def own_sns(
     stack: Stack, amazon: Amazon
 ) -> AsyncIterator[Callable[[str, datetime], Awaitable[None]]]:
-    """Yield a function that verifies an SNS message at a given time.
+    """Yield a function that verifies an SNS message as if it were a given time.
 
-    The certificate cache is empty.
+    The cache of certificates is empty at first.
     """
     amazon.seen.clear()
     environment = {**stack.environment("postgresql://nowhere/x"), "ATTACHMENTS_SNS_TOPICS": TOPIC}

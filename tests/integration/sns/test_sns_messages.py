@@ -68,7 +68,7 @@ async def test_row65_a_replayed_message_has_no_effect(site: Site) -> None:
 
 
 async def test_a_message_of_almost_an_hour_ago_is_taken(site: Site) -> None:
-    # SNS sends a message again for up to an hour, but signs it only once.
+    # SNS repeats a message for up to an hour, always with its first signature and time.
     document = site.amazon.sign(await site.notification(Timestamp=ago(minutes=58)))
     assert (await site.post(document)).document["meta"] == RECORDED
 

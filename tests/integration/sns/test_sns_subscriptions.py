@@ -53,8 +53,8 @@ async def test_the_end_of_a_subscription_is_taken_and_not_undone(
 ) -> None:
     answer = await site.post(site.amazon.sign(confirmation("unsubscribe")), headers)
     assert (answer.status, answer.document["meta"]) == (200, IGNORED)
-    # The message about the end contains a SubscribeURL. A request to it would create the
-    # subscription again, so the API must not send one.
+    # The message contains a SubscribeURL. A request to this address would create the subscription
+    # again, so the API must not send one.
     assert [url for url in site.amazon.seen if "Confirm" in url] == []
 
 

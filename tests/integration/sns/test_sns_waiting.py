@@ -1,4 +1,4 @@
-"""SNS messages are accepted although clients or a certificate are slow, or the database is busy."""
+"""SNS messages are accepted even if clients or a certificate are slow, or the database is busy."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ async def test_row48_strangers_who_send_slowly_keep_no_message_of_sns_out(site: 
         async def taken() -> bool:
             return await status_in_pieces(service, long, known=False) == 200
 
-        # SNS sends the message again. By then the API has closed the slow connections.
+        # Post the message again, as SNS does, until the API has closed the slow connections.
         await until(taken)
         async with slow_strangers(service, MAX_STRANGERS, len(short)):
             assert await status_in_pieces(service, short, known=False) == 200
@@ -61,7 +61,7 @@ async def test_messages_whose_certificate_takes_long_hold_no_places(
             return await status_in_pieces(site.service, other, known=False) == 200
 
         await until(asked)
-        await asyncio.sleep(0.5)  # all of these requests now wait for the certificate
+        await asyncio.sleep(0.5)  # now all `posts` wait for the certificate
         await until(taken)
         assert not [post.result() for post in posts if post.done()]
     finally:
@@ -76,7 +76,7 @@ async def test_the_time_for_a_certificate_counts_against_the_timeout(
     run_within = Database.run_within
 
     async def watch(database: Database, timeout_s: float, function: Any, *rest: Any) -> Any:
-        # Only calls of `record` are measured, not other calls, such as the token check.
+        # Other functions, such as the token check, are not measured.
         if function is record:
             left.append(timeout_s)
         return await run_within(database, timeout_s, function, *rest)

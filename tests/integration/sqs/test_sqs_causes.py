@@ -1,7 +1,7 @@
-"""The request id and the trace of uploads that SQS messages report.
+"""The request id and the trace of an upload that an SQS message reports.
 
-The request id in the worker's log is the id of the SQS message. A consumer receives messages in
-batches; the worker's spans belong to the trace of the batch.
+The worker logs the id of the SQS message as the request id. A consumer receives messages in
+batches. The worker's spans belong to the trace of the batch, unless the upload has its own trace.
 """
 
 from tests.support.collector import Collector, SeenSpan, running_collector

@@ -61,9 +61,9 @@ async def test_a_consumer_is_ready_when_database_and_queue_answer(
 
 
 IMPATIENT = with_changed("WAIT_S = 0; from worker.queue import start; start.SILENT_S = 2")
-"""The program of a consumer that uses no long polls.
+"""The program of a consumer whose polls do not wait for messages.
 
-The health check reports the consumer as stuck if it does not poll for two seconds.
+If it does not poll for two seconds, the health check reports it as stuck.
 """
 
 

@@ -1,4 +1,4 @@
-"""SQS messages: how a queue is connected, and which messages are deleted."""
+"""SQS messages: how the events of S3 reach a queue, and which messages are deleted."""
 
 import pytest
 import redis.asyncio
@@ -36,12 +36,12 @@ class TestWiring:
         bucket, inbox = await moto.make_bucket(), await moto.make_inbox()
         if way == "S3 to SQS":
             await moto.wire_sqs(bucket, inbox)
-            assert await inbox.counts() == (1, 0)  # the test event of S3
+            assert await inbox.counts() == (1, 0)  # S3 sends a test event
         elif way == "S3 to EventBridge":
             await moto.wire_eventbridge(bucket, inbox)
         else:
             await moto.wire_sns(bucket, inbox, raw=way.endswith("raw"))
-        # The sweep would find an upload without an event only after this test.
+        # With this `pending_check`, no sweep finds an upload without an event during the test.
         service = await start_service(**moto.settings(inbox, bucket), pending_check="3600")
         await start_worker(service)
         consumer = await start_consumer(service)

@@ -61,7 +61,7 @@ class TestOutages:
             await inbox.send(await message(service, one))
             await until_in_hand(inbox)
             other = await start_consumer(service)
-            # The pause is longer than the first visibility timeout of the message.
+            # This is longer than the visibility timeout that the consumer sets first.
             await asyncio.sleep(HOLD_S + 3)
             assert await inbox.counts() == (0, 1)
         await taken_up(service, one)
@@ -79,9 +79,8 @@ class TestOutages:
         async with locked(service, one):
             consumer = await start_consumer(service)
             await taken_up(service, *ids)
-            await until_in_hand(inbox)  # the consumer has deleted the other messages
-            # The consumer keeps the locked message: it extends the visibility timeout of this
-            # message, and of no other.
+            await until_in_hand(inbox)  # the other messages are deleted
+            # The consumer extends the visibility timeout of the message that waits for the lock.
             await asyncio.sleep(HOLD_S / 2)
             assert (await service.row(one)).state == "pending"
             assert await inbox.counts() == (0, 1)
@@ -178,7 +177,7 @@ class TestOutages:
                 proxy.let_go()
                 proxy.answer(answer)
             await consumer.logs("queue is unavailable")
-            await asyncio.sleep(3)  # each poller makes several attempts meanwhile
+            await asyncio.sleep(3)  # each poller tries several times
             proxy.let_go()
             await inbox.send(await message(service, one))
             await taken_up(service, one, within_s=60)
