@@ -27,7 +27,7 @@ _ESCAPE = re.compile(r"%(?:25)*([0-9a-f]{2})", re.IGNORECASE)
 _MAX_FOLDED: Final = 3
 """Maximum number of characters that one character may become when it is folded (NFKC, lower case).
 A character that would become more is not folded: 4,096 characters could become 74,000. The names of
-credentials contain no character that becomes more."""
+credentials cannot be written with these characters."""
 
 _ROUNDS: Final = 8
 """The most times that an address is decoded. A normal address needs at most two. An address that

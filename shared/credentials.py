@@ -113,7 +113,7 @@ class RenewedCredentials(AioCredentials):
         self._note(before, fault)
 
     def _note(self, before: Credentials | None, fault: Exception | None) -> None:
-        """Log a renewal if its result is a different one, and set the time of the next renewal."""
+        """Log when renewals begin to fail or work again. Set the time of the next renewal."""
         if fault is not None and self._fault is None:
             log.warning(
                 "AWS credentials cannot be renewed",
@@ -170,7 +170,7 @@ class _Chain:
         for provider in self._chain.providers:
             if isinstance(provider, InstanceMetadataProvider):
                 # botocore moves the expiry of an instance's credentials to a later time, so that it
-                # tries them for longer. A signature for clients must not rely on that.
+                # uses them for longer. A signature for clients must not rely on that.
                 # `_role_fetcher` and its `_evaluate_expiration` are private in botocore, which has
                 # no setting for this.
                 fetcher: Any = provider._role_fetcher  # type: ignore[attr-defined]  # not in stubs

@@ -69,7 +69,7 @@ def _check_prefix(prefix: str, *, ours: bool) -> None:
         raise ValueError(
             f"a prefix must have none of % * ? \\ and no braces other than {ORGANIZATION}"
         )
-    # Check a key with this prefix: at least one key with the prefix must be allowed.
+    # Test the prefix by a sample key: if this key is not allowed, no key with the prefix is.
     if not may_be_copied(f"{sample}a", ours=False):
         raise ValueError(
             "a prefix must have no empty segment, no . or .. and no control character, must not"

@@ -498,9 +498,9 @@ async def settle_unchanged(connection: Connection, seen: Attachment) -> None:
 async def postpone(connection: Connection, seen: Attachment, *, delay_s: float) -> bool:
     """Make a row due after `delay_s` seconds, if it is unchanged since the sweep took `seen`.
 
-    Each delay raises `attempt`, which otherwise counts claims. That is safe: the row is deleted, or
-    not `uploaded` or `processing`, so it has no claim, and its next claim has a new revision.
-    Returns whether the row was changed.
+    Each delay raises `attempt`, which otherwise counts claims. That is safe, because the row has no
+    claim: it is deleted, or its state is not `uploaded` or `processing`. Its next claim has a new
+    revision. Returns whether the row was changed.
     """
     status = await connection.execute(
         f"""

@@ -1,4 +1,7 @@
-"""The Prometheus metrics of several kinds of process; `deploy/docs/metrics.md` lists all."""
+"""The Prometheus metrics that several kinds of process share.
+
+`deploy/docs/metrics.md` lists all metrics.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal

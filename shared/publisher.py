@@ -22,7 +22,8 @@ from shared.outages import BROKER
 from shared.task_message import TaskMessage
 
 MAX_WAITING = 10_000
-"""The most wake-ups that wait while the broker is unavailable. The sweep finds the other rows."""
+"""The most wake-ups that wait while the broker is unavailable. Further ones are dropped, and the
+sweep finds their rows."""
 
 MAX_BATCH = 200
 PAUSE_S = 0.02

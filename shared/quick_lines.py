@@ -21,7 +21,7 @@ from shared.plain import escape
 _JSON: Final = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 
 _QUOTED: Final = re.compile(r"[ \t=\r\n\"']")
-"""The characters for which the console renderer writes a text with quotes."""
+"""If a text has one of these characters, the console renderer writes the text with quotes."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@+~{}-]*", re.ASCII)
 """A text that the console renderer writes unchanged, and that cannot control a terminal."""

@@ -229,7 +229,7 @@ _WORD: Final = re.compile(r"[+-](?:\.[a-z0-9-]{1,20}|[^.].*/.+)")
 _UNSEEN: Final = ("Cc", "Cf", "Mn", "Zl", "Zp")
 _ENDS: Final = re.compile(r"[\s./]+\Z")
 _PLAIN: Final = re.compile(r"[\w ()-][\w .()-]*\.([A-Za-z0-9]{1,20})", re.ASCII)
-"""A usual name. Every desktop, and `safe_file_name`, reads the same extension from it."""
+"""A usual name, in which every desktop and `safe_file_name` find the same extension."""
 _CLASS_ID: Final = re.compile(r"\{[0-9a-f-]{36}\}")
 """A class id in the place of an extension. Windows opens the file with the handler of that id."""
 
@@ -278,7 +278,7 @@ class Reserved:
         may be shorter, is checked too, because some clients save the file under that name.
         """
         plain = _PLAIN.fullmatch(name)
-        if plain is not None:  # most names, in a quarter of the time
+        if plain is not None:  # most names; this check takes a quarter of the time
             return plain[1].lower() in self.extensions
         return any(
             extension in self.extensions or _CLASS_ID.fullmatch(extension)

@@ -63,8 +63,7 @@ class Slots:
         return slot
 
     def next_of(self, waiting: Iterable[int]) -> int | None:
-        """Return the organization that gets the next free slot; None if no organization may get
-        one.
+        """Return the organization that gets the next free slot; None if none may get it.
 
         The slot goes to the organization that holds the fewest slots. Among equals, it goes to the
         first of them in `waiting`, which is in the order of turns. At most `total` + 1

@@ -33,7 +33,7 @@ def cpu_s(pid: int) -> float:
 
 
 def limit_cpu(seconds: float) -> None:
-    """Have the kernel send SIGXCPU to this process after it used `seconds` more of CPU time.
+    """Let the kernel send SIGXCPU to this process after it used `seconds` more of CPU time.
 
     May be repeated. Does nothing if the new limit reaches the hard limit, which ends the process
     anyway.

@@ -87,7 +87,7 @@ def drop() -> None:
 
 
 def end_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends (Linux).
+    """Let the kernel kill this process when its parent ends (Linux).
 
     Call this after `drop`, because the kernel clears the setting when a process changes its user.
     """

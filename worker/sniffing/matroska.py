@@ -41,7 +41,8 @@ def identify_matroska(head: bytes) -> str | None:
 
 
 def _element(data: bytes, at: int) -> tuple[int, int, int] | None:
-    """Read an element's header: its id, and the offsets of its body and end; None if cut off."""
+    """Read an element's header: its id, and the offsets of its body and end; None if it is cut
+    off."""
     size_at = at + _width(data, at)
     body = size_at + _width(data, size_at)
     if not at < size_at < body <= len(data):

@@ -60,7 +60,7 @@ class Child:
         return answer
 
     async def answer(self) -> Any:
-        """Read one answer. The first one, before any job, says whether the child is `sealed`.
+        """Read one answer. The child sends its first answer before any job: whether it is `sealed`.
 
         Raises EOFError, OSError or ValueError if the child died or the answer is malformed.
         """

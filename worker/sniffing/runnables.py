@@ -28,7 +28,8 @@ _LOOKED_AT: Final = 64 * 1024
 each regular expression takes linear time."""
 
 _ENCODED: Final = re.compile(r"#@~\^[A-Za-z0-9+/=]{6}==")
-"""The header of scripts from Microsoft's Script Encoder (VBE, JSE), with the length in Base64."""
+"""The header of scripts from Microsoft's Script Encoder (VBE, JSE), which contains the script's
+length in Base64."""
 
 _FIRST_GROUP: Final = re.compile(r"(?:\s*+(?:[#;][^\n]*+)?\n)*+\s*+\[([^\]\n]{1,60})\]")
 _GROUPS: Final = {

@@ -48,7 +48,7 @@ async def tidy_once(database: Database, vault: Vault | None) -> None:
     try:
         if vault is not None and (changed := await database.run(registry.reencrypt, vault)):
             log.info("secrets of webhooks encrypted by the new key", webhooks=changed)
-    finally:  # even after an error, so that the table does not grow
+    finally:  # removed even after an error, so that the table stays small
         await _remove_surplus(database)
 
 
