@@ -108,15 +108,17 @@ async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> b
 
 
 async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
-    """Check the owner of the bucket, and that no object in it has an attachment id of the future.
+    """Check that the bucket belongs to this deployment, and that the next attachment ids are free.
 
-    Returns background tasks. One watches the bucket's owner, which can change. If the check of
-    the ids had no result, a second task repeats it. Raises BucketForeign or IdsTaken.
+    An id is free if the bucket has no original with this id. Returns background tasks. One watches
+    the bucket's owner, which can change. If the check of the ids had no result, a second task
+    repeats it. Raises BucketForeign or IdsTaken.
     """
     owner, ids = await asyncio.gather(
         parts.bucket.at_start(within_s=START_S), parts.ids.at_start(), return_exceptions=True
     )
-    # If both checks failed, report the owner: another deployment's bucket usually has taken ids.
+    # If both checks failed, raise the error about the owner: another deployment's bucket is the
+    # cause of taken ids.
     for ended in (owner, ids):
         if isinstance(ended, BaseException):
             raise ended

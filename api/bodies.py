@@ -218,8 +218,8 @@ def _check_structure(body: bytes) -> None:
     # outside of a string, the pieces may be wrong. But then the body is no JSON, and the decoder
     # rejects it.
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
-    # The split below needs memory for each string, so limit the number of strings first. JSON has a
-    # comma or a colon between any two strings, so this body has more than MAX_MARKS marks.
+    # The split below needs memory for each string, so count the quotes first. A body with so many
+    # quotes has more than MAX_MARKS strings, and a comma or a colon between any two of them.
     if plain.count(b'"') > 4 * MAX_MARKS:
         raise bad_request(TOO_MANY)
     marks = b"".join(plain.split(b'"')[::2]).translate(None, _NO_MARKS)
@@ -243,9 +243,9 @@ def _is_strict(document: Any, *, colons: int) -> bool:
     rejects. It accepts a name that occurs twice in an object. It also accepts integers of any
     length, and returns long ones as floats. So a document with a float is not strict.
 
-    `colons` is the number of colons in the body. JSON has one colon after each name, so a name
-    that occurs twice makes the document have fewer names than the body has colons. A colon in a
-    string has the same effect, but then the strict decoder only reads a valid body again.
+    `colons` is the number of colons in the body. JSON has one colon after each name, so a name that
+    occurs twice makes the document have fewer names than the body has colons. A colon in a string
+    has the same effect. The strict decoder then reads the body again and accepts it.
     """
     names = 0
     values = [document]

@@ -136,7 +136,7 @@ class Tokens:
         return found.caller
 
     def _remember(self, token_digest: bytes, found: Found, began: float) -> None:
-        # `began` is the time before the query, so the cached row is never older than it seems.
+        # The time counts from `began`, before the query, so no caller is cached for too long.
         good_s = REMEMBERED_S
         if found.seconds_left is not None:
             good_s = min(good_s, found.seconds_left)

@@ -33,7 +33,7 @@ EXPOSED = (
     "Content-Length, ETag, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After,"
     " X-Request-Id"
 )
-"""The headers of an answer that a page's script may read. It may always read some others."""
+"""The headers of an answer that a page's script may read, besides those that it may always read."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

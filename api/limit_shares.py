@@ -35,9 +35,9 @@ SEEN_S: Final = 2.0
 """Only processes whose last report is at most this many seconds old get a share of the limit."""
 
 DEBT_S: Final = FORGET_S - 1
-"""If the processes together have admitted too many requests, they later admit fewer, but they make
-up for at most DEBT_S seconds. So after FORGET_S seconds without requests, the full limit is
-available again, and the broker may delete the count."""
+"""If the processes together have admitted too many requests, they later admit fewer. This lasts at
+most DEBT_S seconds. So after FORGET_S seconds without requests, the full limit is available again,
+and the broker may delete the count."""
 
 SCRIPT: Final = f"""
 local time = redis.call('TIME')

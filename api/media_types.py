@@ -10,8 +10,7 @@ _PIECE = re.compile(r'((?:[^";]++|"(?:[^"\\]++|\\.)*+")*+)(?:;|\Z)', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 MediaType = tuple[str, dict[str, str]]
-"""The type and subtype in lower case, and the parameters: their values by their lower-case
-names."""
+"""The type and subtype in lower case, and the parameters, whose names are in lower case."""
 
 KEPT_CHARACTERS = 200
 """Maximum length, in characters, of a header whose parsed value is cached. Clients choose the

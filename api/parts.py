@@ -118,7 +118,8 @@ def with_key(
 
 
 NOT_FORWARDED = Forwarded(address="")
-"""Used if no proxy is trusted. It has no scheme and no host."""
+"""If no proxy is trusted, this is used as the report of a proxy that reports no scheme and no
+host."""
 
 
 def origin(request: web.Request, settings: Settings) -> str:

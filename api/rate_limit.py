@@ -58,8 +58,8 @@ class Bucket:
 
         All `processes` together may still admit `left` requests, and each process gets an equal
         share. If this share is less than 1, but `left` is at least 1, each process may admit one
-        request. Otherwise a limit below the number of processes would admit nothing. The processes
-        then admit too many requests, and later fewer.
+        request. The processes may then admit too many requests, and admit fewer later. Without this
+        rule, a limit below the number of processes would admit nothing.
         """
         self.share = 1 / processes
         mine = left * self.share

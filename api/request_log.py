@@ -27,9 +27,9 @@ def request_logger() -> Callable[..., None]:
 
 
 class Answering:
-    """The time in which a request is answered. All log lines in it have the request's id.
+    """The context in which a request is answered. All log lines in it have the request's id.
 
-    It begins when the object is made, and ends with `close`. The id comes from the header
+    The context begins when the object is made, and ends with `close`. The id comes from the header
     `X-Request-Id` or `traceparent`; without these headers, it is new. If traces are on, there is
     also a span for each request except health checks.
     """

@@ -1,7 +1,7 @@
-"""Read the rows of attachments for clients that wait: many rows with one statement.
+"""Read the rows of many attachments with one statement, for clients that wait.
 
-Thousands of clients may begin to wait at one moment, or be woken at one moment. A statement for
-each of them would use up the connections of their organization, and further clients would be
+Thousands of clients may begin to wait, or be woken, at the same time. If each needed its own
+statement, they would use up the connections of their organization, and further clients would be
 refused.
 """
 
@@ -17,11 +17,11 @@ from shared.attachments import Attachment
 from shared.database import Database, DatabaseAway
 
 MAX_ROWS: Final = 100
-"""The largest number of rows that one statement reads. It takes a few milliseconds."""
+"""Maximum number of rows that one statement reads. To read them takes a few milliseconds."""
 
 TICKETS: Final = "tickets"
-"""All reads for clients with tickets have this key in the order of turns, because the organization
-of a ticket's attachment is known only after the read."""
+"""The key of the turns of all clients with tickets. They have no key of an organization, because
+the organization is known only after the row is read."""
 
 _Found: TypeAlias = "asyncio.Future[Attachment | None]"
 
@@ -35,7 +35,7 @@ class _Group:
     def end(self, rows: dict[int, Attachment], error: Exception | None) -> None:
         for attachment_id, futures in self.reads.items():
             for future in futures:
-                if future.done():  # its client has left
+                if future.done():  # the client has left
                     continue
                 if error is None:
                     future.set_result(rows.get(attachment_id))
@@ -44,10 +44,10 @@ class _Group:
 
 
 class RowGroups:
-    """Reads rows in groups: one statement runs at a time, and the reads after it share the next.
+    """Reads rows in groups. One statement runs at a time; the reads that wait share the next one.
 
-    Organizations have turns within each group, row by row. So the first read of an organization is
-    in the next group, although another organization has thousands of reads that wait.
+    In a group, organizations take turns, row by row. So the first read of an organization is in the
+    next group, even if thousands of reads of another organization wait.
     """
 
     def __init__(self, database: Database) -> None:
@@ -75,8 +75,8 @@ class RowGroups:
         found: _Found = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, OrderedDict()).setdefault(attachment_id, []).append(found)
         if self._reader is None:
-            # The task begins after the requests of this turn of the event loop have joined. Its
-            # context is empty, because it belongs to no single request.
+            # The task begins in the next turn of the event loop, so that all requests of this turn
+            # join the group. Its context is empty, because it belongs to no single request.
             self._reader = asyncio.create_task(self._read_all(), context=Context())
         row = await found
         return None if row is None or row.deleted_at is not None else row
@@ -91,8 +91,8 @@ class RowGroups:
                     rows = await self._database.run(attachments.find_rows, list(group.reads))
                     group.end(rows, None)
                 except DatabaseAway as error:
-                    # The others would wait for the same outage, each group longer than the one
-                    # before it.
+                    # Give the error to the other groups too. Otherwise each group would wait for
+                    # the same outage, one after the other.
                     group.end({}, error)
                     while self._waiting:
                         self._take_group().end({}, error)
@@ -107,7 +107,7 @@ class RowGroups:
             key, reads = self._waiting.popitem(last=False)
             attachment_id, futures = reads.popitem(last=False)
             if reads:
-                self._waiting[key] = reads  # moves the key to the end of the order
+                self._waiting[key] = reads  # move the key to the end
             futures = [each for each in futures if not each.done()]
             if futures:
                 group.reads.setdefault(attachment_id, []).extend(futures)

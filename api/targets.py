@@ -159,7 +159,7 @@ def _cut(name: str, room: int) -> str:
     if not dot or len(extension) > MAX_EXTENSION:
         stem, dot, extension = name, "", ""
         if _cost(name) > room:
-            extension = "_"  # without "_", the shortened name could end with a false extension
+            extension = "_"  # or the name could end like another type's
     left = room - _cost(dot + extension)
     kept = 0
     for letter in stem:

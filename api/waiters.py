@@ -1,7 +1,7 @@
 """Let clients wait until an attachment is settled. A notification of the database wakes them.
 
-A waiting client uses no database connection. If many clients come, or must be answered, at the same
-time, their rows are read in groups (`api.row_groups`).
+A waiting client uses no database connection. The rows of clients that come or are woken are read in
+groups (`api.row_groups`).
 """
 
 import asyncio

@@ -21,7 +21,8 @@ from shared.turns import Turns
 Read = Callable[[Connection], Awaitable[Any]]
 
 LONG_OFFSET = 2_000
-"""Maximum number of rows before a page, and in a whole list. Above it, the request is a walk."""
+"""A request is a walk if more rows than this come before its page, or if the list has more rows
+than this."""
 
 WALKS, WALKING_WAIT = 2, 32
 """WALKS is the maximum number of walks that run at the same time, for all organizations together.

@@ -1,4 +1,4 @@
-"""Check whether a Python interpreter can run the service. Print its version, or why it cannot.
+"""Check whether a Python interpreter can run the service. Print its version, or the fault.
 
     PYTHON check_python.py [.venv]
 

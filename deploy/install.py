@@ -100,8 +100,8 @@ def link() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     _forget_earlier(packages)
-    # Python's module `site` reads this file, and misreads some names of folders. A relative path
-    # does not have the names of the folders above the checkout.
+    # Python's module `site` misreads some names of folders. So write a relative path, without the
+    # names of the folders above the checkout.
     (packages / "attachments.pth").write_text(f"{os.path.relpath(ROOT, packages)}\n")
     record = packages / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     record.mkdir()

@@ -58,8 +58,9 @@ class Messages:
             """
             done = partial(ack, celery_log, consumer.connection_errors)
             payload = body if body is not None else message.payload
-            # A message shows that the broker is available, so end the outage. Usually a reconnect
-            # ends it. But if only an acknowledgement has failed, there may be no reconnect.
+            # This message shows that the broker is available, so end its outage. Usually a
+            # reconnect ends an outage. But after a failed acknowledgement, there may be no
+            # reconnect.
             BROKER.success()
             wake_up = read_wake_up(payload, message.headers)
             if wake_up is None:

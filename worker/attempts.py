@@ -216,8 +216,8 @@ class Attempts:
         """Release the claim until the next attempt is due; after the last one, write `failed`."""
         row = claim.attachment
         last = row.attempt >= self._settings.attempts
-        # `report` may write the log line after this attempt. Then the attempt's log fields are not
-        # added, so pass them here.
+        # `report` may write the log line after this attempt. The attempt's log fields are gone
+        # then, so pass them here.
         fields = {**fields_of(claim), "reason": reason, "final": last}
         if isinstance(error, StoreRefused | StoreUnavailable | ScannerUnavailable):
             # A fault of the store or the scanner affects all uploads, so throttle the log line.
@@ -240,7 +240,7 @@ class Attempts:
         )
 
     async def _give_back(self, claim: Claim) -> None:
-        """Release the claim. The attempt is not counted, because the upload has not caused its end.
+        """Release the claim. Do not count the attempt, because the upload has not made it fail.
 
         If another worker already has the claim, let the upload be processed again, because this
         worker may have overwritten the other worker's thumbnail.

@@ -40,9 +40,9 @@ WAITING, ALL_WAITING = 100, 10_000
 together. The tasks of 10,000 copies take about 30 MB of memory."""
 
 POSTPONED_S = 300.0
-"""If too many copies wait in this process, the sweep takes the copy again after this delay. It is
-the average, in seconds. It is long, so that a backlog of 100,000 copies costs the database only
-about 700 statements a second."""
+"""If too many copies wait in this process, a further copy is due again after this average delay, in
+seconds. The delay is long, so that a backlog of 100,000 copies costs the database only about 700
+statements a second."""
 
 COPY_TIMEOUT_S = 900.0
 """Timeout of one copy, in seconds: enough for 5 GiB at 6 MB/s."""

@@ -158,7 +158,8 @@ def _at_own_store(parts: SplitResult, path: str, settings: Settings) -> tuple[st
 
 
 def _at_aws(parts: SplitResult, path: str) -> tuple[str, str] | None:
-    # Only the text of the address decides. The service later looks for the bucket at its own store.
+    # Read only the text of the address, and do not connect to it. The service later looks for the
+    # bucket at its own store.
     match = _AWS_HOST.fullmatch(_host(parts))
     if match is None or parts.port not in (None, 443, 80):
         return None

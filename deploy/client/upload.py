@@ -56,8 +56,8 @@ class Uploaded:
     `state` is the last state that the API returned; None if no attachment was created. `reason` has
     `code` and `detail`. They come from the API or, if the upload itself failed, from this client.
     `facts` has the type, the size in bytes, the width and the height. `seconds` is the time from
-    the creation of the attachment to the result. `processing_seconds` is the part of it after the
-    upload, or None.
+    the request that creates the attachment to the result. `processing_seconds` is the time from the
+    end of the upload to the result, or None.
     """
 
     file: Path

@@ -71,7 +71,8 @@ class Examination:
     """The state that all checks share. Some attributes are missing until a check has set them.
 
     `origin` is the origin of the pages that upload, or None if the operator gave none. `wait_s` is
-    the time, in seconds, to wait for the event, and then again for the thumbnail.
+    the maximum time, in seconds, to wait for the event. It is also the maximum time to wait for the
+    thumbnail after that.
     """
 
     settings: Settings

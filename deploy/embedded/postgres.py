@@ -63,9 +63,9 @@ def find_users(binaries: Path, directory: Path) -> tuple[RunAs, RunAs]:
     in an unused group. So other processes of `nobody` cannot enter the directory. If the directory
     already belongs to a user other than `root` and `nobody`, that user is kept.
 
-    The chosen user may lack the right to enter a folder above the directory. The folder's
-    permissions are not changed. Instead, PostgreSQL gets the capability CAP_DAC_OVERRIDE. Raises
-    StartFailed if that is not possible.
+    The chosen user may lack the right to enter a folder above the directory or above the programs.
+    The permissions of that folder are not changed. Instead, PostgreSQL gets the capability
+    CAP_DAC_OVERRIDE. Raises StartFailed if that is not possible.
     """
     if os.geteuid() != 0:
         return RunAs(), RunAs()

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 
 async def check_bucket(settings: Settings, *, mend: bool) -> None:
-    """Check that the bucket belongs to this stack, and has no object with an id of the future.
+    """Check that the bucket belongs to this stack, and that the next attachment ids are free.
 
-    Raises StartFailed if one of these checks fails. With `mend`, repairs the fault instead. If the
-    database or the store does not answer, the API makes the checks later. If they answer, but the
-    check of the ids has no clear result, prints a note.
+    An id is free if the bucket has no original with this id. Raises StartFailed if one of these
+    checks fails. With `mend`, repairs the fault instead. If the database or the store does not
+    answer, the API makes the checks later. If they answer, but the check of the ids has no clear
+    result, prints a note.
     """
     from shared.database import open_database
     from shared.store_client import open_storage

@@ -113,8 +113,8 @@ def prepare(kind: Box, more: Collection[str]) -> Make:
 def limit_resources(*, threads: bool = False) -> None:
     """Drop root, capabilities and resources that a decoder never needs. This cannot be undone.
 
-    Call this after `prepare`, because the process then runs as another user, who may not be able to
-    read the modules. With `threads`, the process may still start threads.
+    Call this after `prepare`, because it changes the user, and the new user may not be able to read
+    the modules. With `threads`, the process may still start threads.
     """
     limits = {
         resource.RLIMIT_CORE: 0,

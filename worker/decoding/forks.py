@@ -51,10 +51,10 @@ class Zygote:
 
     @property
     def alive(self) -> bool:
-        """True if the zygote runs.
+        """True if the socket of the zygote is open.
 
-        When the zygote dies, the kernel first closes its socket and then kills its decoders. The
-        socket decides, so this is False before the decoders are dead.
+        When the zygote dies, the kernel first closes this socket and then kills the decoders. So
+        this is False before a decoder dies.
         """
         try:
             return self._control.recv(1, socket.MSG_PEEK) != b""

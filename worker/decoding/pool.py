@@ -20,9 +20,9 @@ from worker.measuring import DECODER_STARTS, DECODERS_BUSY, KillCause, count_kil
 JOBS_PER_DECODER = 500
 
 SPARES: Final = 2
-"""Maximum number of spare decoders, and never more than `size`. Spare decoders are sealed and
-belong to no organization yet. A few are enough: two organizations that take turns need one about
-every 50 ms, and a fork takes 5 ms."""
+"""Maximum number of spare decoders. If `size` is smaller, `size` is the maximum. Spare decoders are
+sealed and belong to no organization yet. A few are enough: two organizations that take turns need
+one about every 50 ms, and a fork takes 5 ms."""
 
 KEPT: Final = 16
 """At most `size` plus this number of decoders belong to organizations. If more organizations are

@@ -42,8 +42,8 @@ _OPENERS: Final[dict[str, Callable[[BinaryIO], ImageFile.ImageFile]]] = {
 """Functions that call Pillow's reader of a format and correct its result."""
 
 _UNKNOWN: Final = ("unknown pixel mode", "unknown data organization", "unsupported", "no codec")
-"""Words in the text of exceptions. A reader uses them if it does not support the file's variant of
-the format. Nothing else in the exception shows this."""
+"""Words in the exception of a reader that does not support the file's variant of the format.
+Nothing else in the exception shows this cause."""
 
 MAX_TOP_LEVEL_PARTS: Final = 100
 """Maximum number of top-level boxes (ISO/IEC 14496-12) of an AVIF or HEIC that are read. Most files

@@ -80,8 +80,8 @@ def _eight_bits(image: Image.Image, *, transparent: bool) -> Image.Image:
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
     # For 16 bits, the factor is 1/257: 65,535 ÷ 257 = 255 (PNG specification, section 13.12).
     factor = 255 / (2**bits - 1)
-    # Pillow cannot calculate with big-endian values, so convert them to mode I. To I;16, Pillow
-    # would convert without swapping their bytes.
+    # Pillow cannot calculate with big-endian values. Convert them to mode I and not to I;16,
+    # because for I;16, Pillow does not swap their bytes.
     wide = image if image.mode == "I;16" else image.convert("I")
     grey = wide.point(lambda value: value * factor + 0.5).convert("L")
     if tags.get(_PHOTOMETRIC) == 0:  # 0 is white; Pillow inverts only 8-bit values

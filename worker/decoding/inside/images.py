@@ -222,7 +222,7 @@ def _cost(image: ImageFile.ImageFile, findings: Findings, file: BinaryIO) -> Cos
 
 
 def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
-    """Set up how the pixels will be decoded.
+    """Set how the pixels will be decoded.
 
     Let the decoder shrink a JPEG, but not so much that the thumbnail would look worse. The decoder
     may round the size up. Then the function returns the part of the pixels that belongs to the

@@ -199,6 +199,6 @@ class _Forgiving:
             raise
         except Exception:  # Pillow raises struct.error, IndexError, ValueError and others
             return
-        # When Pillow joins the pieces of a profile, each piece must have a number. Remove the
-        # others.
+        # When Pillow joins the pieces of a profile, each must have a number. Remove pieces without
+        # one.
         image.icclist[:] = [piece for piece in image.icclist if len(piece) > _ICC_HEAD_BYTES]

@@ -86,7 +86,7 @@ def _open(file: BinaryIO) -> Iterator[pypdfium2.PdfDocument]:
         raise Undecodable("encrypted" if pdfium.FPDF_GetLastError() in _ENCRYPTED else "damaged")
     with pypdfium2.PdfDocument(document) as opened:
         yield opened
-    del held  # this variable keeps the reader alive, which PDFium needs until here
+    del held  # PDFium needs the reader until here; this variable keeps it alive
 
 
 def _first_page(document: pypdfium2.PdfDocument) -> pypdfium2.PdfPage:

@@ -15,14 +15,14 @@ from worker.decoding.inside.fonts import HAN, KOREAN, MONO, SANS, SERIF, WIDE, F
 
 _KOREAN_CHARSET: Final = 129
 _HAN_CHARSETS: Final = frozenset({128, 134, 136})
-"""PDFium's numbers for the character sets of Japanese, simplified and traditional Chinese."""
+"""PDFium's numbers for three character sets: Japanese, simplified Chinese, traditional Chinese."""
 
 _WESTERN_CHARSETS: Final = frozenset({0, 1, 2, 77, 255})
-"""PDFium's numbers for character sets of which it has fonts itself, and for symbols."""
+"""PDFium's numbers for symbols, and for the character sets for which PDFium has its own fonts."""
 
 _STANDARD: Final = {"Helvetica": SANS, "Times": SERIF, "Courier": MONO}
-"""The families for PDFium's names of standard fonts. For a letter that a font lacks, PDFium asks
-for Helvetica."""
+"""Maps PDFium's names of standard fonts to font families. If a font lacks a letter, PDFium asks for
+Helvetica."""
 
 _BOLD_FROM: Final = 600
 _VERSION: Final = 1
@@ -53,10 +53,10 @@ class _Offer:
                 return handle if handle and self._fonts[handle - 1].has_family_widths else None
         if charset not in _WESTERN_CHARSETS:
             return self._first((WIDE, SANS), bold=bold, italic=italic)
-        return None  # PDFium draws it with a font whose letters get the widths that the PDF states
+        return None  # PDFium has a font, and gives its letters the widths that the PDF states
 
     def _first(self, families: Sequence[str], *, bold: bool, italic: bool) -> int | None:
-        """Return the handle of the first of these families in the style, else in a plain style."""
+        """Return the handle of a font of the first available family, in this style if possible."""
         styles = [(bold, italic), (bold, False), (False, False)]
         found = (self._by_style.get((family, *style)) for family in families for style in styles)
         return next((handle for handle in found if handle is not None), None)
@@ -85,9 +85,9 @@ class _Offer:
 
 
 def offer(fonts: Sequence[Font]) -> None:
-    """Let PDFium use these fonts instead of the machine's. Call it before the sandbox is sealed.
+    """Let PDFium use these fonts instead of the machine's. Call this before the sandbox is sealed.
 
-    May be repeated: from then on, the new fonts are used.
+    May be repeated. Then only the new fonts are used.
     """
     kinds = dict(pdfium.FPDF_SYSFONTINFO._fields_)
     offered = _Offer(fonts, len(_kept))

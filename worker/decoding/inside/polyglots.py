@@ -99,7 +99,7 @@ def _gif_end(file: BinaryIO) -> int | None:
     header = file.read(13)
     if len(header) < 13:
         return 14
-    if header[6:8] == b"/*":  # the width 10,799, and a comment in JavaScript
+    if header[6:8] == b"/*":  # in JavaScript, this begins a comment
         return None
     _skip_colours(file, header[10])
     blocks = 0

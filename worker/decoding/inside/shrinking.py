@@ -13,8 +13,8 @@ the whole image instead, the thumbnail differs by a PSNR of at least 37 dB. This
 less than the loss by JPEG. With 2, Pillow's default, 13 megapixels take a fifth more CPU time."""
 
 HALVED_FROM: Final = 2.5
-"""If an image has at least this many times the thumbnail's height, each two rows are averaged
-before Lanczos. This saves an eighth of the CPU time for a JPEG of 2 megapixels. The PSNR of its
+"""If an image has at least this many times the thumbnail's height, every two rows are averaged into
+one before Lanczos. This saves an eighth of the CPU time for a JPEG of 2 megapixels. The PSNR of its
 thumbnail is then 49 dB instead of 50 dB."""
 
 Rectangle = tuple[float, float, float, float]

@@ -32,8 +32,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 """Maximum size of a drawing. Parsing takes up to ten times its size in memory."""
 
 _TOO_MUCH: Final = ("NodesLimitReached", "ElementsLimitReached")
-"""resvg's errors for a drawing with more than a million elements. Repetitions by `use` are
-counted."""
+"""resvg's errors for a drawing with more than a million elements, with all repetitions by `use`."""
 
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf_8_sig"),
@@ -73,9 +72,9 @@ def warm_up() -> None:
 def make_thumbnail(file: BinaryIO) -> Thumbnail:
     """Draw an SVG as a PNG that is transparent where nothing is drawn.
 
-    The longer edge has 320 pixels, even for a small drawing, because no pixels are enlarged. The
-    size in the result is that of the drawing, in CSS pixels. Raises Undecodable with `damaged`,
-    `unsupported` (the encoding of the text) or `too_expensive`.
+    The longer edge has 320 pixels even for a small drawing, because drawings can be enlarged
+    without loss. The size in the result is that of the drawing, in CSS pixels. Raises Undecodable
+    with `damaged`, `unsupported` (the encoding of the text) or `too_expensive`.
     """
     text, options = _read(file), _options()
     with _without_files(), _panics():

@@ -33,8 +33,8 @@ _PHOTOMETRIC, _SAMPLES, _PLANAR = 262, 277, 284  # tags of TIFF 6.0, section 8
 _YCBCR: Final = 6
 
 _PIECES: Final = ((273, 279), (324, 325))
-"""The tags of the offsets and of the byte counts. The first pair is for strips, the second for
-tiles (TIFF 6.0, section 8)."""
+"""Each pair has the tag of the offsets and the tag of the byte counts. The first pair is for
+strips, the second for tiles (TIFF 6.0, section 8)."""
 
 _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 """Length of a value in bytes, by its type (TIFF 6.0, section 2)."""

@@ -18,9 +18,9 @@ _LEAST_PICTURE: Final = 10
 """Minimum length of a picture's own header, in bytes."""
 
 _FILLED_UP: Final = 4
-"""If a picture is cut off, its missing bytes are filled, and more bytes are added: this many times
-the stated length. They are needed, because the decoder may use more of these bytes than of the real
-data."""
+"""If a picture is cut off, filling bytes replace the missing ones, and further ones are added: this
+many times the stated length. The decoder may use more filling bytes than it would use real
+bytes."""
 
 _MAX_FILLED_BYTES: Final = 64 * 1024 * 1024
 _KEPT: Final = (b"VP8X", b"ICCP", b"ANIM", b"ALPH", b"EXIF")
