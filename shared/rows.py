@@ -52,7 +52,7 @@ _UNFROZEN: dict[type[Any], _Unfrozen] = {}
 
 
 def columns_of(record: type[Any]) -> tuple[str, ...]:
-    """Return the names of the columns that `record.from_row` reads."""
+    """Return the names of the columns that `record.from_row` reads. There are at least two."""
     if record not in _COLUMNS:
         names = (each.name for each in fields(record))
         _COLUMNS[record] = tuple(each for each in names if each not in record.NOT_COLUMNS)

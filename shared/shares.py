@@ -112,7 +112,7 @@ def share_of(clients: int) -> int:
 
 
 def share_of_others(others: int) -> int:
-    """Return how many connections events, tokens or health may use at one time.
+    """Return how many connections each of events, tokens and health may use at one time.
 
     These three share `others` connections. Each may use all except one, so that it does not block
     the other two.

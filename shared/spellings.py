@@ -41,7 +41,7 @@ _SLASHES = re.compile("[\\\\\u00a5\u20a9\u2044\u2215\u2216\u2571\u2572\u29f5\u29
 _IGNORED = re.compile("[\u115f\u1160\u2400-\u2421\u3164\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]")
 _IGNORED_CATEGORIES = frozenset({"Cc", "Cf", "Mn", "Me"})
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
-_SPACES = re.compile(r"[\s+]")  # in an encoded form, a plus sign means a space
+_SPACES = re.compile(r"[\s+]")  # web forms encode a space as a plus sign
 _NOT_PLAIN = re.compile("[\\\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNICODE_ESCAPE = re.compile(r"%u([0-9a-f]{4})")  # IIS decodes this form
 _OVERLONG = re.compile(
@@ -100,7 +100,7 @@ def fold(key: str) -> str | None:
 @lru_cache(maxsize=256)  # cached, because a request checks its keys twice
 def _folded_segments(key: str) -> tuple[str, ...] | None:
     text = _decoded(key)
-    if text is None or "?versionid=" in text:  # in x-amz-copy-source, it ends the key
+    if text is None or "?versionid=" in text:  # ends the key in x-amz-copy-source
         return None
     segments, kept = [], ""
     for segment in text.split("/"):

@@ -15,7 +15,7 @@ from tests.support.starting import StartService, StartWorker
 ALLOWED = ANY_OUTCOME | DOCUMENT | {("rejected", "reserved_type")}
 """The final states, each with its reason, that a changed file may get.
 
-Internal errors are bugs, and small files cause no timeouts, so these are not allowed.
+Internal errors and timeouts are not allowed: a small file must not cause them.
 """
 
 SHOWN = {("ready", None), ("ready", "damaged")}

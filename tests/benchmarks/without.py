@@ -38,7 +38,7 @@ class Unnoticed:
         """Do nothing; the original ends a request."""
 
     def end(self, *_: Any, **__: Any) -> None:
-        """Do nothing. `Answering.end` counts and logs the request, and answers with its id."""
+        """Do nothing. `Answering.end` counts and logs a request, and adds its id to the answer."""
 
 
 def leave_out_watching() -> None:

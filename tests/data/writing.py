@@ -178,7 +178,7 @@ def pdf(junk: bytes = b"") -> bytes:
 
 
 def long_json() -> bytes:
-    """Write a JSON text that is longer than HEAD."""
+    """Write a JSON text that is longer than HEAD bytes."""
     rows = [
         {"id": n, "name": 'a, "b" [c] {d}', "on": n % 2 == 0, "x": [1.5e3]} for n in range(3000)
     ]

@@ -85,7 +85,8 @@ async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
     proxy.hold()
     held = await service.client.upload(PHOTO, "img.jpg")
     claimed = await reaches(service, held, "processing")
-    # This attachment's policy is valid for an hour: for a clock that is an hour ahead, it is over.
+    # The policy of this attachment is valid for an hour. It must not expire early because of the
+    # worker whose clock is an hour ahead.
     waiting = (await service.client.create("img.jpg"))["data"]["id"]
     environment = service.environment
     ahead, behind = await asyncio.gather(

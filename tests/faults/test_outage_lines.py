@@ -173,7 +173,7 @@ async def is_over(site: Site, part: Part) -> bool:
 
 
 def check_outage(lines: Sequence[Line], part: Part) -> None:
-    """Assert that the first line begins an outage, the last ends it, and the others count."""
+    """Assert that the first line begins an outage, the last ends it, and each other has a count."""
     assert {each["level"] for each in lines} == {"warning"}
     assert not [each for each in lines if "exception" in each]
     first, *counts, last = lines

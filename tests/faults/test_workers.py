@@ -124,8 +124,8 @@ async def test_f1_of_workers_that_are_killed_at_random_every_upload_comes_out_on
     service: Service, start_worker: StartWorker, storage: Storage, kills: int
 ) -> None:
     chance = random.Random(kills)
-    # Each kill costs an attempt for each upload in processing. 20 attempts are enough for all of
-    # them.
+    # Each kill costs an attempt for each upload in processing. 20 attempts are enough for every
+    # upload.
     settings = {"lease": "5", "attempts": "20", "concurrency": "4", **SOON}
     workers = [await start_worker(service, **settings) for _ in range(2)]
     ids: list[str] = []
@@ -243,7 +243,7 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
             sweep_interval="300",
         )
     )
-    await becomes_ready(first, "worker")  # so the task that waits for this has ended
+    await becomes_ready(first, "worker")  # so the task that logs this has ended
     idle = await logged_tasks(first)
     proxy.hold()
     attachment_id = await service.client.upload(PHOTO, "img.jpg")

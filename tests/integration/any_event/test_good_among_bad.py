@@ -1,4 +1,4 @@
-"""Valid and invalid records in one message, or in one message after another.
+"""Valid and invalid records, in one message or in successive messages.
 
 Each valid record is recorded.
 """

@@ -13,8 +13,8 @@ from tests.support.service import Service
 async def uploaded_unnoticed(service: Service) -> tuple[str, str]:
     """Upload a photo whose event is lost.
 
-    Return the attachment's id, and the Location that S3 would answer. SeaweedFS 4.48 answers with
-    an empty one.
+    Return the attachment's id, and the Location header that S3 would send. SeaweedFS 4.48 sends an
+    empty one.
     """
     service.stack.relay.target = None
     attachment_id = await service.client.upload(gradient_photo())

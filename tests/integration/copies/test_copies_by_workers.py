@@ -31,7 +31,7 @@ async def test_a_large_source_is_copied_by_a_worker_after_the_answer(
     assert resource["meta"]["state"] == "pending"
     row = await service.row(resource["id"])
     assert (row.copy_bucket, row.copy_key) == (BUCKET, "uploads/large.jpg")
-    # The row is not due for so long that only the wake-up can start the copy.
+    # The row becomes due so late that only the wake-up can start the copy.
     worker = await start_worker(service, publish_grace="1")
     done = await service.client.settled(resource["id"])
     assert done["meta"]["state"] == "ready"

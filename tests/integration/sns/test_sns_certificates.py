@@ -98,7 +98,7 @@ def kept_certificate(amazon: Amazon, *, valid_days: float, url: str | None = Non
 async def own_sns(
     stack: Stack, amazon: Amazon
 ) -> AsyncIterator[Callable[[str, datetime], Awaitable[None]]]:
-    """Yield a function that verifies an SNS message as if it were a given time.
+    """Yield a function that verifies an SNS message at a time that the caller chooses.
 
     The cache of certificates is empty at first.
     """
