@@ -86,8 +86,8 @@ async def stuck(service: Service) -> AsyncIterator[None]:
 async def test_a_flood_of_walks_that_take_too_long_keeps_no_one_waiting(
     service: Service,
 ) -> None:
-    # Each request waits in the database until it is answered with 400, as a request over 10^7 rows
-    # would.
+    # Each request waits in the database until it is answered with 400, like a request that has to
+    # read 10^7 rows.
     client, other = service.client, await service.organization()
     await fill(service, client.organization_id, 1000)
     await service.execute(

@@ -183,8 +183,8 @@ async def test_some_seconds_between_the_two_are_enough(
     assert await reused.download() is None
     await start_worker(quick, **QUICK)
     await until(lambda: is_in(quick, reused, "pending"), within_s=30)
-    # This test has not changed `created_at` of the second row (`minutes=0`). So an upload now is
-    # younger than the row, and the service accepts it.
+    # Here the second row has its true `created_at` (`minutes=0`). So an object that is uploaded now
+    # is younger than the row, and the service accepts the object.
     quick.stack.relay.target = quick.base_url
     assert (await reused.second.post_file(reused.created, SECOND))[0] == 201
     await until(lambda: is_in(quick, reused, "ready"), within_s=30)

@@ -143,7 +143,7 @@ async def test_a_create_waits_for_one_that_is_not_committed_yet(service: Service
 
 
 async def connection_with_own_slot(service: Service) -> "asyncpg.Connection[asyncpg.Record]":
-    """Return a connection whose slot of the usage counters no other session uses."""
+    """Return a connection that shares its slot of the usage counters with no other session."""
     while True:
         connection = await asyncpg.connect(service.environment["ATTACHMENTS_DATABASE_URL"])
         if await connection.fetchval(

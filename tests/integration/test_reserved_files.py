@@ -1,4 +1,4 @@
-"""Reserved files: refused in create and PATCH requests, and rejected by their bytes or name."""
+"""Requests that name or declare a reserved file are refused; uploads of one are rejected."""
 
 import asyncio
 from typing import Any

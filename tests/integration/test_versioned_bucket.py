@@ -141,7 +141,7 @@ async def test_the_removal_of_an_old_version_changes_nothing(
         pytest.skip("a suspended bucket replaces the version that it has")
     await versioned.client.delete_object(Bucket=versioned.bucket, Key=key, VersionId=old)
 
-    # The check that is due now only sets the time of the next check, after the policy's expiry.
+    # The check that is due now changes nothing except the time of the next check.
     async def asked() -> bool:
         row = await versioned.row(attachment_id)
         return row.due_at is not None and row.due_at > row.policy_expires_at

@@ -1,6 +1,6 @@
 """The parameter `wait`: the API answers when an attachment is settled.
 
-Meanwhile, the request uses no database connection.
+While a request waits, it uses no database connection.
 """
 
 import asyncio

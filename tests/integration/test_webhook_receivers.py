@@ -1,4 +1,4 @@
-"""Receivers of webhooks that cannot be trusted. Each receiver is a real server on this machine."""
+"""Untrusted receivers of webhooks. Each receiver is a real server on this machine."""
 
 import asyncio
 import socket

@@ -28,7 +28,7 @@ REFUSED: Final = 0.1
 class Receivers:
     """A server on loopback that receives webhooks. The path of a request names the organization.
 
-    `arrived` holds the message ids of each organization, `types` the event types of each
+    `arrived` holds the message ids of each organization, and `types` holds the event types of each
     attachment.
     """
 

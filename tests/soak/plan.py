@@ -1,4 +1,4 @@
-"""The plan of a soak test, which pure functions draw: the same seed gives the same plan."""
+"""Pure functions that draw the plan of a soak test. The same seed gives the same plan."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,8 +30,9 @@ class Version:
 class Upload:
     """The plan for one attachment. Its versions are uploaded one after the other with one policy.
 
-    The attachment is deleted `delete_pause_s` seconds after the upload of `deleted_after` versions.
-    It is not deleted if `deleted_after` is None. If there are no versions, no file is uploaded.
+    The attachment is deleted after the upload of `deleted_after` versions and a pause of
+    `delete_pause_s` seconds. It is not deleted if `deleted_after` is None. If there are no versions,
+    no file is uploaded.
     """
 
     number: int

@@ -27,7 +27,7 @@ LONGEST_WAIT_S = 3.0
 
 
 class SoakRelay(EventRelay):
-    """A relay that chooses the treatment of each event by the seed, until `calm` is set."""
+    """A relay that decides from a seed how it treats each event, until `calm` is set."""
 
     def __init__(self, seed: int, odds: Odds, log: Path) -> None:
         super().__init__()

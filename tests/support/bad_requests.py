@@ -14,8 +14,8 @@ from tests.support.service import MEDIA_TYPE, Answer, Client, Service
 PATH = "/api/v2/attachments"
 BULK = f"{MEDIA_TYPE}; ext=bulk"
 
-# Each status maps to the titles that its errors may have, and to the only detail that they may
-# have, or to None if they may have any detail (contract.md, "General errors").
+# Each status has a set of titles and a detail (contract.md, "General errors"). An error has one of
+# the titles. It has this detail, unless the detail here is None.
 WORDS: dict[int, tuple[set[str], str | None]] = {
     400: (
         {

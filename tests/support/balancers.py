@@ -60,8 +60,8 @@ async def running_balancer(
 ) -> AsyncIterator[str]:
     """Run a load balancer in front of API processes on loopback, and yield the balancer's address.
 
-    The configuration is the one of the documentation page, without TLS, with ports of this test,
-    and with the replacements in `changes`.
+    The configuration comes from the documentation page. TLS is removed, the ports are those of this
+    test, and `changes` are further replacements.
     """
     needs(program)
     port = choose_port()

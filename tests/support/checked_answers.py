@@ -26,8 +26,7 @@ write_by_hand = connection._by_hand
 def check_all(note: Callable[[str], None]) -> None:
     """Compare each answer from now on, and call `note` with the fault of a wrong answer.
 
-    An answer is compared before it is sent. So when a client has an answer, the fault of the answer
-    is noted already.
+    An answer is compared before it is sent. So its fault is noted before the client receives it.
     """
 
     def check(

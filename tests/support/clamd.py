@@ -46,8 +46,9 @@ TemporaryDirectory {folder}
 
 
 def need_clamd() -> None:
-    """Skip the calling test module if clamd is not installed; pytest then reports one line for all
-    modules.
+    """Skip the calling test module if clamd is not installed.
+
+    pytest reports all these modules in one line.
     """
     if PROGRAM is None:
         pytest.skip("clamd is missing: install the package clamav-daemon", allow_module_level=True)

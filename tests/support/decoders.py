@@ -64,7 +64,7 @@ def find_limit(process: psutil.Process, name: str) -> str | None:
 def has_job(pid: int) -> bool:
     """Return True if a worker has given a job to a decoder and waits for the answer (Linux only).
 
-    The worker holds the bytes of the upload open for reading only during a job.
+    Only during a job, the worker has a read-only descriptor of the upload's bytes.
     """
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(OSError):  # the descriptor may be closed by now
@@ -142,8 +142,9 @@ def python_with_changed_child(folder: Path, change: str) -> str:
 
 @contextmanager
 def counted_kill(cause: KillCause, times: int = 1) -> Iterator[None]:
-    """Assert that this process counts `times` killed image decoders in the block, all with this
-    cause.
+    """Assert that this process counts `times` kills of image decoders in the block.
+
+    Each kill must have this cause, and no other decoder may be killed.
     """
     before = _kills()
     yield

@@ -1,6 +1,4 @@
-"""Messages of every dialect in the form in which stores write them, made from the files in
-`data/events`.
-"""
+"""Messages of every dialect, as stores write them. They are made from files in `data/events`."""
 
 import base64
 import json

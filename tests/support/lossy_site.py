@@ -125,7 +125,7 @@ class Site:
         return web.Response(status=204)
 
     async def begin_work(self) -> "asyncio.Task[Any]":
-        """Begin an upload, two copies and a delivery, which do not end before `let_work_end`.
+        """Begin an upload, two copies and a delivery. `let_work_end` lets them end.
 
         Return the task that requests one of the copies.
         """
@@ -167,7 +167,7 @@ class Site:
         return {"data": {"type": "attachments", "attributes": attributes}}
 
     def event(self) -> str:
-        """Return an S3 message with the next event about an object that does not exist."""
+        """Return an S3 message with a new event about an object that does not exist."""
         self._events += 1
         number = self._events
         new = record(BUCKET, self.key, sequencer=f"{number:08X}", etag=f"e{number}")

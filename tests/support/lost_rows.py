@@ -1,5 +1,6 @@
-"""Functions that delete rows and use their ids again, as after the restore of a backup, and that
-make a bucket for one test.
+"""Functions that lose rows and use the rows' ids again, as the restore of a backup does.
+
+Another function makes a bucket for one test.
 """
 
 import asyncio

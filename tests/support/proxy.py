@@ -116,7 +116,7 @@ class Proxy:
             link.reset()
 
     def truncate(self, after_bytes: int) -> None:
-        """Pass this many further response bytes on each connection, then close it."""
+        """Pass only this many further response bytes on a connection, then close the connection."""
         self._truncate(after_bytes)
 
     def answer(self, instead: bytes) -> None:

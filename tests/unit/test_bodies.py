@@ -1,6 +1,6 @@
-"""The API reads request bodies up to a limit of bytes.
+"""The API reads request bodies up to a maximum size.
 
-Organizations take turns to have large bodies read.
+Organizations take turns when large bodies are read.
 """
 
 import asyncio

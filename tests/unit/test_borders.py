@@ -23,9 +23,9 @@ NAMING_ALLOWED = {
     "worker.sniffing.ranges",
     "worker.sniffing.tiff_tags",
 }
-"""Modules that the modules for finding a file's type may import.
+"""The modules that find a file's type may import these modules of the service, and one another.
 
-They may also import one another, but no other module of the service.
+They may import no other module of the service.
 """
 
 BOTH_SIDES = {

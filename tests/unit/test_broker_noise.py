@@ -1,6 +1,4 @@
-"""The filter that replaces kombu's log lines about an unavailable broker with the lines of an
-outage.
-"""
+"""A filter replaces kombu's log lines about an unavailable broker with the service's own lines."""
 
 import inspect
 import logging

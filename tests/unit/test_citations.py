@@ -1,4 +1,4 @@
-"""Each section, rule, row and fault that code, tests or documents cite exists."""
+"""Every section, rule, row or fault that is cited in code, tests or documents exists."""
 
 import re
 from collections.abc import Iterator

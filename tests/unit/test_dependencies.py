@@ -275,7 +275,7 @@ def explanations(text: str) -> str:
 
 
 def unexplained(text: str, by_package: dict[str, set[str]]) -> set[str]:
-    """Return the private names that a file's comments do not explain, and packages likewise."""
+    """Return the private names and the packages that no comment or docstring of a file explains."""
     found = explanations(text)
     packages = {each for each in by_package if f"private in {each}" not in found.lower()}
     names = set().union(*by_package.values())

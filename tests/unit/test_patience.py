@@ -1,4 +1,4 @@
-"""A worker whose store fails makes longer pauses, stops calls to the store, and logs few lines."""
+"""If the store fails, a worker makes longer pauses, stops its calls, and logs few lines."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Organizations take turns at a few places, such as decoders; a turn is a slice of several jobs."""
+"""Organizations take turns to use a few places, such as decoders. A turn is a slice of jobs."""
 
 import asyncio
 from collections import Counter

@@ -110,7 +110,7 @@ def _bent(content: bytes, seed: int) -> bytes:
     for _ in range(chance.randint(1, 30)):
         at = chance.randrange(len(bent))
         # The bytes that determine the type are mostly at the start or the end of a file. So about
-        # two thirds of the changes are there.
+        # two thirds of the changed bytes are there.
         at = chance.choice(
             [at, min(at, chance.randrange(1, 600)), max(0, len(bent) - 1 - at % 600)]
         )

@@ -75,9 +75,7 @@ def test_row74_too_many_scans_are_refused(progressive: bool) -> None:
 
 
 BOMB = b"64 MiB of zeros, compressed"
-"""A placeholder for the real bytes, which the test makes: making them at import would slow down
-every collection of the tests.
-"""
+"""A placeholder for bytes that the test makes. Making them at import would slow down pytest."""
 
 
 @pytest.mark.parametrize(

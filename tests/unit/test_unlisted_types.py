@@ -1,4 +1,4 @@
-"""Types and sizes of files that the installed libmagic does not know or confuses."""
+"""Types and sizes of files whose type the installed libmagic does not know or finds wrongly."""
 
 import struct
 
