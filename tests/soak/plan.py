@@ -31,8 +31,8 @@ class Upload:
     """The plan for one attachment. Its versions are uploaded one after the other with one policy.
 
     The attachment is deleted after the upload of `deleted_after` versions and a pause of
-    `delete_pause_s` seconds. It is not deleted if `deleted_after` is None. If there are no versions,
-    no file is uploaded.
+    `delete_pause_s` seconds. If `deleted_after` is None, it is not deleted. If there are no
+    versions, no file is uploaded.
     """
 
     number: int
