@@ -148,7 +148,7 @@ async def _open_parts(
 
 
 def watch_parts(health: Health, parts: Parts) -> None:
-    """Let the metrics address report whether this API is ready, with the fault of each part."""
+    """Let the metrics address show whether this API is ready, and the faults of its parts."""
 
     async def writes() -> str | None:
         await writing.require(parts.health, parts.clients.whole.full)

@@ -143,7 +143,7 @@ async def create(
     # answer must be 201.
     credentials = await parts.storage.credentials()
     answer = partial(_answer_created, request, parts, view=view, bulk=bulk, credentials=credentials)
-    # Look up the key before other checks: a check that the first request passed may fail now.
+    # Look up the Idempotency-Key first: the first request passed all checks, but now one may fail.
     known = None if key is None else await find_known(parts, caller, key)
     if known is not None:
         return await answer(issued=await issue_again(parts, caller, known))

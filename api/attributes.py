@@ -202,7 +202,8 @@ CHECKS: dict[str, Callable[[Any, int], Fault | None]] = {
     "temp_url": _check_url,
 }
 PUBLIC_CHECKS = {**CHECKS, "content_type": _check_public_content_type}
-"""The checks of public mode. There, browsers get files from the store with their declared type."""
+"""The checks in public mode, in which browsers get files with their declared type from the
+store."""
 
 CREATABLE = tuple(CHECKS)
 CHANGEABLE = tuple(name for name in CHECKS if name not in ("size", "content_type"))
@@ -237,8 +238,9 @@ def check_changes(
 ) -> tuple[dict[str, Any], list[ErrorObject]]:
     """Return the attributes that a client wants to change, and the error objects of all faults.
 
-    An attribute that equals the value in `row` is no change and is not checked. `temp_url` is
-    always returned, because one location has many spellings: see `api.temp_urls.locations`.
+    An attribute that equals the value in `row` is no change and is not checked. `temp_url` is not
+    compared with `row` but always returned, because one location has many spellings: see
+    `api.temp_urls.locations`.
     """
     if row is not None:
         attributes = {

@@ -129,9 +129,10 @@ class Conditions:
         organization_id: int,
         act: Callable[[Connection], Awaitable[T]],
     ) -> T:
-        """Run `act` while the attachment, if it exists, is locked against other requests.
+        """Lock the attachment against other requests, check the conditions, and run `act`.
 
-        If the conditions do not allow the change, raises Problem 412 and does not run `act`.
+        If the conditions do not allow the change, raises Problem 412 and does not run `act`. If the
+        attachment does not exist, only runs `act`.
         """
         async with connection.transaction():
             row = await attachments.find(connection, attachment_id, organization_id, lock=True)

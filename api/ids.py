@@ -1,9 +1,9 @@
-"""Check that the ids which the database will assign next are free in the bucket.
+"""Check that the bucket has no originals with the ids that the database will assign next.
 
-If they are taken, for example after a restore of an older database, no attachment is created. The
-check runs when a process starts. If it could not be decided, it is repeated in the background until
-the database and the store have both answered. `create_app` only keeps the result; `api.__main__`
-runs the check.
+Such ids are called taken. They exist, for example, after a restore of an older database. Then no
+attachment is created. The check runs when a process starts. If it has no result, it is repeated in
+the background until the database and the store have both answered. `create_app` only keeps the
+result; `api.__main__` runs the check.
 """
 
 import asyncio

@@ -118,7 +118,7 @@ class LimitShares:
                 key: (float(left), max(1, int(processes)))
                 for key, (left, processes) in zip(spent, answers, strict=True)
             }
-        except Exception:  # any error of the broker's client has the same meaning
+        except Exception:  # after any error, this process counts alone
             self._limits.alone = True
             return False
         self._limits.learn(known)

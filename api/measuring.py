@@ -49,8 +49,8 @@ class _Requests:
 class RequestCounts(Collector):
     """Counts and times requests; prometheus-client reads the numbers when it is scraped.
 
-    Only the event loop counts, so no lock is needed. The counters of prometheus-client take a lock
-    at each step and check their labels.
+    Only the event loop changes the numbers, so no lock is needed. The counters of prometheus-client
+    would be slower: they take a lock and check their labels at each step.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class RequestCounts(Collector):
         requests.seconds += seconds
 
     def describe(self) -> tuple[CounterMetricFamily, HistogramMetricFamily]:
-        """Return both metrics without a value."""
+        """Return both metrics without values."""
         # There are two metrics, because a histogram with all three labels could have thousands of
         # series.
         return (

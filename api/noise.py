@@ -30,8 +30,8 @@ AT_ONCE, because each warning may show a fault that an operator must repair. Str
 many warnings, because most need a valid token."""
 
 MAX_KEYS = 1000
-"""Maximum number of pairs of kind and source that are counted separately. They take about 300
-kB."""
+"""Log lines are counted for each kind and source. This is the maximum number of such counts; they
+take about 300 kB."""
 
 REFUSED = Counter(
     "attachments_refused_requests_total", "Requests refused before any route", ["reason"]

@@ -98,7 +98,7 @@ GENERAL = {
 def general(
     status: int, detail: str | None = None, headers: dict[str, str] | None = None
 ) -> Problem:
-    """Return an error with the title and the detail of its status in GENERAL, or with `detail`."""
+    """Return an error for a status. GENERAL has its title and, if `detail` is None, its detail."""
     title, usual = GENERAL[status]
     return Problem(
         status, [{"status": str(status), "title": title, "detail": detail or usual}], headers
@@ -185,7 +185,7 @@ def too_many_requests(*, retry_after_s: int) -> Problem:
 
 
 def unavailable(detail: str | None = None) -> Problem:
-    """Return a 503: a part that the request needs is unavailable. It asks for a retry in 5 s."""
+    """Return a 503 with Retry-After 5 s: a part that the request needs is unavailable."""
     return general(503, detail, headers={"Retry-After": "5"})
 
 

@@ -143,7 +143,7 @@ def _parse(
 
 
 def list_name(name: str) -> str | None:
-    """Return a parameter's name without array index if the parameter lists names, else None."""
+    """Return a parameter's name without an array index, or None if the parameter lists no names."""
     match = _NAMES.fullmatch(name)
     return match[1] if match else None
 
@@ -156,10 +156,10 @@ def unknown_parameter(name: str) -> Problem:
 def given(request: web.Request) -> list[tuple[str, str]]:
     """Return the parameters of a request without repetitions.
 
-    If a name is repeated, its last value is used; an array keeps all its different values. Some
-    clients add their parameters again to a link that already has them. If the service's links kept
-    each copy, the links would grow from page to page. Raises Problem 400 if a parameter is given
-    more than MAX_REPEATED times.
+    If a parameter is repeated, its last value is used; for an array, all different values are used.
+    Repetitions occur because some clients add their parameters to a link that already has them. If
+    the service's links kept the repetitions, they would grow from page to page. Raises Problem 400
+    if a parameter is given more than MAX_REPEATED times.
     """
     last: dict[Hashable, tuple[str, str]] = {}
     counts: dict[Hashable, int] = {}

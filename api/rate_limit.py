@@ -25,7 +25,7 @@ MAX_BUCKETS = 20_000
 """Maximum number of buckets. If there are more, idle ones are removed."""
 
 Key = tuple[str, int]
-"""`o` and an organization's id, or `t` and a token's id."""
+"""The key of a bucket: `o` with the id of an organization, or `t` with the id of a token."""
 
 FIELDS = web.RequestKey("rate limit fields", dict)
 """The header fields `RateLimit` and `RateLimit-Policy` for the answer to a request."""

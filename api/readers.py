@@ -12,8 +12,8 @@ maximum for one organization. A body is counted from the time when more than LON
 arrived until it is parsed. It takes up to 1 MiB, and briefly twice as much."""
 
 LONG_BYTES = 64 * 1024
-"""Number of bytes of any body that are received without waiting for a turn. Only the body of a bulk
-request may be longer."""
+"""Number of bytes that are received of each body without waiting for a turn. Only bodies of bulk
+requests may be longer than this."""
 
 WAITING = 32
 """Maximum number of bodies of one organization that wait to be received. The same number may
@@ -31,14 +31,14 @@ class Readers:
     reading: Turns = field(default_factory=lambda: Turns(1, each=1, waiting=WAITING))
 
     def receive(self, key: Hashable) -> AbstractAsyncContextManager[None]:
-        """Wait for a turn and hold it while a long body is received. `key` is its organization.
+        """Wait for a turn and hold it while a long body of the organization `key` is received.
 
         Raises Busy if too many bodies of the organization wait already.
         """
         return self.receiving.turn(key)
 
     def read(self, key: Hashable) -> AbstractAsyncContextManager[None]:
-        """Wait for the only turn and hold it while a body is parsed. `key` is its organization.
+        """Wait for the only turn and hold it while a body of the organization `key` is parsed.
 
         Raises Busy if too many bodies of the organization wait already.
         """

@@ -1,4 +1,4 @@
-"""The header Idempotency-Key: a client may repeat a POST with it, and nothing is made twice.
+"""The header Idempotency-Key. If a client repeats a POST with the same key, nothing is made twice.
 
 Source: IETF draft "The Idempotency-Key HTTP Header Field" (draft-ietf-httpapi-idempotency-key).
 """

@@ -25,8 +25,8 @@ kB, so a client that reads 15 kB per second is still served."""
 LOOK_EVERY_S = 2.0
 
 NO_LINGER = struct.pack("ii", 1, 0)
-"""A value of SO_LINGER (socket(7)): the kernel discards unsent data and resets the connection.
-Without it, the kernel keeps written data until the client reads it."""
+"""A value of SO_LINGER (socket(7)). With it, closing a connection resets it, and the kernel
+discards unsent data. Without it, the kernel keeps the data until the client reads them."""
 
 
 async def cut_off_slow_readers(server: web.Server, noise: Noise) -> None:

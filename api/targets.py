@@ -103,7 +103,7 @@ def _shortened(row: Attachment, signed: Callable[[dict[str, str]], str], excess:
 
 
 def ttl_s(settings: Settings, row: Attachment, key: str) -> int:
-    """Return the minimum lifetime of a target in seconds. It is longer for audio and video."""
+    """Return how long a target is valid at least, in seconds. It is longer for audio and video."""
     if key == row.key and row.content_type is not None and is_played(row.content_type):
         return settings.redirect_ttl_media
     return settings.redirect_ttl

@@ -28,12 +28,13 @@ MAX_WAITERS_EACH = 5_000
 """Maximum number of waiting clients of one organization in one process."""
 
 MAX_BY_TICKET = 2_500
-"""A client with a ticket may wait only if fewer clients of the same organization than this wait. So
-pages cannot use up MAX_WAITERS_EACH, and the organization's backend can wait too."""
+"""A client with a ticket may wait only while fewer than this number of clients of the same
+organization wait. So pages cannot use up MAX_WAITERS_EACH, and the organization's backend can still
+wait."""
 
 MAX_BY_TICKET_EACH = 20
-"""A client with a ticket may wait only if fewer clients than this wait for the same attachment. The
-number is low, because a ticket can be copied and needs no token."""
+"""A client with a ticket may wait only while fewer than this number of clients wait for the same
+attachment. The number is low, because a ticket can be copied and needs no token."""
 
 LOOK_EVERY_S = 1.0
 

@@ -84,7 +84,7 @@ def _reached(host: str) -> str:
 def main() -> None:
     """Run the check. The exit status is 0 if the process is healthy, otherwise 1."""
     name_process("command")
-    # This also removes the variables that Kubernetes sets for a Service.
+    # Remove other programs' variables, such as those that Kubernetes sets for each Service.
     forget_foreign_variables()
     fault = ask("ready" if "--ready" in sys.argv[1:] else "live")
     if fault is not None:

@@ -1,4 +1,4 @@
-"""The commands that run until a signal stops them, and their signal handling during imports."""
+"""Handle signals in commands that run until a signal stops them, even during their imports."""
 
 import sys
 

@@ -27,7 +27,7 @@ FILES = {
     "swagger-ui.css": ("stylesheets", "text/css; charset=utf-8"),
     "swagger-ui-bundle.js": ("javascripts", "text/javascript; charset=utf-8"),
 }
-"""The files of Swagger UI by name: the folder in the package, and the content type."""
+"""Maps the names of Swagger UI's files to their folder in the package and their content type."""
 
 START_FILE = "start.js"
 START = """SwaggerUIBundle({

@@ -110,9 +110,9 @@ def same_address(one: str, other: str) -> bool:
 
 
 def names_file(url: str, key: str) -> str | None:
-    """Return the host in an address whose path is `key`. The host is in lower case.
+    """Return the host of an address, in lower case, if the path of the address is `key`.
 
-    Returns "" if the address is relative, and None for any other address. A query and a fragment
+    Returns "" if the address is relative, and None if the path is not `key`. A query and a fragment
     are ignored.
     """
     try:

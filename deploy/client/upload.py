@@ -37,10 +37,11 @@ PARALLEL = 8
 POLL_FROM_S = 0.05
 POLL_UP_TO_S = 1.0
 POLLS_PER_S = 200
-"""Maximum number of polls per second, for all waiting files together."""
+"""Maximum number of status requests (polls) per second, for all waiting files together."""
 
 LAST_ANSWER_S = 5.0
-"""Minimum timeout of a poll, in seconds, even if less of the time limit is left."""
+"""Minimum timeout of a status request (poll), in seconds, even if the file's time limit ends
+earlier."""
 
 CONNECT_TIMEOUT_S = 10
 
@@ -147,7 +148,7 @@ async def upload_files(
             connector=aiohttp.TCPConnector(limit=2 * parallel),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
         ) as api,
-        # A separate session, because the store must not get the token.
+        # Use a separate session for the store, because the store must not get the token.
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=parallel),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
@@ -288,7 +289,7 @@ class _Client:
 
 
 def _policy(document: dict[str, Any]) -> tuple[str, dict[str, str]]:
-    """Return the address to which a created attachment is posted, and the form fields."""
+    """Return the address to which the file must be posted, and the fields of the form."""
     try:
         return document["meta"]["upload_url"], dict(document["data"]["attributes"]["aws_policy"])
     except (KeyError, TypeError, ValueError):

@@ -86,7 +86,7 @@ def read_settings(data_dir: Path, part: "type[LogSettings] | None" = None) -> "L
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name]
     for name, value in (found or {}).items():
-        # The stack's AWS keys are always used, because those of the shell are for another store.
+        # The stack's AWS keys replace those of the shell, which are for another store.
         if name.startswith("AWS_") or name not in os.environ:
             os.environ[name] = value
     try:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 LEAST_NAME = 16
-"""Minimum width of the last column, in terminal cells. If there is less room, the columns in
-`spare` are left out.
+"""Minimum width of the last column, in terminal cells. If there is less room, other columns are
+left out (see `fit`).
 """
 
 GAP = "  "

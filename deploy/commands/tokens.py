@@ -98,7 +98,7 @@ def create_token(
             )
         except asyncpg.ForeignKeyViolationError:
             raise Unusable(f"--organization: there is no organization {organization}") from None
-        if settings.log_format == "json":  # in other formats, the note below is enough
+        if settings.log_format == "json":  # in text format, the message below is enough
             audit.log_change(
                 "token created",
                 settings,

@@ -40,7 +40,7 @@ async def check_api(examination: Examination) -> Verdict:
 
 
 async def find_intake_fault(examination: Examination) -> str | None:
-    """Return why the API would not accept an event from the store; None if it accepts one.
+    """Return why the API does not accept events from the store; None if it accepts them.
 
     The check posts the test event that S3 itself sends. This event changes nothing.
     """

@@ -38,7 +38,7 @@ REFUSALS = {
     "MethodNotAllowed": "correct ATTACHMENTS_S3_PUBLIC_URL: it must end in the bucket, and lead"
     " straight to the store",
 }
-"""The remedy for each error code of S3."""
+"""Maps error codes of S3 to remedies."""
 
 
 MAY_NOT = "the user of ATTACHMENTS_DATABASE_URL lacks privileges"
@@ -172,7 +172,7 @@ def cors_rules(origin: str) -> dict[str, Any]:
 
 
 async def check_cors(examination: Examination) -> Verdict:
-    """Check that browsers can upload: the store permits the preflight and shows the answer."""
+    """Check that browsers can upload: the store accepts the preflight and sends CORS headers."""
     origin = examination.origin or SOMEONE
     faults = []
     if not await _admits_preflight(examination, origin):

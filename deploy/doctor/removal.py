@@ -71,7 +71,8 @@ async def _remove(examination: Examination, row: Attachment) -> bool:
     age_s = await run(lifecycle.row_age_s, row.id) or 0.0
     original, thumbnails = listings_of(found)
     await Eraser(examination.storage).erase(
-        # Include all possible thumbnail keys: a worker may have written one after the row was read.
+        # Include all possible thumbnail keys, because a worker may write a thumbnail after the row
+        # was read.
         (original, replace(thumbnails, current=thumbnails.keys)),
         row_age_s=lambda: age_s + time.monotonic() - began,
     )

@@ -1,4 +1,4 @@
-"""Check that the next ids of the database are still free in the bucket."""
+"""Check that the bucket has no originals with the ids that the database will assign next."""
 
 from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
 from shared import sequence

@@ -114,9 +114,9 @@ def _run_as(binaries: Path, directory: Path, uid: int, gid: int) -> RunAs:
         "--clear-groups",
         "--inh-caps=+dac_override",
         "--ambient-caps=+dac_override",
-        # PostgreSQL looks for its own programs with access(2). Without the bit no_setuid_fixup,
-        # access(2) ignores the capabilities of users other than root (capabilities(7),
-        # SECBIT_NO_SETUID_FIXUP).
+        # PostgreSQL looks for its own programs with access(2). By default, access(2) ignores the
+        # capabilities of users other than root. The bit no_setuid_fixup changes this
+        # (capabilities(7), SECBIT_NO_SETUID_FIXUP).
         *(["--securebits=+no_setuid_fixup"] if binaries in barred else []),
     )
     return RunAs(ids=(uid, gid), prefix=prefix)

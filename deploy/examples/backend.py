@@ -23,7 +23,7 @@ PAGE = f"""<!doctype html><meta charset="utf-8"><title>Upload</title><script typ
     return answer.json();
   }};
 </script><attachment-upload></attachment-upload>"""
-states: dict[str, str] = {}  # the state of each attachment by its id; in a real backend, a table
+states: dict[str, str] = {}  # maps attachment ids to states; a real backend uses a table
 
 
 async def page(_request: web.Request) -> web.Response:

@@ -212,12 +212,12 @@ def build_stack(
     servers = plan_servers(directory, kept, operator, webhook)
     listen = {"ATTACHMENTS_API_HOST": host, "ATTACHMENTS_API_PORT": str(port)}
     if not operator.get("ATTACHMENTS_HOSTS"):
-        # With these hosts, links work at the address that `up` prints, even if the API listens on
-        # all interfaces.
+        # Accept these hosts, so that links are complete at the address that `up` prints, even if
+        # the API listens on all interfaces.
         local = (f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
         listen["ATTACHMENTS_HOSTS"] = ",".join(local)
     if origins := operator.get("ATTACHMENTS_CORS_ORIGINS"):
-        # The page to try uploads must be able to call the API.
+        # Allow the page for trying uploads to call the API.
         page = f"http://{HOST}:{kept.ports[PAGE_PORT]}"
         listen["ATTACHMENTS_CORS_ORIGINS"] = f"{origins},{page}"
     environment = plan_environment(kept, servers, operator, {**listen, **own})
@@ -272,7 +272,7 @@ def _migrate(settings: Settings) -> None:
 
 
 async def _until_connected(connector: Connector) -> None:
-    """Wait until the database accepts a connection. Raises StartFailed with the last cause."""
+    """Wait until the database accepts a connection. Raises StartFailed with the last error."""
     deadline = time.monotonic() + ELSEWHERE_S
     while True:
         try:

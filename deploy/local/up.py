@@ -42,8 +42,8 @@ def run_up(
     """Run a stack until a signal stops it; return the exit status.
 
     `port` None means the last run's port, or 8000, or any free port, in this order; 0 means any
-    free port. A fault that the operator can repair is printed in one line to standard error. `mend`
-    raises the sequence of ids after rows were lost. Raises SettingsError.
+    free port. A fault that the operator can repair is printed in one line to standard error. After
+    rows were lost, `mend` lets new ids begin above those in the store. Raises SettingsError.
     """
     try:
         data_dir = data_dir.resolve()

@@ -192,7 +192,7 @@ class Supervisor:
         self._watches.append(asyncio.create_task(self._watch(part), name=f"watch {part.name}"))
 
     async def release(self) -> None:
-        """Stop watching all parts, so that they can be stopped without a restart."""
+        """Stop watching all parts. After that, parts that end are not restarted."""
         for watch in self._watches:
             watch.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
