@@ -9,20 +9,21 @@ from shared.attachments import Attachment
 from shared.facts import Facts
 from shared.stored_objects import StoredObject
 from worker.sniffing.dimensions import find_dimensions
+from worker.sniffing.sniffer import Sniffed
 from worker.stages import measured, note_type
 from worker.tools import Tools
 
 
-async def identify(tools: Tools, row: Attachment, found: StoredObject, head: bytes) -> str:
+async def identify(tools: Tools, row: Attachment, found: StoredObject, head: bytes) -> Sniffed:
     """Identify the content type from the head and, if that is not enough, a few more ranges.
 
     Ranges are read only while the object is still `found`. Raises ObjectChanged and DecoderFault.
     """
     read = partial(_read, tools, row, found)
     with measured("sniff"):
-        content_type = await tools.sniffers.identify(row.organization_id, head, found.size, read)
-    note_type(content_type)
-    return content_type
+        sniffed = await tools.sniffers.identify(row.organization_id, head, found.size, read)
+    note_type(sniffed.content_type)
+    return sniffed
 
 
 async def measure_image(

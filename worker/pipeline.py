@@ -24,7 +24,9 @@ from worker.buffering import HEAD_BYTES, MEMORY_BYTES, buffered, read_checksum, 
 from worker.decoding.formats import Box, box_of, promises_thumbnail
 from worker.judging import judge
 from worker.naming import identify, measure_image
+from worker.previews import make_preview
 from worker.scanning.scanner import Scanned, Scanner, reopened, require_scanned
+from worker.sniffing.sniffer import Sniffed
 from worker.stages import measured, note_object
 from worker.thumbnails import drop_thumbnail, store_thumbnail
 from worker.tools import Tools
@@ -168,7 +170,8 @@ async def examine(tools: Tools, claim: Claim, scanned: Scanned | None = None) ->
                 ),
             )
             try:
-                content_type, died = await _identify_if_possible(tools, row, found, head)
+                sniffed, died = await _identify_if_possible(tools, row, found, head)
+                content_type = sniffed.content_type
                 outcome = outcome.joined(Facts(content_type=content_type))
                 judge(row, found, content_type, tools.settings)
                 if died:
@@ -195,31 +198,38 @@ async def examine(tools: Tools, claim: Claim, scanned: Scanned | None = None) ->
             # the first read found an empty object, so the object was replaced
             raise ObjectChanged(row.key) from None
         require_scanned(scanned, found)
-        content_type = await identify(tools, row, found, head)
+        sniffed = await identify(tools, row, found, head)
         outcome = Outcome(
             state="ready",
             etag=found.etag,
             version_id=found.version_id,
-            facts=Facts(content_type=content_type, size=found.size),
+            facts=Facts(content_type=sniffed.content_type, size=found.size),
         )
         try:
-            judge(row, found, content_type, tools.settings)
+            judge(row, found, sniffed.content_type, tools.settings)
         except Rejected as rejected:
             outcome = replace(outcome, state="rejected", reason=rejected.code)
     known = outcome.facts
     if known.width is None:
         outcome = outcome.joined(await measure_image(tools, row, found, known.content_type, head))
-    await drop_thumbnail(storage, row)
+    preview = None
+    if outcome.state == "ready" and sniffed.preview is not None:
+        preview = await make_preview(tools, row, found, sniffed)
+    if preview is None:
+        await drop_thumbnail(storage, row)
     if known.checksum_sha256 is None:
         with measured("read"):
             checksum_sha256 = await read_checksum(storage, row.key, found, head)
         outcome = outcome.joined(Facts(checksum_sha256=checksum_sha256))
-    return outcome
+    if preview is None:
+        return outcome
+    with measured("write"):
+        return await store_thumbnail(tools, claim, preview, outcome)
 
 
 async def _identify_if_possible(
     tools: Tools, row: Attachment, found: StoredObject, head: bytes
-) -> tuple[str, bool]:
+) -> tuple[Sniffed, bool]:
     """Identify the content type; return it and False.
 
     If the child process that identifies it died and no attempt is left, returns UNKNOWN and True.
@@ -230,7 +240,7 @@ async def _identify_if_possible(
     except DecoderFault as fault:
         if not _is_last_death(tools, row, fault):
             raise
-        return UNKNOWN, True
+        return Sniffed(UNKNOWN), True
 
 
 async def _decode(tools: Tools, row: Attachment, box: Box, descriptor: int) -> Thumbnail:

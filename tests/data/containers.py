@@ -3,7 +3,7 @@
 import io
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -73,18 +73,30 @@ def ole_of(
     before: int = 0,
     shift: int = 9,
     within: Sequence[str] = (),
+    contents: Mapping[str, bytes] | None = None,
+    gap: int = 0,
 ) -> bytes:
     """Write an OLE compound file ([MS-CFB]) with streams of these names.
 
     `before` is the number of sectors before the directory. A sector has `1 << shift` bytes; `shift`
     is 9 or 12. `within` names the streams of an embedded document, whose entries come first in the
-    directory.
+    directory. `contents` are the bytes of streams by name; other streams have STREAM_BYTES bytes.
+    If `gap` is not 0, an unused sector follows after so many sectors of each stream.
     """
     sector = 1 << shift
-    each = STREAM_BYTES // sector
     names = [*within, *streams]
     directory_sectors = -(-(len(names) + 2) * 128 // sector)
-    first_stream = before + directory_sectors
+    bodies = [
+        (contents or {}).get(name, b"\xec\xa5\xc1\0").ljust(STREAM_BYTES, b"\1") for name in names
+    ]
+    # the places of the sectors of each stream, in the order of its bytes
+    chains: list[list[int]] = []
+    used = before + directory_sectors
+    for body in bodies:
+        count = -(-len(body) // sector)
+        skipped = int(0 < gap < count)
+        chains.append([used + index + (skipped and index >= gap) for index in range(count)])
+        used += count + skipped
     entries = [
         _ole_entry(
             "Root Entry",
@@ -105,8 +117,8 @@ def ole_of(
                 right=right,
                 child=NO_ENTRY,
                 clsid=bytes(16),
-                start=first_stream + index * each,
-                size=STREAM_BYTES,
+                start=chains[index][0],
+                size=len(bodies[index]),
             )
         )
     entries.append(
@@ -121,15 +133,22 @@ def ole_of(
         )
     )
     directory = b"".join(entries).ljust(directory_sectors * sector, b"\0")
-    used = first_stream + len(names) * each
     fat_sectors = 1
     while fat_sectors * sector // 4 < used + fat_sectors:
         fat_sectors += 1
-    fat = [FREE] * before
-    for length in [directory_sectors] + [each] * len(names):
-        fat += [*range(len(fat) + 1, len(fat) + length), END_OF_CHAIN]
-    fat += [FAT_SECTOR] * fat_sectors
-    fat += [FREE] * (fat_sectors * sector // 4 - len(fat))
+    fat = [FREE] * (fat_sectors * sector // 4)
+    fat[before : before + directory_sectors] = [
+        *range(before + 1, before + directory_sectors),
+        END_OF_CHAIN,
+    ]
+    fat[used : used + fat_sectors] = [FAT_SECTOR] * fat_sectors
+    sectors = bytearray(sector * (used - before - directory_sectors))
+    for chain, body in zip(chains, bodies, strict=True):
+        for index, place in enumerate(chain):
+            fat[place] = chain[index + 1] if index + 1 < len(chain) else END_OF_CHAIN
+            at = (place - before - directory_sectors) * sector
+            piece = body[index * sector : (index + 1) * sector]
+            sectors[at : at + len(piece)] = piece
     places = [used + index for index in range(fat_sectors)]
     header = struct.pack(
         "<8s16sHHHHH6sIIIIIIIII",
@@ -151,12 +170,11 @@ def ole_of(
         END_OF_CHAIN,
         0,
     ) + struct.pack("<109I", *places, *[FREE] * (109 - len(places)))
-    bodies = b"".join(b"\xec\xa5\xc1\0".ljust(STREAM_BYTES, b"\1") for _ in names)
     return (
         header.ljust(sector, b"\0")
         + bytes(before * sector)
         + directory
-        + bodies
+        + sectors
         + struct.pack(f"<{len(fat)}I", *fat)
     )
 

@@ -1,4 +1,4 @@
-"""The hostile corpus: files for rows 67 to 89 of limits.md and similar files, made by code.
+"""The hostile corpus: files for rows 67 to 89 and 114 of limits.md and similar files, made by code.
 
 Each imported module has one kind of hostile file. The service must process each file as its
 `Sample` says. A file that needs its own store or worker is in the test of its row.
@@ -6,7 +6,7 @@ Each imported module has one kind of hostile file. The service must process each
 
 from typing import Final
 
-from tests.data import bombs, damaged, disguised, drawings, locked, metadata
+from tests.data import bombs, damaged, disguised, drawings, locked, metadata, previews
 from tests.data.sample import Sample
 
 SAMPLES: Final[tuple[Sample, ...]] = (
@@ -15,5 +15,6 @@ SAMPLES: Final[tuple[Sample, ...]] = (
     *bombs.SAMPLES,
     *metadata.SAMPLES,
     *drawings.SAMPLES,
+    *previews.SAMPLES,
     *locked.SAMPLES,
 )

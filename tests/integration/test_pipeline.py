@@ -20,7 +20,7 @@ from tests.support.stack import Stack
 from worker.budget import Budget
 from worker.decoding.decoders import Decoders
 from worker.pipeline import process
-from worker.sniffing.sniffer import Read, Sniffers
+from worker.sniffing.sniffer import Read, Sniffed, Sniffers
 from worker.tools import Tools
 
 
@@ -48,7 +48,7 @@ class ReplacingStorage(Storage):
 class DyingSniffers(Sniffers):
     """Sniffers that fail for every file, as if their process had died."""
 
-    async def identify(self, organization_id: int, head: bytes, size: int, read: Read) -> str:
+    async def identify(self, organization_id: int, head: bytes, size: int, read: Read) -> Sniffed:
         raise DecoderFault("decoder_died")
 
 

@@ -27,7 +27,7 @@ def measure(
     """
     head = content[:head_bytes]
     end_of_file = len(content) if size is None else size
-    asking, asked = identify(head, end_of_file), []
+    asking, asked = identify(PartialFile(head, end_of_file)), []
     try:
         start, end = next(asking)
         while True:

@@ -46,4 +46,5 @@ async def identify(of: Sniffers, content: bytes, organization_id: int = 1) -> st
     async def read(start: int, end: int) -> bytes:
         return content[start:end]
 
-    return await of.identify(organization_id, content[:HEAD], len(content), read)
+    sniffed = await of.identify(organization_id, content[:HEAD], len(content), read)
+    return sniffed.content_type

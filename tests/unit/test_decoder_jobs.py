@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from shared.errors import DecoderFault, Undecodable
-from tests.data import images, odd_images
+from tests.data import images, odd_images, previews
 from tests.support.decoders import children, decode, find_decoders, find_zygotes, has_job, opened
 from tests.support.service import until
 from worker.decoding import pool as pool_module
@@ -22,6 +22,7 @@ from worker.decoding.forks import Forked
 from worker.decoding.formats import Box
 from worker.decoding.pool import SPARES
 from worker.decoding.process import Decoder
+from worker.packing import Packing
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ended_decoders")]
 ZOMBIE = psutil.STATUS_ZOMBIE
@@ -58,6 +59,31 @@ async def test_a_header_alone_is_read_where_no_more_is_asked_for(decoder: Decode
             await decoder.decode(descriptor, timeout_s=20, header_only=True)
         assert (caught.value.facts.width, caught.value.facts.height) == (300, 200)
         assert (await decoder.decode(descriptor, timeout_s=20)).facts.width == 300
+
+
+async def test_row114_previews_of_documents_are_unpacked_and_cost_no_decoder(
+    decoder: Decoder,
+) -> None:
+    picture = previews.jpeg()
+    bitmap = previews.dib()
+    packed: list[tuple[bytes, Packing, str | None]] = [
+        (picture, "stored", None),
+        (previews.raw_deflated(picture, 900), "deflated", "too_expensive"),
+        (previews.raw_deflated(picture, 3)[:-2], "deflated", "damaged"),  # its end is missing
+        (bitmap, "dib", None),
+        (images.encode(images.quadrants(), "WEBP"), "stored", "unsupported"),
+        (previews.huge_png(), "stored", "too_expensive"),
+    ]
+    for body, packing, code in packed:
+        with opened(body) as descriptor:
+            if code is None:
+                made = await decoder.decode(descriptor, timeout_s=20, packing=packing)
+                assert images.corners(Image.open(io.BytesIO(made.body)))[3][0] > 250
+            else:
+                with pytest.raises(Undecodable, match=f"^{code}$"):
+                    await decoder.decode(descriptor, timeout_s=20, packing=packing)
+    with opened(images.photo()) as descriptor:
+        assert await decoder.decode(descriptor, timeout_s=20)
 
 
 async def test_one_whose_end_is_not_waited_for_is_replaced(

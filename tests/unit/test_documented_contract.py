@@ -39,12 +39,14 @@ from worker.buffering import HEAD_BYTES, MEMORY_BYTES
 from worker.decoding.inside.costs import BUDGET
 from worker.decoding.inside.jpeg import MAX_SCANS
 from worker.decoding.inside.shrinking import MAX_EDGE
+from worker.decoding.inside.unpacking import MAX_UNPACKED_BYTES
 from worker.decoding.pool import JOBS_PER_DECODER
 from worker.decoding.protocol import MAX_MEMORY_BYTES
 from worker.pipeline import LONG_READ_BYTES
 from worker.reception import WAITING, WAITING_EACH
 from worker.sniffing import child
-from worker.sniffing.ranges import LARGE_RANGE_BYTES, RANGE_BYTES, RANGES
+from worker.sniffing.protocol import MAX_EXTENTS, MAX_PREVIEW_BYTES
+from worker.sniffing.ranges import LARGE_RANGE_BYTES, PREVIEW_RANGES, RANGE_BYTES, RANGES
 
 DOCS = Path(__file__).parents[2] / "deploy/docs"
 CONTRACT = (DOCS / "contract.md").read_text()
@@ -110,6 +112,11 @@ LIMITED = {
     ),
     "further reads": (
         f"{RANGES} ranges of {RANGE_BYTES // KIB} KiB, one of {LARGE_RANGE_BYTES // MIB} MiB"
+    ),
+    "the preview of a document": (
+        f"{PREVIEW_RANGES} ranges of {RANGE_BYTES // KIB} KiB to find it;"
+        f" {MAX_PREVIEW_BYTES // MIB} MiB in {MAX_EXTENTS} ranges,"
+        f" {MAX_UNPACKED_BYTES // MIB} MiB when unpacked"
     ),
     "buffer of a file": f"in memory up to {MEMORY_BYTES // MIB} MiB",
     "cost of an image": f"{int(BUDGET.memory_bytes) // MIB} MiB of memory",

@@ -126,7 +126,9 @@ async def test_one_that_dies_while_idle_costs_no_attempt(sniffers: Sniffers) -> 
 async def test_one_that_computes_too_long_for_its_question_is_ended_by_the_kernel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    what = "child.identify.identify = lambda *_: iter(lambda: [0 for _ in iter(int, 1)], 0)"
+    what = (
+        "child.identify.identify_document = lambda *_: iter(lambda: [0 for _ in iter(int, 1)], 0)"
+    )
     monkeypatch.setattr(sys, "executable", changed_child(tmp_path, what))
     monkeypatch.setattr("worker.sniffing.process.CPU_SHARE", 0.01)
     started = Sniffers(timeout_s=60)

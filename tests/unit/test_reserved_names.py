@@ -11,6 +11,7 @@ from shared.keys import safe_file_name
 from shared.reserved import ALL_EXTENSIONS, EXTENSIONS, TYPES, Reserved
 from tests.data.runnable import BY_BYTES, INNOCENT
 from worker.sniffing.identify import identify
+from worker.sniffing.ranges import PartialFile
 from worker.sniffing.runnables import identify_runnable
 
 DOCUMENTED = Path(__file__).parents[2] / "deploy/docs/reserved-types.md"
@@ -19,7 +20,7 @@ USUAL = Reserved()
 
 def named(content: bytes) -> str:
     """Return the media type that the worker finds for a file with this content."""
-    asking = identify(content[: 64 * 1024], len(content))
+    asking = identify(PartialFile(content[: 64 * 1024], len(content)))
     try:
         start, end = next(asking)
         while True:

@@ -14,7 +14,14 @@ from shared.errors import DecoderFault
 from tests.data.documents import DOCUMENTS
 from tests.data.writing import HEAD
 from worker.sniffing.process import Child, Server
-from worker.sniffing.protocol import HEADER, MAX_ANSWER_BYTES, MAX_ASKED_BYTES, MAX_PIECES
+from worker.sniffing.protocol import (
+    HEADER,
+    MAX_ANSWER_BYTES,
+    MAX_ASKED_BYTES,
+    MAX_EXTENTS,
+    MAX_PIECES,
+    MAX_PREVIEW_BYTES,
+)
 from worker.sniffing.sniffer import Sniffers
 
 pytestmark = pytest.mark.slow
@@ -26,6 +33,34 @@ def framed(answer: Any) -> bytes:
     head = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     return HEADER.pack(len(head), 0) + head
 
+
+BAD_PREVIEWS: list[Any] = [
+    [],
+    {},
+    "stored",
+    {"extents": [], "packing": "stored"},
+    {"extents": [[0, 1]], "packing": "none"},
+    {"extents": [[0, 1]], "packing": None},
+    *(
+        {"extents": extents, "packing": "stored"}
+        for extents in (
+            [[0, 0]],
+            [[5, 4]],
+            [[-1, 4]],
+            [[0, 10**7 + 1]],
+            [[0, MAX_PREVIEW_BYTES + 1]],
+            [[0, MAX_PREVIEW_BYTES], [0, 1]],
+            [[0, 1]] * (MAX_EXTENTS + 1),
+            [[False, True]],
+            [["0", "1"]],
+            [[0, 1.5]],
+            [[0]],
+            [0, 1],
+            None,
+        )
+    ),
+]
+"""Places of a preview that no honest process reports, for a file of 10 ** 7 bytes."""
 
 NO_PROCESS = 2**22
 """An id that no process has: on Linux, all process ids are smaller than this limit."""
@@ -105,6 +140,7 @@ async def with_liar(answer: Any) -> AsyncIterator[Sniffers]:
         {"range": [0, 1, 2]},
         {"range": None},
         {"range": {}},
+        *({"name": "text/plain", "preview": preview} for preview in BAD_PREVIEWS),
         {"fault": "\x1b[2J"},
         {"fault": "a" * 1000},
         {"fault": {}},

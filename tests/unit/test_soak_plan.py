@@ -13,6 +13,7 @@ from worker.buffering import HEAD_BYTES
 from worker.decoding.inside import pdf
 from worker.decoding.inside.images import make_thumbnail
 from worker.sniffing.identify import identify
+from worker.sniffing.ranges import PartialFile
 
 pytestmark = pytest.mark.soak
 
@@ -107,7 +108,7 @@ def test_a_thumbnail_shows_the_number_of_its_document(code: int) -> None:
 
 def named(content: bytes) -> str:
     """Return the content type that a worker would find for a file."""
-    asking = identify(content[:HEAD_BYTES], len(content))
+    asking = identify(PartialFile(content[:HEAD_BYTES], len(content)))
     try:
         start, end = next(asking)
         while True:

@@ -25,6 +25,7 @@ from worker.decoding import heap
 from worker.decoding.formats import Box
 from worker.decoding.inside.costs import BUDGET, Cost
 from worker.decoding.inside.images import load_codecs, make_thumbnail
+from worker.decoding.inside.unpacking import unpack
 from worker.decoding.protocol import HEADER, MAX_MEMORY_BYTES, SEEN
 from worker.sandbox import privileges
 from worker.sandbox.cpu_time import limit_cpu
@@ -85,8 +86,11 @@ def make_image(file: BinaryIO, job: dict[str, Any]) -> Thumbnail:
     """Make the thumbnail of an image. Raises Undecodable.
 
     If the job has `header_only`, the memory budget is 0, so every image is too large. The error
-    then has the facts from the header.
+    then has the facts from the header. If the job has `packing`, the file is the preview of a
+    document.
     """
+    if (packing := job["packing"]) is not None:
+        file = unpack(file, packing)
     memory_bytes = 0 if job["header_only"] else BUDGET.memory_bytes
     budget = Cost(memory_bytes=memory_bytes, cpu_s=job["cpu_s"])
     return make_thumbnail(file, budget=budget)

@@ -9,6 +9,7 @@ from shared.log import get_logger
 from shared.reasons import UndecodableCode
 from worker.decoding.formats import Box
 from worker.decoding.pool import DecoderPool
+from worker.packing import Packing
 from worker.sandbox.cpu_time import TEND_EVERY_S
 from worker.slices import Gate
 from worker.stages import measured
@@ -65,6 +66,19 @@ class Decoders:
                 if error.code != "too_expensive" or error.facts.width is not None:
                     raise
                 raise await self._measured(kind, organization, descriptor, error.code) from None
+
+    async def decode_preview(
+        self, organization: int, descriptor: int, packing: Packing
+    ) -> Thumbnail:
+        """Decode the preview of an organization's document; `packing` is that of its bytes.
+
+        Raises Undecodable and DecoderFault as `decode` does, but does not read the header again.
+        """
+        async with self._gate.turn(organization):
+            with measured("decode"):
+                return await self._pools[Box.IMAGES].decode(
+                    organization, descriptor, packing=packing
+                )
 
     async def measure(
         self, kind: Box, organization: int, descriptor: int, code: UndecodableCode

@@ -16,6 +16,7 @@ from worker.decoding.forks import Source
 from worker.decoding.formats import Box
 from worker.decoding.process import OWN_ENDS, Decoder, TooExpensive
 from worker.measuring import DECODER_STARTS, DECODERS_BUSY, KillCause, count_kill, note_peak
+from worker.packing import Packing
 
 JOBS_PER_DECODER = 500
 
@@ -103,9 +104,14 @@ class DecoderPool:
         await self._fill()
 
     async def decode(
-        self, organization: int, descriptor: int, *, header_only: bool = False
+        self,
+        organization: int,
+        descriptor: int,
+        *,
+        header_only: bool = False,
+        packing: Packing | None = None,
     ) -> Thumbnail:
-        """Decode a file of an organization.
+        """Decode a file of an organization, or the preview of a document with its `packing`.
 
         Raises Undecodable if decoding fails because of the file, and DecoderFault if the decoder
         died. With `header_only`, it always raises Undecodable, with the facts from the header.
@@ -115,7 +121,7 @@ class DecoderPool:
         self._busy.inc()
         try:
             return await decoder.decode(
-                descriptor, timeout_s=self._timeout_s, header_only=header_only
+                descriptor, timeout_s=self._timeout_s, header_only=header_only, packing=packing
             )
         except (TimeoutError, TooExpensive) as error:
             cause = str(error) or "not finished in time"

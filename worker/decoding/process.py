@@ -26,6 +26,7 @@ from worker.decoding.protocol import (
     MAX_THUMBNAIL_BYTES,
     SEEN,
 )
+from worker.packing import Packing
 from worker.sandbox.cpu_time import CPU_SHARE, IDLE_CPU_S, cpu_s
 from worker.sandbox.job_clock import LONGEST, JobClock, in_time
 from worker.stages import note_cpu
@@ -104,9 +105,14 @@ class Decoder:
         self._rested_s = self._cpu_s()
 
     async def decode(
-        self, descriptor: int, *, timeout_s: float, header_only: bool = False
+        self,
+        descriptor: int,
+        *,
+        timeout_s: float,
+        header_only: bool = False,
+        packing: Packing | None = None,
     ) -> Thumbnail:
-        """Decode a file and return its thumbnail.
+        """Decode a file, or a preview by its `packing`; return the thumbnail.
 
         Raises Undecodable for a fault of the file, and always if `header_only` is true. Raises
         EOFError if the child died, was active without a job or gave an invalid answer. Raises
@@ -119,15 +125,9 @@ class Decoder:
         allowed_s = timeout_s * CPU_SHARE
         # The name is random, so that an answer that was sent before the job cannot contain it.
         name = secrets.token_hex(8)
-        longest_s = timeout_s * LONGEST
-        job = json.dumps(
-            {
-                "job": name,
-                "header_only": header_only,
-                "timeout_s": longest_s,
-                "cpu_s": allowed_s,
-            }
-        ).encode()
+        limits = {"timeout_s": timeout_s * LONGEST, "cpu_s": allowed_s}
+        words = {"job": name, "header_only": header_only, "packing": packing, **limits}
+        job = json.dumps(words).encode()
         self._allow_cpu(allowed_s)
         rested_s = self._rested_s
         clock = JobClock(self.pid, timeout_s, asyncio.get_running_loop().time())

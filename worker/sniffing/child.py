@@ -14,12 +14,13 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import asdict
 from typing import Any, Final
 
 from worker.sandbox import privileges, seccomp
 from worker.sandbox.cpu_time import limit_cpu
 from worker.sniffing import identify
-from worker.sniffing.protocol import ANSWER, COMMAND, FORK, HEADER, MAX_PIECES
+from worker.sniffing.protocol import ANSWER, COMMAND, FORK, HEADER, MAX_PIECES, Identified
 
 CODECS: Final = (
     "ascii",
@@ -43,16 +44,19 @@ MAX_DESCRIPTORS: Final = 8
 def answer(size: int, pieces: list[bytes]) -> dict[str, Any]:
     """Return the type of a file as `name`, the `range` that is needed next, or a `fault`.
 
-    `pieces` are the head and all ranges that were requested so far, in that order. No state is kept
-    between calls, so the child can serve another file while a range is fetched.
+    A document may also have a `preview`. `pieces` are the head and all ranges that were requested
+    so far, in that order. No state is kept between calls, so the child can serve another file while
+    a range is fetched.
     """
-    asking = identify.identify(pieces[0], size)
+    asking = identify.identify_document(pieces[0], size)
     try:
         wanted = next(asking)
         for piece in pieces[1:]:
             wanted = asking.send(piece)
-    except StopIteration as named:
-        return {"name": named.value}
+    except StopIteration as ended:
+        identified: Identified = ended.value
+        preview = identified.preview
+        return {"name": identified.name} | ({} if preview is None else {"preview": asdict(preview)})
     except Exception as error:  # a bug: report where, and continue
         return {"fault": f"{type(error).__name__} in {_place(error)}"}
     return {"range": wanted}

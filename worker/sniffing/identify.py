@@ -16,13 +16,17 @@ from worker.sniffing.id3 import identify_tagged
 from worker.sniffing.iso_media import identify_iso_media
 from worker.sniffing.libmagic import mime_type, text_encoding
 from worker.sniffing.matroska import EBML_MAGIC, identify_matroska
-from worker.sniffing.ole import OLE_MAGIC, identify_compound
-from worker.sniffing.ranges import PartialFile, Reading
+from worker.sniffing.ole import OFFICE_97, OLE_MAGIC, identify_compound
+from worker.sniffing.ole_preview import find_in_compound
+from worker.sniffing.protocol import Identified
+from worker.sniffing.ranges import PREVIEW_RANGES, PartialFile, Reading
 from worker.sniffing.raws import X3F
 from worker.sniffing.runnables import identify_runnable
 from worker.sniffing.text import TEXTS, identify_text
 from worker.sniffing.unlisted import identify_unlisted
-from worker.sniffing.zip import TAIL_BYTES, ZIP, identify_archive
+from worker.sniffing.zip import OFFICE, OPEN_DOCUMENT, ZIP, identify_archive
+from worker.sniffing.zip_directory import TAIL_BYTES
+from worker.sniffing.zip_preview import find_in_archive
 
 SNIFFED_BYTES: Final = 4 * 1024
 """Number of bytes that libmagic gets. The signatures that libmagic must find are within these
@@ -112,18 +116,35 @@ def _is_latm(head: bytes) -> bool:
     return True
 
 
-def identify(head: bytes, size: int) -> Reading[str]:
-    """Return the content type of a file of `size` bytes by its `head`, the first 64 KiB.
+def identify_document(head: bytes, size: int) -> Reading[Identified]:
+    """Return the content type of a file of `size` bytes, and the preview of a document.
+
+    `head` is its first 64 KiB. Requests the ranges of `identify`, and at most two more of at most
+    64 KiB to find a preview. A document without a preview usually needs neither of the two. Never
+    raises for any bytes.
+    """
+    file = PartialFile(head, size)
+    name = yield from identify(file)
+    file.allow(PREVIEW_RANGES)
+    preview = None
+    if name in OFFICE or name.startswith(OPEN_DOCUMENT):
+        preview = yield from find_in_archive(name, file)
+    elif name in OFFICE_97:
+        preview = yield from find_in_compound(file)
+    return Identified(name, preview)
+
+
+def identify(file: PartialFile) -> Reading[str]:
+    """Return the content type of a file of which only the first 64 KiB are known.
 
     This is a generator: it yields a range (start, end) of bytes that it needs, and the caller sends
     them. It yields at most four ranges: one of up to 4 MiB, the others of up to 65,558 bytes each.
     If the caller sends fewer bytes, the rest is treated as unreadable. Never raises, whatever the
     bytes are.
     """
-    name = sniff(head)
+    name = sniff(file.head)
     if name in IMAGES or name in RESERVED:
         return name
-    file = PartialFile(head, size)
     name = yield from _by_its_beginning(name, file)
     if name in _SETTLED or name in RESERVED:
         return name

@@ -5,6 +5,7 @@ range (`worker.sniffing.ranges`).
 """
 
 import struct
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -45,22 +46,41 @@ _MSI_TABLE: Final = "\u4840"
 with it."""
 
 
+OFFICE_97: Final = frozenset({_DOC, _XLS, _PPT})
+"""Types of Office documents before 2007."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An entry of the directory: a name in lower case, the first sector, and the size in bytes."""
+
+    name: str
+    sector: int
+    size: int
+
+
+def read_entries(file: PartialFile) -> Reading[list[Stream]]:
+    """Return the entries that are directly below the root, of those that are read.
+
+    After `identify_compound`, it reads the same part of the directory again.
+    """
+    entries = _split((yield from _directory(file)))
+    return [
+        Stream(_entry_name(entries[index]), *struct.unpack_from("<II", entries[index], 116))
+        for index in (_below_root(entries) if entries else ())
+    ]
+
+
 def identify_compound(file: PartialFile) -> Reading[str]:
     """Return the type of an OLE file by its streams and the class id of its root.
 
     If `head` does not contain the start of the directory or its chain of sectors, requests one of
     them. Never raises for any bytes.
     """
-    if len(file.head) < 512:
-        return _OLE
-    (shift,) = struct.unpack_from("<H", file.head, 30)
-    (sector,) = struct.unpack_from("<I", file.head, 48)
-    if shift not in (9, 12):
-        return _OLE
-    directory = yield from _directory(file, sector, shift)
+    directory = yield from _directory(file)
     if len(directory) < 128:
         return _OLE
-    entries = [directory[at : at + 128] for at in range(0, len(directory) - 127, 128)]
+    entries = _split(directory)
     names = [_entry_name(entry) for entry in entries]
     kind = _class(directory)
     if kind == _MSI or any(name.startswith(_MSI_TABLE) for name in names):
@@ -74,12 +94,18 @@ def identify_compound(file: PartialFile) -> Reading[str]:
     return kind or next((_STREAMS[name] for name in names if name in _STREAMS), _OLE)
 
 
-def _directory(file: PartialFile, sector: int, shift: int) -> Reading[bytes]:
-    """Return the start of the directory, whose first sector is given.
+def _directory(file: PartialFile) -> Reading[bytes]:
+    """Return the start of the directory; no bytes if the header is cut off or wrong.
 
     The sectors of the directory form a chain, which is stored in another table. If that table is
     not known, the sectors after the first one are returned, which usually belong to the directory.
     """
+    if len(file.head) < 512:
+        return b""
+    (shift,) = struct.unpack_from("<H", file.head, 30)
+    (sector,) = struct.unpack_from("<I", file.head, 48)
+    if shift not in (9, 12):
+        return b""
     size = 1 << shift
     assumed = yield from file.look((sector + 1) << shift, 1 << 12)
     found = assumed[:size]
@@ -102,6 +128,10 @@ def _directory(file: PartialFile, sector: int, shift: int) -> Reading[bytes]:
             break
         found += piece
     return found
+
+
+def _split(directory: bytes) -> list[bytes]:
+    return [directory[at : at + 128] for at in range(0, len(directory) - 127, 128)]
 
 
 def _class(directory: bytes) -> str | None:

@@ -12,6 +12,9 @@ caller sends these bytes to it. At its end it returns a T."""
 RANGES = 3
 """Maximum number of ranges that may be requested. Each costs a request to the store."""
 
+PREVIEW_RANGES = 2
+"""Maximum number of further ranges that may be requested to find the preview of a document."""
+
 RANGE_BYTES = 64 * 1024
 """Usual length of a range, in bytes."""
 
@@ -28,6 +31,14 @@ class PartialFile:
         self._pieces = {0: head}
         self._ranges = ranges
         self._large_ranges = 1
+
+    def learn(self, start: int, piece: bytes) -> None:
+        """Add the bytes of a range that was read."""
+        self._pieces[start] = piece
+
+    def allow(self, ranges: int) -> None:
+        """From now on, request at most `ranges` more, and no large one."""
+        self._ranges, self._large_ranges = ranges, 0
 
     def seen(self, start: int, end: int) -> bytes:
         """Return the known bytes from `start` to `end` (excluded), or to the first unknown byte."""
@@ -71,4 +82,4 @@ class PartialFile:
         # A known piece at the end is not requested again. A known piece in the middle is.
         known = [at for at, piece in self._pieces.items() if at < end <= at + len(piece)]
         until = min(known, default=end)
-        self._pieces[start] = yield start, until if most is None else min(until, start + most)
+        self.learn(start, (yield start, until if most is None else min(until, start + most)))

@@ -5,14 +5,24 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, cast, get_args
 from weakref import WeakValueDictionary
 
 from shared.errors import DecoderFault
 from shared.log import get_logger
+from worker.packing import Packing
 from worker.sandbox.cpu_time import TEND_EVERY_S
 from worker.sniffing.process import Child, Server
-from worker.sniffing.protocol import MAX_ASKED_BYTES, MAX_PIECES
+from worker.sniffing.protocol import (
+    MAX_ASKED_BYTES,
+    MAX_EXTENTS,
+    MAX_PIECES,
+    MAX_PREVIEW_BYTES,
+    Identified,
+    Preview,
+)
+from worker.sniffing.ranges import PartialFile
 from worker.sniffing.signatures import image_type
 
 PLACES: Final = 16
@@ -32,6 +42,17 @@ Read = Callable[[int, int], Awaitable[bytes]]
 """A function that reads the bytes of a file from a start to an end, which is excluded."""
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sniffed:
+    """The content type of a file. If it is a document with a preview, also the preview's place, and
+    the bytes of the file that were read so far.
+    """
+
+    content_type: str
+    preview: Preview | None = None
+    known: PartialFile | None = None
 
 
 class Sniffers:
@@ -59,26 +80,27 @@ class Sniffers:
         except DecoderFault as error:
             log.warning("sniffers do not start", error=str(error))
 
-    async def identify(self, organization_id: int, head: bytes, size: int, read: Read) -> str:
+    async def identify(self, organization_id: int, head: bytes, size: int, read: Read) -> Sniffed:
         """Return the content type of a file of `size` bytes. `head` is its first 64 KiB or less.
 
-        Calls `read` for the ranges that `identify.identify` requests, and passes on its exceptions.
-        Raises DecoderFault: `decoder_died` if the child died or used too much CPU time,
+        Calls `read` for the ranges that `identify.identify_document` requests, and passes on its
+        exceptions. Raises DecoderFault: `decoder_died` if the child died or used too much CPU time,
         `decoder_stalled` if it did not answer in time, `decoder_fault` if no child can be started
         or the child reports a bug. May be repeated.
         """
         if (name := image_type(head)) is not None:
-            return name
-        pieces = [head]
+            return Sniffed(name)
+        pieces, known = [head], PartialFile(head, size)
         while True:
             found = await self._ask(organization_id, size, pieces)
-            if isinstance(found, str):
-                return found
+            if isinstance(found, Identified):
+                return Sniffed(found.name, found.preview, known if found.preview else None)
             pieces.append(await read(*found))
+            known.learn(found[0], pieces[-1])
 
     async def _ask(
         self, organization_id: int, size: int, pieces: list[bytes]
-    ) -> str | tuple[int, int]:
+    ) -> Identified | tuple[int, int]:
         turn = self._turns.setdefault(organization_id, asyncio.Lock())
         # One file per organization at a time, so slow files delay only their own organization.
         async with turn, self._places:
@@ -200,15 +222,15 @@ class Sniffers:
             await self._server.stop()
 
 
-def check_answer(answer: Any, size: int, pieces: list[bytes]) -> str | tuple[int, int]:
+def check_answer(answer: Any, size: int, pieces: list[bytes]) -> Identified | tuple[int, int]:
     """Check an answer before it is used, because a hostile file may have written it.
 
-    Returns the type's name, or the range to read. Raises EOFError if the answer is malformed, and
+    Returns what the file is, or the range to read. Raises EOFError if the answer is malformed, and
     DecoderFault if it reports a bug.
     """
     match answer:
         case {"name": str(name)} if _NAME.fullmatch(name):
-            return name
+            return Identified(name, _checked_preview(answer.get("preview"), size))
         case {"range": [int(start), int(end)]} if (
             type(start) is type(end) is int
             and 0 <= start < end <= size
@@ -219,4 +241,26 @@ def check_answer(answer: Any, size: int, pieces: list[bytes]) -> str | tuple[int
         case {"fault": str(fault)} if _FAULT.fullmatch(fault):
             log.error("unexpected error in a sniffer", fault=fault)
             raise DecoderFault("decoder_fault")
+    raise EOFError("the answer is malformed")
+
+
+def _checked_preview(preview: Any, size: int) -> Preview | None:
+    """Return the preview in an answer; None without one. Raises EOFError if it is malformed."""
+    match preview:
+        case None:
+            return None
+        case {"extents": [*extents], "packing": str(packing)} if (
+            packing in get_args(Packing) and len(extents) <= MAX_EXTENTS
+        ):
+            checked = []
+            for extent in extents:
+                match extent:
+                    case [int(start), int(end)] if (
+                        type(start) is type(end) is int and 0 <= start < end <= size
+                    ):
+                        checked.append((start, end))
+                    case _:
+                        raise EOFError("the answer is malformed")
+            if 0 < sum(end - start for start, end in checked) <= MAX_PREVIEW_BYTES:
+                return Preview(tuple(checked), cast(Packing, packing))
     raise EOFError("the answer is malformed")

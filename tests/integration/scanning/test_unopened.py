@@ -24,7 +24,7 @@ from worker.budget import Budget
 from worker.decoding.decoders import Decoders
 from worker.pipeline import process
 from worker.scanning.scanner import KEPT_BYTES, Scanner
-from worker.sniffing.sniffer import Read, Sniffers
+from worker.sniffing.sniffer import Read, Sniffed, Sniffers
 from worker.tools import Tools
 
 need_clamd()
@@ -40,7 +40,7 @@ class WatchedSniffers(Sniffers):
         super().__init__(timeout_s=30)
         self.heads: list[bytes] = []
 
-    async def identify(self, organization_id: int, head: bytes, size: int, read: Read) -> str:
+    async def identify(self, organization_id: int, head: bytes, size: int, read: Read) -> Sniffed:
         self.heads.append(head)
         return await super().identify(organization_id, head, size, read)
 
