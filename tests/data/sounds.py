@@ -58,6 +58,7 @@ SOUNDS: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
     "flac-after-id3-of-200-kB": (lambda: id3(b"fLaC\0\0\0\x22", 200_000), "audio/flac"),
     "flac-after-two-tags": (lambda: id3(b"", 500)[:510] + id3(b"fLaC\0\0\0\x22"), "audio/flac"),
     "aac-after-id3-with-footer": (lambda: id3(b"\xff\xf1\x50\x80", footer=True), "audio/aac"),
+    "aac-after-id3-of-200-kB": (lambda: id3(b"\xff\xf1\x50\x80", 200_000), "audio/aac"),
     "wav-after-id3": (lambda: id3(b"RIFF\0\0\0\0WAVEfmt "), "audio/wav"),
     "mp3-after-id3": (lambda: id3(b"\xff\xfb\x90\x64"), "audio/mpeg"),
     "mp3-after-id3-of-200-kB": (lambda: id3(b"\xff\xfb\x90\x64", 200_000), "audio/mpeg"),

@@ -96,15 +96,16 @@ def test_row83_a_bmp_is_shown(content: bytes, wanted: tuple[int, ...]) -> None:
     assert shown(content) == (wanted, (WIDTH, HEIGHT))
 
 
-@pytest.mark.parametrize("compression", [0, 3], ids=["plain", "masks"])
-@pytest.mark.parametrize(("is_opaque", "alpha"), [(True, 255), (False, 0)])
-def test_row83_one_bit_of_alpha_is_kept(compression: int, *, is_opaque: bool, alpha: int) -> None:
+@pytest.mark.parametrize(
+    ("compression", "bit", "alpha"), [(3, 1, 255), (3, 0, 0), (0, 1, 255), (0, 0, 255)]
+)
+def test_row83_one_bit_of_alpha_counts_with_masks(compression: int, bit: int, alpha: int) -> None:
+    """Chromium 156 draws the same."""
     red, green, blue = (value >> 3 for value in COLOUR)
     colour = red << 10 | green << 5 | blue
-    shown_pixel = struct.pack("<H", colour | is_opaque << 15)
-    other = struct.pack("<H", colour | (not is_opaque) << 15)
-    pixels = (shown_pixel * (WIDTH - 1) + other) * HEIGHT
+    pixel, other = (struct.pack("<H", colour | each << 15) for each in (bit, not bit))
     masks = struct.pack("<4I", 0x7C00, 0x3E0, 0x1F, 0x8000)
+    pixels = (pixel * (WIDTH - 1) + other) * HEIGHT
     content = bmp(16, pixels, compression=compression, masks=masks, header_bytes=108)
     (*found, found_alpha), _ = shown(content)
     assert found_alpha == alpha

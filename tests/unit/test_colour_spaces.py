@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shared.errors import Undecodable
-from tests.data import images, odd_images
+from tests.data import images, odd_images, profiles
 from worker.decoding.inside import heif
 from worker.decoding.inside.colour_spaces import (
     PRIMARIES,
@@ -26,6 +27,7 @@ from worker.decoding.inside.images import load_codecs, make_thumbnail
 pytestmark = pytest.mark.slow
 
 COLOUR = (200, 100, 50)
+WIDE = profiles.rgb_profile("prophoto")
 P3 = tuple(round(100_000 * value) for value in PRIMARIES[12])
 BT2020 = tuple(round(100_000 * value) for value in PRIMARIES[9])
 
@@ -67,6 +69,10 @@ def chrm(values: tuple[int, ...]) -> tuple[bytes, bytes]:
     return b"cHRM", struct.pack(">8I", *values)
 
 
+def iccp(profile: bytes) -> tuple[bytes, bytes]:
+    return b"iCCP", b"name\0\0" + zlib.compress(profile)
+
+
 def cicp(*values: int) -> tuple[bytes, bytes]:
     return b"cICP", bytes(values)
 
@@ -83,6 +89,9 @@ def cicp(*values: int) -> tuple[bytes, bytes]:
         pytest.param([gama(45_455), chrm(P3)], (216, 93, 24), id="p3-by-chrm"),
         pytest.param([gama(100_000), chrm(BT2020)], (255, 159, 113), id="bt2020-by-chrm"),
         pytest.param([chrm(P3)], COLOUR, id="chrm-alone"),
+        pytest.param([iccp(b"junk" * 40), gama(100_000)], (229, 168, 122), id="no-profile"),
+        pytest.param([iccp(WIDE[:-9]), gama(100_000)], (229, 168, 122), id="profile-cut"),
+        pytest.param([iccp(WIDE), gama(100_000)], (255, 80, 46), id="profile-before-gama"),
         pytest.param([gama(45_455), chrm((0,) * 8)], COLOUR, id="impossible-chrm"),
         pytest.param([cicp(12, 13, 0, 1)], (215, 93, 31), id="p3-by-cicp"),
         pytest.param([cicp(9, 1, 0, 1)], (239, 63, 5), id="bt2020-of-video"),

@@ -125,11 +125,26 @@ def test_row80_grey_of_any_gamma_becomes_srgb(mode: str, level: int, gamma: floa
     assert near(pixel(found), (wanted, 90) if mode == "LA" else (wanted,), within=2)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("space", profiles.RGB_SPACES)
+@pytest.mark.parametrize("level", [0, 100, 255])
+def test_row80_grey_with_a_profile_of_rgb_becomes_srgb(space: str, level: int, kind: str) -> None:
+    """Chromium 156 draws 119 for a level of 100 in ProPhoto RGB."""
+    profile = profiles.rgb_profile(space)
+    found = shown(images.encode(Image.new("L", (8, 8), level), kind, icc_profile=profile))
+    assert found.mode == "L"
+    assert near(pixel(found), textbook(space, (level,) * 3)[:1])
+    with_alpha = shown(
+        images.encode(Image.new("LA", (8, 8), (level, 90)), "PNG", icc_profile=profile)
+    )
+    assert near(pixel(with_alpha), (textbook(space, (level,) * 3)[0], 90))
+
+
 @pytest.mark.parametrize(
     ("mode", "profile"),
     [
-        pytest.param("L", profiles.rgb_profile("prophoto"), id="grey-with-rgb"),
-        pytest.param("LA", profiles.rgb_profile("prophoto"), id="grey-alpha-with-rgb"),
+        pytest.param("L", profiles.rgb_profile("prophoto")[:-100], id="grey-with-cut-rgb"),
+        pytest.param("LA", bytes(1000), id="grey-alpha-with-zeros"),
         pytest.param("RGB", profiles.grey_profile(1.0), id="rgb-with-grey"),
         pytest.param("RGBA", profiles.grey_profile(1.0), id="rgba-with-grey"),
         pytest.param("RGB", profiles.rgb_profile("prophoto")[:-100], id="cut"),

@@ -1,8 +1,8 @@
 """Keep the alpha of a BMP, as browsers do. Pillow ignores it in two layouts.
 
-From version 4 on, the header of a BMP has a mask for alpha. Chromium uses this mask with every
-compression, Pillow only with 32 bits per pixel and masks for the colours. The header is
-BITMAPV4HEADER in Microsoft's documentation.
+From version 4 on, the header of a BMP has a mask for alpha. Chromium also uses this mask if pixels
+of 32 bits have no masks for colours, and in pixels of 16 bits that have them. Pillow does not. The
+header is BITMAPV4HEADER in Microsoft's documentation.
 """
 
 import struct
@@ -15,11 +15,10 @@ _HEADERS: Final = frozenset({108, 124})
 
 _PLAIN, _BY_MASKS = 0, 3  # values of the field `compression`
 
-_COLOURS_16: Final = (0x7C00, 0x3E0, 0x1F)
-"""Masks of red, green and blue in a pixel of 16 bits, if the header does not give others."""
+_COLOURS_16: Final = [0x7C00, 0x3E0, 0x1F]
+"""The masks of red, green and blue in pixels of 16 bits that have one bit of alpha."""
 
-_LAYOUTS: Final = {(32, 0xFF000000): "BGRA", (16, 0x8000): "BGRA;15"}
-"""Pillow's names of layouts with alpha, by the bits per pixel and the mask of alpha."""
+_ALPHA_32, _ALPHA_16 = 0xFF000000, 0x8000  # the masks of alpha
 
 
 def open_image(file: BinaryIO) -> BmpImagePlugin.BmpImageFile:
@@ -46,7 +45,8 @@ def _layout(head: bytes) -> str | None:
     *colours, alpha = struct.unpack_from("<4I", head, 54)
     if header not in _HEADERS:
         return None
-    is_usual = bits == 16 and tuple(colours) == _COLOURS_16
-    if compression == _PLAIN or (compression == _BY_MASKS and is_usual):
-        return _LAYOUTS.get((bits, alpha))
+    if (compression, bits, alpha) == (_PLAIN, 32, _ALPHA_32):
+        return "BGRA"
+    if (compression, bits, alpha) == (_BY_MASKS, 16, _ALPHA_16) and colours == _COLOURS_16:
+        return "BGRA;15"
     return None

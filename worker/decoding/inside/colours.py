@@ -2,7 +2,7 @@
 
 import io
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeGuard
 
 from PIL import Image, ImageChops, ImageCms
 
@@ -55,7 +55,7 @@ def plain(image: Image.Image) -> Image.Image:
         inverted = image.format == "JPEG" and "adobe" not in image.info
         return ImageChops.invert(image) if inverted else image
     if mode == "RGBA" and image.format == "BMP" and not image.getchannel("A").getbbox():
-        # Alpha is 0 everywhere, so the image would be invisible. Browsers ignore such an alpha.
+        # Alpha is 0 everywhere, so the image would be invisible. Most programs ignore such an alpha.
         return image.convert("RGB")
     if mode in ("LA", "RGBA") or (mode in ("L", "RGB") and not transparent):
         return image  # no need for a copy by `convert`
@@ -96,8 +96,9 @@ def _eight_bits(image: Image.Image, *, transparent: bool) -> Image.Image:
 def to_srgb(image: Image.Image, source: bytes | ColourSpace | None) -> Image.Image:
     """Convert L, LA, RGB, RGBA or CMYK to sRGB. Grey stays grey, and alpha does not change.
 
-    `source` is an ICC profile, a colour space, or None for sRGB. A profile that is broken, too
-    large, or for another kind of image is ignored, as browsers do.
+    `source` is an ICC profile, a colour space, or None for sRGB. A profile for RGB counts for grey
+    too. A profile that is broken, too large, or for another kind of image is ignored. Browsers do
+    the same.
     """
     if isinstance(source, ColourSpace):
         if source.is_high_range and image.mode != "CMYK":
@@ -120,11 +121,30 @@ def to_srgb(image: Image.Image, source: bytes | ColourSpace | None) -> Image.Ima
             return ImageCms.applyTransform(image, transform) or image
         except ImageCms.PyCMSError:
             pass
+    elif image.mode in ("L", "LA") and _usable(profile):
+        return _grey_by_rgb(image, profile)
     return image if image.mode == plain_mode else image.convert(plain_mode)
 
 
-def _usable(profile: object) -> bool:
-    return isinstance(profile, bytes) and 0 < len(profile) <= MAX_PROFILE_BYTES
+def _grey_by_rgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Convert L or LA with a profile for RGB; return the image itself if that is impossible."""
+    transform = make_transform(profile, "RGB")
+    if transform is None:
+        return image
+    try:
+        shown = ImageCms.applyTransform(image.convert("RGB"), transform)
+    except ImageCms.PyCMSError:
+        return image
+    if shown is None:
+        return image
+    grey = shown.getchannel("G")  # grey stays grey in every profile of a screen
+    if image.mode == "LA":
+        grey.putalpha(image.getchannel("A"))
+    return grey
+
+
+def _usable(profile: bytes | None) -> TypeGuard[bytes]:
+    return profile is not None and 0 < len(profile) <= MAX_PROFILE_BYTES
 
 
 @lru_cache(maxsize=KEPT_PROFILES)

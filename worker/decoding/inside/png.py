@@ -48,6 +48,11 @@ ADAM7: Final = (
 """For each pass of an interlaced image: the first column, the first row, the distance of its
 columns and the distance of its rows (PNG specification, section 8.2)."""
 
+ICC_SIGNATURE: Final = b"acsp"
+"""The bytes 36 to 39 of an ICC profile (ICC.1:2010, section 7.2.9)."""
+
+_ICC_HEADER_BYTES: Final = 128
+
 _SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PIECE_BYTES: Final = 256 * 1024
 
@@ -75,18 +80,24 @@ def colour_of(info: Mapping[str | tuple[int, int], object]) -> bytes | ColourSpa
     """Return the colour space or ICC profile that the header's chunks give; None for sRGB.
 
     If there are several of these chunks, the first one in this order is used: cICP, iCCP, sRGB,
-    gAMA with cHRM. Browsers ignore cHRM without gAMA. Source: PNG specification, third edition,
-    11.3.2 and 13.13.
+    gAMA with cHRM. Browsers ignore cHRM without gAMA, and an iCCP whose profile is cut off. Source:
+    PNG specification, third edition, 11.3.2 and 13.13.
     """
     points = info.get("cicp")
     if isinstance(points, bytes) and (space := _space(points)) is not None:
         return space
     profile, gamma, corners = (info.get(name) for name in ("icc_profile", "gamma", "chromaticity"))
-    if isinstance(profile, bytes):
+    if isinstance(profile, bytes) and _is_whole(profile):
         return profile
     if "srgb" in info or not isinstance(gamma, float):
         return None
     return by_gamma(gamma, tuple(corners) if isinstance(corners, tuple) else None)
+
+
+def _is_whole(profile: bytes) -> bool:
+    """Return True if bytes are an ICC profile, and not cut off (ICC.1:2010, section 7.2)."""
+    stated = int.from_bytes(profile[:4], "big")
+    return profile[36:40] == ICC_SIGNATURE and _ICC_HEADER_BYTES < stated <= len(profile)
 
 
 def _space(points: bytes) -> ColourSpace | None:
