@@ -55,7 +55,7 @@ def plain(image: Image.Image) -> Image.Image:
         inverted = image.format == "JPEG" and "adobe" not in image.info
         return ImageChops.invert(image) if inverted else image
     if mode == "RGBA" and image.format == "BMP" and not image.getchannel("A").getbbox():
-        # Alpha is 0 everywhere, so the image would be invisible. Most programs ignore such an alpha.
+        # Alpha is 0 everywhere, so the image would be invisible. Most programs ignore such alpha.
         return image.convert("RGB")
     if mode in ("LA", "RGBA") or (mode in ("L", "RGB") and not transparent):
         return image  # no need for a copy by `convert`
