@@ -36,7 +36,7 @@ class Hold:
 class Budget:
     """Lets files hold at most `total` bytes at one time. Organizations that wait take turns.
 
-    If a file is larger than the maximum of one organization, that maximum is counted for it.
+    A file that is larger than the maximum of one organization is counted as that maximum.
     """
 
     def __init__(self, total: int) -> None:

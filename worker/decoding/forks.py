@@ -1,4 +1,4 @@
-"""The worker's side of the zygote: the process from which fresh decoders are forked."""
+"""The worker's side of the zygote. A zygote is a process from which new decoders are forked."""
 
 import asyncio
 import os

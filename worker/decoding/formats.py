@@ -21,8 +21,8 @@ IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"}
 
 SIMPLE: Final = frozenset({"image/bmp", "image/vnd.microsoft.icon", "image/x-win-bitmap"})
 """More images that are always decoded. Their readers are simple: they only copy pixels. Browsers
-never show the originals inline, so the bytes are searched for programs, like those of any other
-file."""
+never show the originals inline. If another file is appended to such an image, the type may be that
+of the other file."""
 
 MORE: Final = {
     "avif": frozenset({"image/avif"}),
@@ -30,8 +30,8 @@ MORE: Final = {
     "heic": frozenset({"image/heic", "image/heif"}),
 }
 """Optional image formats, decoded only if `ATTACHMENTS_MORE_FORMATS` names them. Their decoders are
-larger or younger than the others, or real files of the format often break its rules. So the
-operator decides whether the risk is worth it."""
+larger or newer than the others, or many files of the format break its rules. So the operator
+decides whether to take the risk."""
 
 PDF: Final = "application/pdf"
 

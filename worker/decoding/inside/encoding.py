@@ -6,9 +6,9 @@ from typing import Final, Literal, get_args
 from PIL import Image
 
 JPEG_QUALITY: Final = 82
-"""JPEG quality, with colour at half resolution (4:2:0): the default of Pillow, as in cameras.
-Measured on drawn images: size, and SSIM of the luminance against a lossless thumbnail of 320
-pixels:
+"""JPEG quality. The colour has half resolution (4:2:0), which is Pillow's default and usual in
+cameras. The table has the size of thumbnails of drawn images, and the SSIM of their luminance,
+compared with a lossless thumbnail of 320 pixels:
 
     quality      photo            page of text     shapes and large type
     75, 4:2:0    22.6 KiB 0.9973  21.1 KiB 0.9872  18.5 KiB 0.9843

@@ -1,9 +1,9 @@
 """Turn PDFs into thumbnails of their first page with PDFium, in a separate kind of sandbox.
 
 PDFium may not be called by two threads, and it is a large library for a large format. So its
-process does nothing else. JavaScript and XFA never run: the library is built without both, and its
-form module is not initialized. The contents of form fields become part of the page and are drawn
-with it.
+process does nothing else. JavaScript and XFA never run, because PDFium is built without them.
+PDFium's module for forms is not initialized. The contents of form fields become part of the page
+and are drawn with it.
 """
 
 import io

@@ -126,7 +126,7 @@ def _without_files() -> Iterator[None]:
     try:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
-    except (OSError, ValueError):  # a sealed process may not set limits, but cannot open files
+    except (OSError, ValueError):  # a sealed process cannot set limits or open files
         yield
         return
     try:
