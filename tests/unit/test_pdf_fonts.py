@@ -61,6 +61,25 @@ def composite(name: bytes, ordering: bytes, encoding: bytes, text: str) -> bytes
     )
 
 
+def by_glyphs(name: bytes, text: str) -> bytes:
+    """Write a PDF whose font is not described by a collection, but by a table of its characters."""
+    pairs = b"".join(b"<%04x><%04x>" % (ord(letter), ord(letter)) for letter in text)
+    table = (
+        b"/CIDInit/ProcSet findresource begin 9 dict begin begincmap/CMapName/X def/CMapType 2 def"
+        b" 1 begincodespacerange<0000><ffff>endcodespacerange"
+        b" %d beginbfchar%s endbfchar endcmap end end" % (len(text), pairs)
+    )
+    return pdfs.with_font(
+        b"/Subtype/Type0/BaseFont/%s/Encoding/Identity-H/DescendantFonts[6 0 R]/ToUnicode 8 0 R"
+        % name,
+        b"<%s>" % text.encode("utf-16-be").hex().encode(),
+        o6=b"<</Type/Font/Subtype/CIDFontType2/BaseFont/%s/DW 1000/FontDescriptor 7 0 R"
+        b"/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>>>" % name,
+        o7=b"<</Type/FontDescriptor/FontName/%s/Flags 4/StemV 80>>" % name,
+        o8=pdfs.stream(table),
+    )
+
+
 TEXTS = {
     "cyrillic-in-helvetica": simple(b"Helvetica", glyphs=b"/afii10018/afii10021"),
     "cyrillic-in-arial": simple(b"Arial", b"TrueType", b"/afii10018/afii10021"),
@@ -70,6 +89,10 @@ TEXTS = {
     "traditional-chinese": composite(b"MSung-Light", b"CNS1", b"UniCNS-UCS2-H", CHINESE),
     "japanese": composite(b"HeiseiMin-W3", b"Japan1", b"UniJIS-UCS2-H", JAPANESE),
     "korean": composite(b"HYSMyeongJo-Medium", b"Korea1", b"UniKS-UCS2-H", HANGUL),
+    "chinese-by-glyphs": by_glyphs(b"SimSun", CHINESE),
+    "japanese-by-glyphs": by_glyphs(b"MS-Gothic", JAPANESE),
+    "korean-by-glyphs": by_glyphs(b"Batang,Bold", HANGUL),
+    "cyrillic-by-glyphs": by_glyphs(b"ArialMT", CYRILLIC),
     "western-in-a-chinese-font": composite(b"STSong-Light", b"GB1", b"UniGB-UCS2-H", "ab"),
 }
 """PDFs with two letters that PDFium's own fonts lack, or, in the last one, the Chinese font."""

@@ -24,8 +24,19 @@ _STANDARD: Final = {"Helvetica": SANS, "Times": SERIF, "Courier": MONO}
 """Maps PDFium's names of standard fonts to font families. If a font lacks a letter, PDFium asks for
 Helvetica."""
 
+_ASIAN: Final = {
+    **dict.fromkeys(("simsun", "nsimsun", "simhei", "fangsong", "kaiti", "stsong", "stheiti"), HAN),
+    **dict.fromkeys(("microsoftyahei", "pingfang", "mingliu", "pmingliu", "microsoftjheng"), HAN),
+    **dict.fromkeys(("msgothic", "mspgothic", "msmincho", "mspmincho", "meiryo", "yugothic"), HAN),
+    **dict.fromkeys(("yumincho", "hiragino", "heisei", "kozmin", "kozgo"), HAN),
+    **dict.fromkeys(("batang", "gulim", "dotum", "malgun", "hysmyeongjo", "hygothic"), KOREAN),
+}
+"""The beginnings of names of Asian fonts, without spaces and hyphens, and the families that replace
+them. The name counts if the PDF does not say which characters the font has."""
+
 _BOLD_FROM: Final = 600
 _VERSION: Final = 1
+_NO_MARKS: Final = str.maketrans("", "", " -_")
 
 _kept: list[Any] = []
 """The structures that PDFium uses, and their functions. They must exist until the process ends."""
@@ -51,6 +62,10 @@ class _Offer:
                 # A PDF need not state the widths of these letters, so the font must have them.
                 handle = self._first((family,), bold=bold, italic=italic)
                 return handle if handle and self._fonts[handle - 1].has_family_widths else None
+        plain = face.translate(_NO_MARKS).lower()
+        for name, family in _ASIAN.items():
+            if plain.startswith(name):
+                return self._first((family, HAN), bold=bold, italic=italic)
         if charset not in _WESTERN_CHARSETS:
             return self._first((WIDE, SANS), bold=bold, italic=italic)
         return None  # PDFium has a font, and gives its letters the widths that the PDF states
