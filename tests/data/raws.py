@@ -118,6 +118,22 @@ def cr2() -> bytes:
     return bytes(made)
 
 
+def cr2_with_far_exif() -> bytes:
+    """Return a CR2 file whose Exif data is after 100 kB of a preview."""
+    made = bytearray(tiff({_WIDTH: 1536, _HEIGHT: 1024, _EXIF: 100_000}).ljust(100_000, b"\1"))
+    made[8:12] = b"CR\2\0"
+    return bytes(made) + _directory({40962: SIZE[0], 40963: SIZE[1]}, 100_000, "<") + bytes(9000)
+
+
+def far_dng() -> bytes:
+    """Return a DNG file whose Exif data describe the preview, and whose crop is after 100 kB."""
+    exif: Tags = {40962: _PREVIEW[0], 40963: _PREVIEW[1]}
+    first: Tags = {_WIDTH: _PREVIEW[0], _HEIGHT: _PREVIEW[1], _DNG_VERSION: b"\1\6\0\0"}
+    content = tiff(first | {_SUBFILES: 100_000}, exif=exif).ljust(100_000, b"\1")
+    sensor: Tags = {_WIDTH: 6040, _HEIGHT: 4020, _PHOTOMETRIC: _SENSOR, _DNG_CROP: SIZE}
+    return content + _directory(sensor, 100_000, "<") + bytes(9000)
+
+
 def panasonic() -> bytes:
     """Return an RW2 file. Its directory has the borders of the picture on the sensor."""
     return tiff({2: 6100, 3: 4100, 4: 10, 5: 20, 6: 4010, 7: 6020}, magic=b"IIU\0")
@@ -142,6 +158,8 @@ RAWS: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
     "orf-big-endian": (lambda: olympus(b"MMOR", ">"), "image/x-olympus-orf"),
     "arw-with-a-far-directory": (lambda: far_raw(b"SONY"), "image/x-sony-arw"),
     "nef-with-a-far-directory": (lambda: far_raw(b"NIKON", ">"), "image/x-nikon-nef"),
+    "cr2-with-far-exif": (cr2_with_far_exif, "image/x-canon-cr2"),
+    "dng-with-a-far-crop": (far_dng, "image/x-adobe-dng"),
     "raf": (raf, "image/x-fuji-raf"),
     "raf-of-an-old-camera": (lambda: raf(tags=(0x110, 0x121)), "image/x-fuji-raf"),
     "mrw": (

@@ -22,7 +22,10 @@ SIZED = [
     *("3fr", "raw-of-another-camera", "cr2", "rw2", "orf", "orf-big-endian", "jphc", "mrw", "x3f"),
     *("tga-that-begins-like-a-cursor", "tga-in-grey"),
 ]
-FAR = ["arw-with-a-far-directory", "nef-with-a-far-directory", "raf", "raf-of-an-old-camera"]
+FAR = [
+    *("arw-with-a-far-directory", "nef-with-a-far-directory", "cr2-with-far-exif"),
+    *("dng-with-a-far-crop", "raf", "raf-of-an-old-camera"),
+]
 """Camera raws whose size is after the head."""
 
 

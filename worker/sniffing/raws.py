@@ -6,6 +6,7 @@ are requested by yielding a range (`worker.sniffing.ranges`).
 """
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from worker.sniffing.ranges import PartialFile, Reading
@@ -84,7 +85,7 @@ def identify_raw(file: PartialFile) -> Reading[str | None]:
     if head[8:12] in (b"IIII", b"MMMM"):
         return _MAKERS["phase one"]
     found = _type_by_tags(file)
-    if found is None and (yield from _see_directory(file, spare=2)):
+    if found is None and (yield from _see_directory(file, [SUBFILES], spare=2)):
         found = _type_by_tags(file)
     return found
 
@@ -105,18 +106,23 @@ def _type_by_tags(file: PartialFile) -> str | None:
     return None
 
 
-def _see_directory(file: PartialFile, *, spare: int = 0) -> Reading[bool]:
-    """Request the first subfile's directory that is after the known bytes; return True if so."""
+def _see_directory(file: PartialFile, tags: Sequence[int], *, spare: int = 0) -> Reading[bool]:
+    """Request a directory that is after the known bytes; return True if it is known now.
+
+    `tags` are the tags of the first directory that refer to such directories, the most wanted one
+    first.
+    """
     try:
         tiff = Tiff(file)
         first, _ = tiff.directory(tiff.first)
-        unseen = [at for at in tiff.numbers(first, SUBFILES) if at and not tiff.has_seen(at)]
+        for tag in tags:
+            unseen = [at for at in tiff.numbers(first, tag) if at and not tiff.has_seen(at)]
+            if unseen:
+                found = yield from file.look(min(unseen), _DIRECTORY_BYTES, spare=spare)
+                return len(found) > 0
     except (struct.error, OverflowError):
-        return False
-    if not unseen:
-        return False
-    found = yield from file.look(min(unseen), _DIRECTORY_BYTES, spare=spare)
-    return len(found) > 0
+        pass
+    return False
 
 
 def _is_sensor(tiff: Tiff, directory: Directory) -> bool:
@@ -128,17 +134,32 @@ def raw_size(file: PartialFile) -> Reading[Size | None]:
 
     Uses the crop of DNG if there is one, otherwise Exif's size if there is one, otherwise the
     directory with the sensor's data. Returns None if there is no size. Requests at most one range.
-    Raises struct.error if the bytes end before the numbers.
     """
     size = _known_size(file)
-    if size is None and (yield from _see_directory(file)):
+    if size is None and (yield from _see_directory(file, _wanted(file))):
         size = _known_size(file)
     return size
 
 
+def _wanted(file: PartialFile) -> list[int]:
+    """Return the tags that refer to directories with a size, the most wanted one first."""
+    try:
+        tiff = Tiff(file)
+        first, _ = tiff.directory(tiff.first)
+    except (struct.error, OverflowError):
+        return []
+    return [SUBFILES] if _DNG_VERSION in first else [EXIF, SUBFILES]
+
+
 def _known_size(file: PartialFile) -> Size | None:
-    tiff = Tiff(file)
-    if file.head.startswith(b"IIU\0"):
+    try:
+        return _size_by_tags(Tiff(file), file.head)
+    except (struct.error, OverflowError):  # the known bytes end before the numbers
+        return None
+
+
+def _size_by_tags(tiff: Tiff, head: bytes) -> Size | None:
+    if head.startswith(b"IIU\0"):
         return _panasonic_size(tiff)
     directories = list(tiff.directories())
     if not directories:
@@ -147,13 +168,14 @@ def _known_size(file: PartialFile) -> Size | None:
     for each in directories:
         if len(crop := tiff.numbers(each, _DNG_CROP)) == 2:
             return tiff.upright(first, (crop[0], crop[1]))
+    # In a DNG, Exif's size may be that of the preview.
     if _DNG_VERSION not in first and (exif_at := tiff.number(first, EXIF)):
         exif, _ = tiff.directory(exif_at)
         size = tiff.number(exif, _EXIF_WIDTH), tiff.number(exif, _EXIF_HEIGHT)
         if all(size):
             return tiff.upright(first, size)
     sensors = [each for each in directories if _is_sensor(tiff, each)]
-    if file.head.startswith((b"IIR", b"MMO")):
+    if head.startswith((b"IIR", b"MMO")):
         sensors = directories[:1]
     largest = max(map(tiff.size, sensors), key=lambda size: size[0] * size[1], default=None)
     return largest and tiff.upright(first, largest)
