@@ -4,6 +4,7 @@
 because that would be a second object for each row of a list. A test compares the names.
 """
 
+import re
 from dataclasses import dataclass, fields
 from typing import Final, Literal, Self
 
@@ -13,8 +14,9 @@ class Facts:
     """The measured facts of one object; None means unknown.
 
     `size` is in bytes. `width` and `height` are in pixels, after the orientation is applied. They
-    are None for a document, which has `pages`. `checksum_sha256` is hexadecimal. `carries_more` is
-    true if bytes of another kind follow the image, or if that could not be checked.
+    are None for a document, which has `pages`. `checksum_sha256` is hexadecimal. `thumbhash` is a
+    placeholder of the thumbnail in Base64. `carries_more` is true if bytes of another kind follow
+    the image, or if that could not be checked.
     """
 
     content_type: str | None = None
@@ -23,6 +25,7 @@ class Facts:
     height: int | None = None
     pages: int | None = None
     checksum_sha256: str | None = None
+    thumbhash: str | None = None
     carries_more: bool = False
 
     def joined(self, found: Self) -> Self:
@@ -57,6 +60,13 @@ ADDED: Final = tuple(name for name in MEASURED if name not in DECLARED)
 """The facts that only the service knows. The API shows them in `meta`."""
 
 NO_FACTS: Final = Facts()
+
+_THUMBHASH: Final = re.compile(r"[A-Za-z0-9+/]{6,48}={0,2}")
+
+
+def is_thumbhash(value: object) -> bool:
+    """Return True if a value may be the fact `thumbhash`: None, or a short text in Base64."""
+    return value is None or (isinstance(value, str) and _THUMBHASH.fullmatch(value) is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -200,7 +200,7 @@ def _described(row: "Attachment") -> dict[str, Any]:
 
     names = (
         *("id", "organization_id", "state", "reason", "name"),
-        *(name for name in FACTS if name not in ("checksum_sha256", "carries_more")),
+        *(name for name in FACTS if name not in ("checksum_sha256", "thumbhash", "carries_more")),
         *("resized", "attachable_type", "attachable_id", "attempt", "due_at"),
         *("created_at", "uploaded_at", "processed_at"),
     )

@@ -47,6 +47,7 @@ ROW = Attachment(
     height=None,
     pages=None,
     checksum_sha256=None,
+    thumbhash=None,
     state="pending",
     reason=None,
     resized=False,

@@ -17,6 +17,7 @@ SOME = Facts(
     height=2,
     pages=5,
     checksum_sha256="ab",
+    thumbhash="KPgNJZKN",
     carries_more=True,
 )
 """Facts that are all known. A fact is unknown if it has its default value."""

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from shared.errors import AttachmentsError, DecoderFault, Undecodable
-from shared.facts import Facts, Thumbnail
+from shared.facts import Facts, Thumbnail, is_thumbhash
 from shared.reasons import UNDECODABLE
 from worker.decoding.children import Child, Spawned, spawn
 from worker.decoding.formats import Box
@@ -290,7 +290,7 @@ def _checked_facts(answer: dict[str, Any]) -> Facts:
         not all(_is_count(count) for count in counts)
         or (facts.width is None) != (facts.height is None)
         or (facts.pages is not None and size != (None, None))
-        or not isinstance(facts.carries_more, bool)
+        or not (is_thumbhash(facts.thumbhash) and isinstance(facts.carries_more, bool))
     ):
         raise EOFError("the decoder's answer is malformed")
     return facts

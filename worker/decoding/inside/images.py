@@ -29,6 +29,7 @@ from worker.decoding.inside.orientation import (
 )
 from worker.decoding.inside.polyglots import carries_more, is_cut_off
 from worker.decoding.inside.shrinking import Rectangle, drafted, fitting, shrink
+from worker.decoding.inside.thumbhash import thumbhash
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,9 @@ def _make(file: BinaryIO, findings: Findings, budget: Cost) -> Thumbnail:
         body=encode(small, kind, lossless=is_lossless),
         content_type=f"image/{kind.lower()}",
         extension=None if kind == original else {"JPEG": "jpg", "PNG": "png"}[kind],
-        facts=_turned(facts) if swaps_edges(orientation) else facts,
+        facts=replace(
+            _turned(facts) if swaps_edges(orientation) else facts, thumbhash=thumbhash(small)
+        ),
         reason="damaged" if findings.damaged else None,
     )
 

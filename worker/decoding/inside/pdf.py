@@ -22,6 +22,7 @@ from shared.facts import Facts, Thumbnail
 from worker.decoding.inside import fonts, pdf_fonts
 from worker.decoding.inside.encoding import encode_page
 from worker.decoding.inside.shrinking import MAX_EDGE
+from worker.decoding.inside.thumbhash import thumbhash
 
 MAX_SCALE: Final = MAX_EDGE / 72
 """Maximum number of pixels per point (1/72 inch). A page of at least one inch fills the thumbnail.
@@ -63,13 +64,16 @@ def make_thumbnail(file: BinaryIO) -> Thumbnail:
             pages = len(document)
             if pages < 1:
                 raise Undecodable("damaged")
-            body = _draw(_first_page(document))
+            page = _draw(_first_page(document))
     except pypdfium2.PdfiumError:
         raise Undecodable("damaged") from None
     except MemoryError:
         raise Undecodable("too_expensive") from None
     return Thumbnail(
-        body=body, content_type="image/jpeg", extension="jpg", facts=Facts(pages=pages)
+        body=encode_page(page),
+        content_type="image/jpeg",
+        extension="jpg",
+        facts=Facts(pages=pages, thumbhash=thumbhash(page)),
     )
 
 
@@ -98,7 +102,7 @@ def _first_page(document: pypdfium2.PdfDocument) -> pypdfium2.PdfPage:
     return page
 
 
-def _draw(page: pypdfium2.PdfPage) -> bytes:
+def _draw(page: pypdfium2.PdfPage) -> Image.Image:
     width, height = page.get_size()  # in points, after rotation
     if not (0 < width < math.inf and 0 < height < math.inf):
         raise Undecodable("damaged")
@@ -110,5 +114,5 @@ def _draw(page: pypdfium2.PdfPage) -> bytes:
     )
     bitmap.fill_rect((255, 255, 255, 255), 0, 0, columns, rows)
     pdfium.FPDF_RenderPageBitmap(bitmap, page, 0, 0, columns, rows, 0, _FLAGS)
-    drawn = bitmap.to_pil().convert("RGB")
-    return encode_page(drawn.resize(shown, Image.Resampling.LANCZOS))
+    drawn: Image.Image = bitmap.to_pil().convert("RGB")
+    return drawn.resize(shown, Image.Resampling.LANCZOS)

@@ -12,6 +12,7 @@ import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import BinaryIO, Final
 
@@ -23,6 +24,7 @@ from shared.facts import Facts, Thumbnail
 from worker.decoding.inside import fonts
 from worker.decoding.inside.encoding import encode
 from worker.decoding.inside.shrinking import MAX_EDGE
+from worker.decoding.inside.thumbhash import thumbhash
 
 OVERSAMPLING: Final = 2
 """A drawing is drawn at this many times the thumbnail's size, then shrunk by Lanczos, because resvg
@@ -89,11 +91,12 @@ def make_thumbnail(file: BinaryIO) -> Thumbnail:
     if image.getchannel("A").getextrema()[0] == 255:
         image = image.convert("RGB")
     known = max(width, height) < 2**31
+    facts = Facts(width=width, height=height) if known else Facts()
     return Thumbnail(
         body=encode(image, "PNG"),
         content_type="image/png",
         extension="png",
-        facts=Facts(width=width, height=height) if known else Facts(),
+        facts=replace(facts, thumbhash=thumbhash(image)),
     )
 
 
