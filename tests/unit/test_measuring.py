@@ -49,6 +49,15 @@ def test_requests_are_counted_as_prometheus_client_counts_them(
 
 
 def lines_of(registry: CollectorRegistry) -> list[str]:
-    """Return the lines of a scrape in a fixed order, without the times at which series began."""
-    lines = generate_latest(registry).decode().splitlines()
-    return sorted(line for line in lines if "_created" not in line)
+    """Return the lines of a scrape in a fixed order, without the times at which series began.
+
+    Sums are rounded, because they depend on the order of the additions.
+    """
+    lines = []
+    for line in generate_latest(registry).decode().splitlines():
+        name, _, value = line.rpartition(" ")
+        if "_sum{" in name:
+            line = f"{name} {float(value):.9f}"
+        if "_created" not in line:
+            lines.append(line)
+    return sorted(lines)

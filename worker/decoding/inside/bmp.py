@@ -31,7 +31,7 @@ def open_image(file: BinaryIO) -> BmpImagePlugin.BmpImageFile:
     if layout is not None and image.mode == "RGB" and len(image.tile) == 1:
         tile = image.tile[0]
         assert isinstance(tile.args, tuple)
-        # Pillow has no public way to change the mode of an image before it is decoded.
+        # `_mode` is private in Pillow, which has no public way to change the mode before decoding.
         image._mode = "RGBA"
         image.tile = [tile._replace(args=(layout, *tile.args[1:]))]
     return image
