@@ -54,13 +54,19 @@ def _xyz(*values: float) -> bytes:
     return b"XYZ " + bytes(4) + b"".join(struct.pack("!i", round(v * 65536)) for v in values)
 
 
-def rgb_profile(name: str, *, padding: int = 0) -> bytes:
-    """Write the profile of one of RGB_SPACES; `padding` adds bytes that readers ignore."""
+def rgb_profile(name: str, *, padding: int = 0, points: bytes = b"") -> bytes:
+    """Write the profile of one of RGB_SPACES.
+
+    `padding` adds bytes without a meaning. `points` are the code points of a tag `cicp`; without
+    them, the profile has no such tag.
+    """
     matrix, gamma = RGB_SPACES[name]
     tags = {b"wtpt": _xyz(0.9642, 1.0, 0.8249)}
     for place, colour in enumerate((b"r", b"g", b"b")):
         tags[colour + b"XYZ"] = _xyz(*matrix[place::3])
         tags[colour + b"TRC"] = _gamma(gamma)
+    if points:
+        tags[b"cicp"] = b"cicp" + bytes(4) + points
     if padding:
         tags[b"junk"] = b"data" + bytes(padding)
     return _icc(b"RGB ", tags)

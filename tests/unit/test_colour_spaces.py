@@ -17,6 +17,7 @@ from worker.decoding.inside.colour_spaces import (
     PRIMARIES,
     by_code_points,
     by_gamma,
+    by_profile,
     icc_profile,
     linear_to_srgb,
     srgb_to_linear,
@@ -132,6 +133,27 @@ def test_row80_grey_of_a_high_range_is_mapped_to_a_screen(
         assert is_near(shown(content), (wanted,) * 3)
         grey = png(cicp(9, transfer, 0, 1), mode="L", colour=value)
         assert is_near(shown(grey), (wanted,) * 3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize(
+    ("points", "wanted"),
+    [((9, 16, 0, 1), 76), ((9, 18, 0, 1), 75), ((12, 13, 0, 1), 100), ((200, 200, 0, 1), 100)],
+)
+def test_row80_code_points_in_a_profile_of_a_high_range_count(
+    kind: str, points: tuple[int, ...], wanted: int
+) -> None:
+    """The wanted values are those that Chromium 156 draws for the same files."""
+    profile = profiles.rgb_profile("display-p3", points=bytes(points))
+    grey = Image.new("RGB", (20, 10), (100, 100, 100))
+    assert is_near(shown(images.encode(grey, kind, icc_profile=profile)), (wanted,) * 3)
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_of_a_profile_raise(tags: bytes) -> None:
+    for count in (1, 2**32 - 1):
+        by_profile(bytes(128) + struct.pack(">I", count) + tags)
+    by_profile(tags)
 
 
 def test_alpha_of_a_high_range_does_not_change() -> None:

@@ -45,6 +45,9 @@ VIDEO_GAMMA: Final = 2.4
 STEPS: Final = 1024
 """Number of entries of a curve in an ICC profile."""
 
+MAX_TAGS: Final = 100
+"""Maximum number of tags of an ICC profile that are read. Most profiles have fewer than 20."""
+
 SCREEN_GAMMA: Final = 2.2
 LIKE_A_SCREEN: Final = 0.05
 """A PNG's gamma means sRGB if its product with `SCREEN_GAMMA` differs from 1 by less than this
@@ -113,6 +116,22 @@ def by_code_points(
         return ColourSpace(primaries=known, gamma=_GAMMAS[transfer])
     if transfer in _CURVES or transfer in (PQ, HLG):
         return ColourSpace(primaries=known, transfer=transfer)
+    return None
+
+
+def by_profile(profile: bytes) -> ColourSpace | None:
+    """Return the colour space of an ICC profile of high range; None for all other profiles.
+
+    Such a profile has a tag `cicp` with code points (ICC.1:2022, section 9.2.17). Browsers use them
+    instead of its tables.
+    """
+    (count,) = struct.unpack_from(">I", profile, 128) if len(profile) >= 132 else (0,)
+    for entry in range(132, min(132 + 12 * min(count, MAX_TAGS), len(profile) - 11), 12):
+        if profile.startswith(b"cicp", entry):
+            (start,) = struct.unpack_from(">I", profile, entry + 4)
+            points = profile[start + 8 : start + 10]
+            space = by_code_points(*points) if len(points) == 2 else None
+            return space if space is not None and space.is_high_range else None
     return None
 
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageChops, ImageCms
 
 from shared.errors import Undecodable
 from worker.decoding.inside import hdr
-from worker.decoding.inside.colour_spaces import ColourSpace, icc_profile
+from worker.decoding.inside.colour_spaces import ColourSpace, by_profile, icc_profile
 
 KEPT_PROFILES: Final = 8
 """Number of cached conversions. To build a conversion takes longer than all other work on a small
@@ -100,6 +100,8 @@ def to_srgb(image: Image.Image, source: bytes | ColourSpace | None) -> Image.Ima
     too. A profile that is broken, too large, or for another kind of image is ignored. Browsers do
     the same.
     """
+    if isinstance(source, bytes):
+        source = by_profile(source) or source
     if isinstance(source, ColourSpace):
         if source.is_high_range and image.mode != "CMYK":
             return hdr.to_srgb(image, source)
