@@ -80,7 +80,12 @@ def _hostile(title: str, content: str | bytes, allowed: frozenset[Outcome]) -> S
     )
 
 
-LAYERS: Final = '<g opacity=".9">' * 900 + "<path d='M0 0h99v99z'/>" + "</g>" * 900
+LAYERS: Final = svg(
+    '<g opacity=".9">' * 900 + '<path d="M0 0h120v120z"/>' + "</g>" * 900,
+    size='width="120" height="120"',
+)
+"""Each layer is drawn as 640 × 640 pixels of four bytes, so all layers need 1.4 GiB."""
+
 DEEP: Final = "<g>" * 100_000 + "</g>" * 100_000
 HUGE_PICTURE: Final = picture(
     data_url(png(png_header(30_000, 30_000), png_chunk(b"IDAT", deflated_zeros(1))))

@@ -198,11 +198,12 @@ def test_text_is_drawn_in_a_font_of_the_machine(family: str) -> None:
     ],
 )
 async def test_row74_a_drawing_that_takes_too_much_is_no_fault_of_the_decoder(
-    content: str, code: str
+    content: str | bytes, code: str
 ) -> None:
     pool = DecoderPool(1, timeout_s=10, kind=Box.DRAWINGS)
+    drawing = content if isinstance(content, bytes) else svg(content)
     try:
-        with opened(svg(content)) as descriptor, pytest.raises(Undecodable, match=f"^{code}$"):
+        with opened(drawing) as descriptor, pytest.raises(Undecodable, match=f"^{code}$"):
             await pool.decode(1, descriptor)
         with opened(svg()) as descriptor:
             assert (await pool.decode(1, descriptor)).facts.width == 120
