@@ -1,6 +1,7 @@
 """Small valid files of every decoded format, from which tests make truncated and changed files."""
 
 import io
+import struct
 from collections.abc import Callable, Mapping
 from functools import cache
 from random import Random
@@ -9,6 +10,7 @@ from typing import Final
 from PIL import Image, TiffImagePlugin
 
 from tests.data import drawings, pdfs
+from tests.data.bitmaps import HEIGHT, WIDTH, bmp, dib, icon_of
 from tests.data.images import encode
 from tests.data.pieces import tiff
 
@@ -44,6 +46,12 @@ def _heif() -> bytes:
     return file.getvalue()
 
 
+def _bmp_with_alpha() -> bytes:
+    """Draw a BMP of version 5 with a mask for alpha."""
+    pixels = grain(WIDTH, HEIGHT).convert("RGBA").tobytes()
+    return bmp(32, pixels, masks=struct.pack("<4I", 0, 0, 0, 0xFF000000), header_bytes=124)
+
+
 ALWAYS: Final[Mapping[str, Callable[[], bytes]]] = {
     "jpg": lambda: encode(grain(96, 64), "JPEG", quality=70),
     "progressive.jpg": lambda: encode(grain(96, 64), "JPEG", quality=70, progressive=True),
@@ -56,9 +64,12 @@ ALWAYS: Final[Mapping[str, Callable[[], bytes]]] = {
     "lossless.webp": lambda: encode(grain(48, 32), "WEBP", lossless=True),
     "animated.webp": lambda: _animation("WEBP"),
     "pdf": pdfs.plain,
+    "text.pdf": pdfs.text,
     "svg": drawings.with_picture,
     "bmp": lambda: encode(grain(48, 32), "BMP"),
+    "alpha.bmp": _bmp_with_alpha,
     "ico": lambda: encode(grain(32, 32), "ICO"),
+    "cur": lambda: icon_of((16, 32, dib(32, b"\x20\x40\x60\x80", edge=16)), kind=2),
 }
 """Functions that draw a file of each format that every worker decodes."""
 
