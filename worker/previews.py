@@ -9,7 +9,7 @@ from typing import Final
 
 from shared.attachments import Attachment
 from shared.errors import DecoderFault, Undecodable
-from shared.facts import NO_FACTS, Thumbnail
+from shared.facts import Facts, Thumbnail
 from shared.log import get_logger
 from shared.stored_objects import StoredObject
 from worker.sniffing.sniffer import Sniffed
@@ -51,7 +51,8 @@ async def make_preview(
     extension = _EXTENSIONS.get(made.content_type)
     if made.reason is not None or extension is None:
         return None
-    return replace(made, facts=NO_FACTS, extension=extension)
+    facts = Facts(thumbhash=made.facts.thumbhash)  # the size is that of the preview only
+    return replace(made, facts=facts, extension=extension)
 
 
 async def _read(tools: Tools, row: Attachment, found: StoredObject, sniffed: Sniffed) -> bytes:

@@ -70,6 +70,7 @@ async def test_documents_have_thumbnails_and_no_size_in_pixels(working: Service)
         assert (meta["state"], meta.get("reason"), attributes["resized"]) == ("ready", None, True)
         assert (attributes["content_type"], attributes["size"]) == (content_type, len(body))
         assert not {"width", "height", "pages"} & {key for key in meta if meta[key] is not None}
+        assert meta["thumbhash"]
         assert meta.get("checksum_sha256") in (None, hashlib.sha256(body).hexdigest())
         image = await thumbnail_of(working, resource)
         assert image.format == kind, name
