@@ -112,6 +112,39 @@ def test_row83_one_bit_of_alpha_counts_with_masks(compression: int, bit: int, al
     assert all(abs(a - b) < 8 for a, b in zip(found, COLOUR, strict=True))
 
 
+ORDERS = {
+    "bgra": ((16, 8, 0, 24), (50, 100, 200, 77)),
+    "rgba": ((0, 8, 16, 24), (200, 100, 50, 77)),
+    "argb": ((8, 16, 24, 0), (77, 200, 100, 50)),
+    "abgr": ((24, 16, 8, 0), (77, 50, 100, 200)),
+}
+"""The places of red, green, blue and alpha in a pixel, in bits, and the bytes of a pixel."""
+
+
+@pytest.mark.parametrize("has_alpha", [True, False])
+@pytest.mark.parametrize(("size", "compression"), [(108, 3), (124, 3), (56, 3), (40, 6), (56, 6)])
+@pytest.mark.parametrize("order", ORDERS)
+def test_row83_masks_give_the_order_of_bytes(
+    order: str, size: int, compression: int, *, has_alpha: bool
+) -> None:
+    """Chromium 156 draws the same."""
+    places, pixel = ORDERS[order]
+    masks = struct.pack("<4I", *(0xFF << place for place in places[:3]), 0)
+    if has_alpha:
+        masks = masks[:12] + struct.pack("<I", 0xFF << places[3])
+    content = bmp(
+        32,
+        bytes(pixel) * WIDTH * HEIGHT,
+        compression=compression,
+        masks=masks[: size - 40],
+        header_bytes=size,
+    )
+    if size == 40:  # the masks are after the header
+        start = struct.pack("<I", 14 + 40 + 16)
+        content = content[:10] + start + content[14:54] + masks + content[54:]
+    assert shown(content) == ((*COLOUR, 77 if has_alpha else 255), (WIDTH, HEIGHT))
+
+
 @pytest.mark.parametrize("compression", [4, 5])
 def test_row83_a_bmp_that_wraps_another_format_is_unsupported(compression: int) -> None:
     with pytest.raises(Undecodable, match="unsupported"):
