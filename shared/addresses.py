@@ -30,8 +30,8 @@ A character that would become more is not folded: 4,096 characters could become 
 credentials cannot be written with these characters."""
 
 _ROUNDS: Final = 8
-"""The most times that an address is decoded. A normal address needs at most two. An address that
-still has escapes after that is cut at the first of them."""
+"""An address is decoded at most this many times. A normal address is decoded at most twice. An
+address that has escapes even after _ROUNDS times is cut at the first escape."""
 
 
 def without_credentials(url: str) -> str:
@@ -39,9 +39,10 @@ def without_credentials(url: str) -> str:
 
     A query may contain credentials (`X-Amz-Signature`, `AWSAccessKeyId`, `Policy`, `sig`, `token`)
     under names that no list can cover, so all of the query is removed. `versionId` is removed too,
-    because a copy from the address would not use it. A query of digits only is a stamp and is kept.
-    If a path contains a credential's name and a `=`, it is cut before that name, even if both are
-    encoded. A user name is kept only if it looks like a host name. May be repeated.
+    because a copy never uses the version in the address. A query that consists of digits is a
+    stamp, and is kept. If a path contains a credential's name and a `=`, the path is cut before
+    that name, even if name and `=` are encoded. A user name is kept only if it looks like a host
+    name. May be repeated.
     """
     found = _QUERY.search(url)
     end = len(url) if found is None else found.start()
@@ -74,7 +75,7 @@ def _decoded(url: str) -> tuple[str, Sequence[int]]:
     Returns the decoded text, and the position in `url` of each of its characters. One more position
     follows: the end of the decoded part of `url`.
     """
-    if "%" not in url and url.isascii():  # the usual case
+    if "%" not in url and url.isascii():  # the usual case: nothing to decode
         return url.lower(), range(len(url) + 1)
     plain, offsets = url, list(range(len(url) + 1))
     for _ in range(_ROUNDS):

@@ -1,4 +1,4 @@
-"""Decide whether an object is older than its row, so that it was uploaded for another row.
+"""Decide whether an object is older than its row: then it was uploaded for another row.
 
 Two rows can have the same id if rows were lost, by a restore or by a failover to a replica that
 lagged, or if a second deployment uses the bucket. The object's age is measured by the store's clock
@@ -13,15 +13,15 @@ from shared.stored_objects import StoredObject
 MARGIN_S = 5.0
 """The seconds by which an object must be older than its row. `Date` and `Last-Modified` are whole
 seconds (RFC 9110, section 5.6.7), so an object's age may be one second too great. A row's age is
-too small by the time that the database's answer takes to arrive. A restore or a failover takes
-longer than five seconds, so a lost row's id is not reused within that time."""
+too small by the time between its measurement and the arrival of the database's answer. A restore or
+a failover takes longer than five seconds, so a lost row's id is not reused within that time."""
 
 log = get_logger(__name__)
 _warned = False
 
 
 def is_older_than_row(object_age_s: float | None, row_age_s: float) -> bool:
-    """Return whether an object existed before its row. Both ages must be of the same moment.
+    """Return whether an object existed before its row. Both ages must be of one moment.
 
     Returns False if the object's age is unknown (None).
     """

@@ -102,7 +102,7 @@ class Attachment(FromRow):
     carries_more: bool = False
     #: The state. `shared.lifecycle` has the changes of state.
     state: State = "pending"
-    #: Why the upload was rejected or an attempt failed; or what could not be done for a ready file.
+    #: Why the upload was rejected or an attempt failed. For a ready file: what could not be done.
     reason: ReasonCode | None = None
     #: The scanner's verdict about the object; None if the object was not meant to be scanned.
     scan_verdict: Verdict | None = None
@@ -110,11 +110,11 @@ class Attachment(FromRow):
     scan_signature: str | None = None
     #: True if the thumbnail of the current upload is stored.
     resized: bool = False
-    #: The number of changes recorded about the object. Each upload raises it.
+    #: How many changes of the object were recorded. Each upload raises the number.
     revision: int = 0
     #: The revision that was claimed last; 0 before the first claim.
     claimed_revision: int = 0
-    #: The number of claims of `claimed_revision`. `lifecycle.postpone` raises it too.
+    #: How often `claimed_revision` was claimed. `lifecycle.postpone` raises this number too.
     attempt: int = 0
     #: When the sweep must look at the row; None if the sweep need not look at it.
     due_at: datetime | None = None
@@ -134,7 +134,8 @@ class Attachment(FromRow):
     copy_revision: int | None = None
     #: Counts the claims of copies, so each claim has its own number; see `shared.copies`.
     copy_attempt: int = 0
-    #: The size in bytes that a requested copy counts for the quota until the object is measured.
+    #: The size in bytes by which a requested copy counts for the quota until the object is
+    #: measured.
     copy_bytes: int | None = None
     #: When the row was created.
     created_at: datetime
@@ -151,7 +152,8 @@ class Attachment(FromRow):
     limit_size: int | None = None
     #: The types that the creating client allows, each `type/subtype` or `type/*`.
     limit_types: Sequence[str] | None = None
-    #: The largest upload in bytes that the policy allows because of a quota; None without a quota.
+    #: The largest upload in bytes that the policy allows because of a quota; None if there is no
+    #: quota.
     promised_bytes: int | None = None
     #: The trace context of the current upload (W3C Trace Context); None if traces are off.
     traceparent: str | None = None

@@ -28,7 +28,8 @@ from shared.outages import DATABASE
 from shared.rows import FromRow
 
 SAMPLE_S: Final = 5.0
-"""A process that reads a sample older than this, in seconds, takes a new one."""
+"""Maximum age of the stored sample, in seconds. A process that reads an older sample takes a new
+one."""
 
 MOST_DUE: Final = 100_000
 """The counting of due rows stops at this number."""
@@ -60,7 +61,7 @@ class Sample(FromRow):
 
 
 async def measure(connection: Connection) -> Backlog:
-    """Count the uploads that wait for a worker now."""
+    """Count the waiting uploads now, and find how long the oldest of them has waited."""
     row = await connection.fetchrow("SELECT oldest_seconds, waiting FROM attachments_backlog")
     assert row is not None  # the view has one row
     return Backlog.from_row(row)

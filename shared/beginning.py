@@ -1,7 +1,8 @@
 """Handle SIGTERM and SIGINT from the start of a process, before its other imports.
 
 This module imports little, so its handlers are set early. Until the process sets its own handlers,
-no work has begun. So a signal ends the process at once with status 0, as after a normal end.
+no work has begun. So a signal ends the process at once. The exit status is 0, as after a normal
+end.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Check at the start of a process that the broker is not a cluster."""
+"""Check at the start of a process whether the broker is a cluster, which the service cannot use."""
 
 from typing import Final
 

@@ -34,7 +34,7 @@ _CLASSES: Final = (
     (exceptions.OutOfMemoryError, "OOM"),
     (exceptions.BusyLoadingError, "LOADING"),
 )
-"""The exceptions of redis-py whose text does not contain the server's error code."""
+"""Exception classes of redis-py. Their text does not contain the server's error code."""
 
 _BEGINNINGS: Final = (
     ("Authentication required", "NOAUTH"),
@@ -53,7 +53,8 @@ def server_of(broker_url: str) -> str:
 def describe(error: BaseException, server: str = "") -> str:
     """Describe an error of the broker's client, without any text that the broker sent.
 
-    `server` is the broker's address without secrets. It is shown if the broker did not answer.
+    `server` is the broker's address without secrets. The description contains it if the broker did
+    not answer.
     """
     at = f" at {server}" if server else ""
     for kind, code in _CLASSES:

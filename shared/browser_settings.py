@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from shared.origins import Origins, normal_origin
 from shared.part_settings import LogSettings, Words, none_if_blank, split_setting
 
-MAX_FILES_TTL_S = 10 * 365 * 86400  # limits the digits of a link's end, a Unix time
+MAX_FILES_TTL_S = 10 * 365 * 86400  # limits the digits of the Unix time at which a link ends
 
 MAX_REDIRECT_TTL_S = 302_400
 """Half of seven days. The target of a redirect is signed for up to twice `redirect_ttl`, and S3

@@ -54,8 +54,8 @@ class BucketGuard:
     def is_anothers(self, found: StoredObject, row: Attachment) -> bool:
         """Return whether the object under a row's key may belong to another row or deployment.
 
-        True if the object existed before the row, or if it may be from the deployment that owned
-        the bucket before.
+        Returns True if the object existed before the row, or if the deployment that owned the
+        bucket before may have uploaded it.
         """
         return predates(found, row) or (
             self._owner is not None and self._owner.may_be_anothers(row, found)

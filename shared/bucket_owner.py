@@ -30,11 +30,11 @@ UNREADABLE: Final = "unknown"
 
 SETTLE_S: Final = 2.0
 """Seconds to wait after writing a marker in a store that ignores `If-None-Match`. If several
-deployments write at the same moment, the last one is the owner. After this time all have written,
-and the marker is read again."""
+deployments write at the same moment, the last one becomes the owner. After this time all of them
+have written, so the marker is read again to find the owner."""
 
 MAX_PAGES: Final = 10
-"""The most pages of keys that are searched for originals in a bucket without a marker."""
+"""In a bucket without a marker, at most this many pages of keys are searched for originals."""
 
 _CONTENT = re.compile(r"([0-9a-f]{32})(?:\n([0-9]{1,19}))?", re.ASCII)
 
@@ -43,7 +43,8 @@ _CONTENT = re.compile(r"([0-9a-f]{32})(?:\n([0-9]{1,19}))?", re.ASCII)
 class Owner:
     """The owner of a bucket.
 
-    `ours` is the id of this deployment. `theirs` is the id in the marker; None without a marker.
+    `ours` is the id of this deployment. `theirs` is the id in the marker, or None if the bucket has
+    no marker.
 
     `has_strangers` is true if the bucket has originals but no marker, and no row of this database
     describes any of these originals. A deployment of an old release, which wrote no marker, may own
@@ -68,7 +69,7 @@ class Owner:
         """Return whether an object under a row's key may be the former owner's.
 
         Returns False if a worker has processed the row: the object is then the row's own. If
-        `found` is given, its etag must also be that of the row.
+        `found` is given, False also requires that its etag is the row's etag.
         """
         own = row.processed_at is not None and (found is None or row.etag == found.etag)
         return row.id <= self.taken_at and not own
@@ -178,7 +179,7 @@ async def _place_marker(storage: Storage, ours: str) -> None:
 
 
 async def read_marker(storage: Storage) -> tuple[str | None, int]:
-    """Return the owner's id in the marker, and `Owner.taken_at`; (None, 0) without a marker.
+    """Return the owner's id in the marker, and `Owner.taken_at`; (None, 0) if there is no marker.
 
     Raises StoreUnavailable or StoreRefused. If there is no bucket, the code of StoreRefused is
     `NoSuchBucket`.

@@ -1,11 +1,11 @@
-"""HTTP connections that free received data if it could not be parsed."""
+"""HTTP connections that free the received data if it cannot be parsed."""
 
 from aiohttp import web
 from aiohttp.web_protocol import _ErrInfo
 
 
 class TidyConnection(web.RequestHandler):
-    """A connection that ends after data that cannot be parsed, and frees that data.
+    """An HTTP connection that frees data that it cannot parse, and then ends.
 
     The traceback of the parser's error refers to up to 256 KiB of received data, in a reference
     cycle that the garbage collector frees late. So the traceback is removed. Without that, most of

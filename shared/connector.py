@@ -43,10 +43,10 @@ _warned: set[tuple[str, ...]] = set()
 class Session(asyncpg.Connection):
     """A connection that gives its prepared statements names that no other process uses.
 
-    If a pooler was not detected, it may send a statement to the session of another process. If
-    both processes used the same name, the other process's statement would run there. A unique name
-    does not exist there, so the server answers with an error, and `Database.run` uses no names from
-    then on.
+    A pooler that was not detected may send a statement to the session of another process. If both
+    processes used the same names, the other process's statement would run there. Because names are
+    unique, that session does not know the name, and the server answers with an error. From then on,
+    `Database.run` uses no names.
 
     A session also remembers whether a statement has queued deliveries of webhooks.
     """
@@ -105,7 +105,7 @@ class Connector:
         return self._address.server
 
     def fall_back(self) -> None:
-        """Assume a pooler from now on. Call it after prepared statements were lost or mixed up."""
+        """Assume a pooler from now on. Call this if the server lost or mixed up statements."""
         if not self.pooled:
             log.warning("a pooler is in front of the database; statements are not prepared")
         self.pooled = True
@@ -156,7 +156,7 @@ class Connector:
             if (size := self._address.statement_cache_size) is not None:
                 given["statement_cache_size"] = size
         given["connection_class"] = Session
-        given["timeout"] = None  # the limit in _connect_to covers all attempts together
+        given["timeout"] = None  # the time limit in _connect_to covers all attempts together
         return await asyncpg.connect(dsn, **given)
 
     def _learn(self, error: asyncpg.PostgresError) -> bool:

@@ -47,14 +47,15 @@ RUN_BY_BROWSERS = frozenset(
         "multipart/related",
         "message/rfc822",
         "application/x-mimearchive",
-        # types that plug-ins and older browsers run
+        # types that browser plug-ins or older browsers run
         "application/x-shockwave-flash",
         "application/futuresplash",
         "application/x-silverlight-app",
         "text/x-component",
         # WebAssembly: only with this type can a page compile it during the download
         "application/wasm",
-        # not types: for these the browser looks for HTML in the bytes (same standard, section 7)
+        # These mean "no type": for them, the browser looks for HTML in the bytes (same standard,
+        # section 7).
         "unknown/unknown",
         "application/unknown",
         "application/x-unknown-content-type",

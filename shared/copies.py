@@ -22,7 +22,7 @@ from shared.lifecycle import COPY_ATTEMPTS, WakeUp
 from shared.new_attachments import NewAttachment
 from shared.quotas import Quotas
 
-# The next multiple of COPY_ATTEMPTS. It differs from the attempt of every earlier claim.
+# SQL for the next multiple of COPY_ATTEMPTS. No earlier claim has this `copy_attempt`.
 UNTRIED = f"a.copy_attempt + {COPY_ATTEMPTS} - a.copy_attempt % {COPY_ATTEMPTS}"
 
 
@@ -137,8 +137,7 @@ def wake_up(row: Attachment) -> WakeUp:
 
 
 async def find(connection: Connection, attachment_id: int) -> Attachment | None:
-    """Find an attachment for which a copy is requested. Returns None if it is deleted or none
-    exists."""
+    """Find an attachment whose copy is requested. Returns None if there is none."""
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM attachments AS a"
         " WHERE a.id = $1 AND a.copy_key IS NOT NULL AND a.deleted_at IS NULL",

@@ -11,7 +11,8 @@ from shared.database import Connection
 from shared.quotas import COUNTERS
 
 AT_ONCE = 50_000
-"""The most attachments that are counted within a request. A worker counts larger organizations."""
+"""An organization with at most this many attachments is counted within a request. A worker counts
+larger organizations."""
 
 COUNT_TIMEOUT_S = 600
 OTHERS_TIMEOUT_S = 30
@@ -74,9 +75,9 @@ async def recount(connection: Connection, organization_id: int) -> dict[str, int
 async def _let_others_end(connection: Connection) -> None:
     """Wait for the end of all transactions that may have begun before the triggers counted.
 
-    The counters lack the changes of such a transaction. A snapshot of `recount` that is taken while
-    the transaction is open lacks them too, so the correction would not contain them. Raises
-    TimeoutError after OTHERS_TIMEOUT_S.
+    The counters do not contain the changes of such a transaction. While the transaction is open, a
+    snapshot of `recount` does not contain them either. So `recount` would not correct this
+    difference. Raises TimeoutError after OTHERS_TIMEOUT_S.
     """
     ours = await connection.fetchval("SELECT pg_current_xact_id()::text")
     ended = "SELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8"

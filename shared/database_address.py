@@ -28,10 +28,10 @@ class Address:
     """An address in the form that asyncpg accepts.
 
     `dsns` has one address for each host of `dsn`. `arguments` are further arguments of
-    `asyncpg.connect`. `settings` are session settings. `unsure` are parameters that only the server
-    can recognize as session settings. `ignored` lists the parameters that have no effect.
-    `timeout_s` limits the time to connect; None means no limit. `pooled` is true if a pooler is in
-    front of the server.
+    `asyncpg.connect`. `settings` are session settings. `unsure` are parameters of which only the
+    server knows whether they are session settings. `ignored` lists the parameters that have no
+    effect. `timeout_s` limits the time to connect; None means no limit. `pooled` is true if a
+    pooler is in front of the server.
     """
 
     dsn: str = field(repr=False)
@@ -143,7 +143,7 @@ class _Assembly:
         self._parts = self._parts._replace(netloc=f"{user}{colon}{password}{at}{hosts}")
 
     def _needs_name(self) -> bool:
-        """Return whether the server's certificate must match the name of the host."""
+        """Return whether the server's certificate must contain the host's name."""
         return self._words.strict or self._query.get("sslmode", self._words.ssl) == "verify-full"
 
     def _finish_hosts(self) -> None:

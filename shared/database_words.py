@@ -51,8 +51,8 @@ MEANINGLESS: Mapping[str, frozenset[str] | None] = {
     "sslsni": TRUE,
     "tty": None,
 }
-"""Parameters that asyncpg does not have. Each is left out if its value is listed here, because
-asyncpg already behaves as if it had that value. None stands for all values."""
+"""Parameters that asyncpg does not have. Each has a list of values, or None for all values. If an
+address has such a value, the parameter is left out, because asyncpg already behaves in that way."""
 
 _VERIFY = "use sslmode=verify-full, which proves who the server is"
 REFUSED: Mapping[str, str] = {
@@ -104,7 +104,7 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
 def split_query(query: str) -> dict[str, str]:
-    """Split a query as libpq does: a plus sign stays, and the last of several equal names counts.
+    """Split a query as libpq does: a plus sign stays, and of several equal names the last is used.
 
     Raises ValueError if the query is not UTF-8.
     """

@@ -21,7 +21,7 @@ UNKNOWN = "unknown"
 """The origin of dead letters that earlier releases stored."""
 
 MAX_ORIGIN_BYTES = 64 * 1024 * 1024
-"""The most bytes that all dead letters of one origin may have together."""
+"""All dead letters of one origin together may have at most this many bytes."""
 
 SUMMARY = (
     "d.id, d.source, d.origin, d.dialect, d.reason, d.count, d.first_at, d.last_at,"

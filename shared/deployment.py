@@ -58,7 +58,8 @@ async def learn_prefix(database: Database, settings: BrokerSettings) -> str:
 async def open_publisher(database: Database, settings: BrokerSettings) -> AsyncIterator[Publisher]:
     """Open a publisher, even if the database or the broker cannot be reached.
 
-    The publisher sends nothing until the prefix is known. It keeps a limited number of wake-ups.
+    The publisher sends nothing until the prefix is known. Until then, it keeps a limited number of
+    wake-ups.
     """
     publisher = Publisher(settings.broker_url.get_secret_value(), settings.queue_prefix)
 

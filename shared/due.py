@@ -1,4 +1,4 @@
-"""SQL statements of the sweep: take due rows, so that each organization gets its turn."""
+"""SQL statements with which the sweep takes due rows. Each organization gets its turn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SWEEP_WINDOW = 1000
 rows are due, one sweep ranks all of them."""
 
 SWEEP_WALK = 1000
-"""The most organizations that one sweep visits. The next sweep continues after them."""
+"""One sweep visits at most this many organizations. The next sweep continues after them."""
 
 
 async def make_due(connection: Connection, wake_ups: Sequence[WakeUp]) -> int:
@@ -68,7 +68,7 @@ class Sweep:
 async def take_due(
     connection: Connection, *, limit: int, lease_s: float, attempts: int, after: int = 0
 ) -> Sweep:
-    """Take up to `limit` due rows for `lease_s` seconds, from the organizations in turn.
+    """Take up to `limit` due rows, from the organizations in turn, for `lease_s` seconds.
 
     If few rows are due, all of them are ranked. If many are due, the sweep visits one organization
     after another, beginning with the one after the id `after`. So an organization with many due

@@ -42,7 +42,7 @@ class Listing:
 
 
 def listings_of(row: Attachment) -> tuple[Listing, Listing]:
-    """Return two listings for an attachment: of its original, and of its possible thumbnails."""
+    """Return an attachment's listings: that of its original, that of its possible thumbnails."""
     thumbnails = keys.thumbnail_keys(row.key)
     current = () if row.thumbnail_key is None else (row.thumbnail_key,)
     folder = keys.thumbnail_key(row.key).rpartition("/")[0]
@@ -66,9 +66,10 @@ class Eraser:
         self._ask_again_at = float("-inf")
 
     async def keeps_versions(self) -> bool | None:
-        """Return whether the bucket keeps versions; None without the right s3:GetBucketVersioning.
+        """Return whether the bucket keeps versions, or None if the store refuses the question.
 
-        Calls the store at most once in REMEMBERED_S.
+        The question needs the right s3:GetBucketVersioning. It is sent at most once in REMEMBERED_S
+        seconds.
         """
         if not self._versioned and self._clock() >= self._ask_again_at:
             try:
@@ -134,7 +135,8 @@ class Eraser:
             listed = await self._storage.versions(listing.prefix, limit=MAX_VERSIONS)
         removed, kept = 0, set()
         # Delete markers are removed last. Without its marker, an old version would become the
-        # current object again. For the same reason a marker stays if a version of its key stays.
+        # current object again. For the same reason, the marker of a key stays while a version of
+        # the key stays.
         for version in sorted(listed, key=lambda version: version.is_marker):
             if self._clock() >= give_up_at:
                 return False

@@ -106,7 +106,7 @@ class Undecodable(AttachmentsError):
     """No thumbnail can be made of the file, but the file is kept. It is never tried again.
 
     `facts` are what is known about the file: width and height if its header has them, and
-    `carries_more`. That is also true if nobody could check whether the file carries more.
+    `carries_more`, which is also true if that could not be checked.
     """
 
     def __init__(self, code: UndecodableCode, facts: Facts = NO_FACTS) -> None:
@@ -146,8 +146,8 @@ class IdsTaken(AttachmentsError):
 class Busy(AttachmentsError):
     """A limited part of the service is in use, such as the connections or the decoders.
 
-    `own` is true if the caller's organization itself uses all that it may use at one time. `waited`
-    is false if the caller was refused at once, without waiting.
+    `own` is true if the caller's organization has reached its own limit. `waited` is false if the
+    caller was refused at once, without waiting.
     """
 
     def __init__(self, *, own: bool, waited: bool = False) -> None:

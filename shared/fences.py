@@ -69,7 +69,7 @@ def _check_prefix(prefix: str, *, ours: bool) -> None:
         raise ValueError(
             f"a prefix must have none of % * ? \\ and no braces other than {ORGANIZATION}"
         )
-    # Test the prefix by a sample key: if this key is not allowed, no key with the prefix is.
+    # Test the prefix by a sample key: if this key may not be copied, no key with the prefix may.
     if not may_be_copied(f"{sample}a", ours=False):
         raise ValueError(
             "a prefix must have no empty segment, no . or .. and no control character, must not"

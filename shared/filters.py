@@ -114,7 +114,7 @@ def walked(filters: Sequence[Filter]) -> OneOf | None:
 
 
 def by_time(filters: Sequence[Filter]) -> bool:
-    """Return whether a list reads the index by time: it has a range of times, no filter by ids."""
+    """Return whether a list reads the index by time: it has a time range and no filter by ids."""
     return any(isinstance(item, CreatedIn) for item in filters) and not _by_ids(filters)
 
 

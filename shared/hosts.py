@@ -40,6 +40,6 @@ def is_loopback(address: str) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def names_loopback(host: str) -> bool:
-    """Return whether a Host header in lower case names a loopback address, with any port."""
+    """Return whether a Host header in lower case names a loopback address. Any port is allowed."""
     match = _LOOPBACK.fullmatch(host)
     return match is not None and int(match[1] or 80) <= MAX_PORT

@@ -19,7 +19,7 @@ T = TypeVar("T")
 KEPT: Final = "24 hours"
 
 REMOVED_AT_ONCE: Final = 5000
-"""The most keys that one DELETE of `prune` removes."""
+"""One DELETE of `prune` removes at most this many keys."""
 
 
 class KeyReused(AttachmentsError):

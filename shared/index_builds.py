@@ -90,6 +90,6 @@ async def _build_next(connection: "asyncpg.Connection[asyncpg.Record]", schema: 
             f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {schema}.attachments"
             f" {INDEXES[name]}"
         )
-    except asyncpg.DeadlockDetectedError:  # Another process began at the same moment.
+    except asyncpg.DeadlockDetectedError:  # another process began a build at the same moment
         await asyncio.sleep(spread(POLL_S, 0.5))
     return True

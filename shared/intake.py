@@ -29,7 +29,7 @@ _PROBE = f"/{probes.NAME}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A received message, the way by which it came (`source`), and what was read from it.
+    """A received message, the way by which it came (`source`), and the content that was read.
 
     `sender` is the proven sender: `webhook token 1 10.0.0.1` (the token's number in
     ATTACHMENTS_EVENTS_TOKENS, and the address), `sns` and the topic, or `sqs`.
@@ -81,9 +81,9 @@ def unreadable(body: bytes, *, source: MessageSource, sender: str, fault: str) -
 
 
 def allow(allowance: Allowance, messages: Sequence[Message]) -> list[bool]:
-    """Return for each message whether it may become a dead letter. Usable messages may not.
+    """Return for each message whether it may become a dead letter; False for usable messages.
 
-    Each call counts the messages in the allowance of their origin, so call it once per message.
+    Each call counts its messages for the limits of their origins, so pass each message only once.
     """
     kept = [bool(each.reading.faults) and allowance.spend(each.origin) for each in messages]
     if not_kept := sum(bool(each.reading.faults) for each in messages) - sum(kept):
@@ -92,7 +92,7 @@ def allow(allowance: Allowance, messages: Sequence[Message]) -> list[bool]:
 
 
 def log_faults(throttle: Throttle, messages: Sequence[Message]) -> None:
-    """Log one line for each unusable message, although one message may have many faults."""
+    """Log one line for each unusable message, even if it has many faults."""
     for message in messages:
         reading = message.reading
         if reading.faults:
@@ -116,8 +116,8 @@ async def record(
     """Record all messages or none. Return the changed ids, and the wake-ups to publish.
 
     `kept` has one value for each message: whether it may become a dead letter if it is unusable. If
-    not, only the count of an identical dead letter is raised. May be repeated; a repetition changes
-    only the counts of unusable messages. Do not call it within a transaction.
+    it may not, only the count of an identical dead letter is raised. May be repeated: that only
+    raises the counts of dead letters. Do not call it within a transaction.
     """
     events = _events(messages)
     if all(is_plain(message) for message in messages):
@@ -175,7 +175,7 @@ def effects(messages: Sequence[Message], recorded: Recorded) -> list[dict[Effect
 
 
 def split(messages: Sequence[Message], recorded: Recorded) -> list[Recorded]:
-    """Split the result by message. Each message must be about different attachments."""
+    """Split the result by message. No two messages may be about the same attachment."""
     changed = set(recorded.changed)
     woken = {each.attachment_id: each for each in recorded.woken}
     parts = []
@@ -251,7 +251,7 @@ def _events(messages: Sequence[Message]) -> list[UploadEvent]:
 
 
 def is_plain(message: Message) -> bool:
-    """Return whether a message has no fault and no event about a probe."""
+    """Return whether a message has no fault and no event of a probe (see `shared.probes`)."""
     if message.reading.faults:
         return False
     return not any(event.key.endswith(_PROBE) for event in message.reading.events)

@@ -4,7 +4,7 @@ import random
 
 
 def spread(wait_s: float, share: float = 0.2) -> float:
-    """Return `wait_s` seconds, randomly longer or shorter by up to the fraction `share`."""
+    """Return a random wait: `wait_s` seconds, plus or minus up to the fraction `share` of it."""
     return wait_s * random.uniform(1 - share, 1 + share)  # noqa: S311 - no secret
 
 

@@ -16,14 +16,13 @@ from asyncpg.pool import PoolConnectionProxy
 from shared.metrics import DATABASE_WAIT_SECONDS
 
 KEPT_USES = 100
-"""The number of statements after which a connection is released. Each connection must be released
-sometimes, so that the pool can replace it after 50,000 statements or close it after five idle
-minutes."""
+"""The number of statements after which a connection is released. The release lets the pool replace
+a connection after 50,000 statements, or close it after five idle minutes."""
 
 KEPT_S = 1.0
 
 TIMEOUT_S = 2.0
-"""Seconds to wait for a connection of the pool, and for its release."""
+"""The time limit for taking a connection from the pool, and for its release, in seconds."""
 
 Taken: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
@@ -66,7 +65,7 @@ class Kept:
         while self._free:
             lease = self._free.pop()
             if _is_open(lease.connection):
-                return lease  # if a connection is closed, it is back in the pool already
+                return lease  # a closed connection is dropped here: the pool has it back already
         return None
 
     async def take(self) -> Lease:

@@ -63,7 +63,7 @@ def thumbnail_key(original: str, extension: str | None = None) -> str:
 
 
 def thumbnail_keys(original: str) -> set[str]:
-    """Return every key at which a thumbnail of an original may be stored."""
+    """Return all keys at which an original's thumbnail may be stored."""
     return {thumbnail_key(original, extension) for extension in (None, *THUMBNAIL_EXTENSIONS)}
 
 

@@ -47,21 +47,22 @@ NEXT_CHECK = f"""least(now() + $5 * interval '1 second',
 # the facts that the client declared.
 _NO_FACTS = ", ".join(f"{name} = CASE WHEN a.etag IS NULL THEN a.{name} END" for name in MEASURED)
 COPY_ATTEMPTS = 1000
-"""While nobody has tried a copy, its `copy_attempt` is a multiple of this: see `shared.copies`."""
+"""If `copy_attempt` is a multiple of this, no process has tried the copy: see `shared.copies`."""
 
 
 def unless_copied(due_at: str) -> str:
     """Return the SQL expression for the new `due_at` when a row's processing or check ends.
 
-    If no copy is requested, it is the SQL expression in the argument. If a copy is requested and
-    nobody has claimed it, the row is due at once. If the copy is claimed, `due_at` does not change,
-    because it is the end of the copy's lease.
+    If no copy is requested, the new value is the argument `due_at`, which is SQL. If a copy is
+    requested and nobody has claimed it, the row is due at once. If the copy is claimed, `due_at`
+    does not change, because it is the end of the copy's lease.
     """
     return f"""CASE WHEN a.copy_key IS NULL THEN {due_at}
                     WHEN a.copy_attempt % {COPY_ATTEMPTS} = 0 THEN now() ELSE a.due_at END"""
 
 
-# A file's address contains uploaded_at in whole seconds, so two uploads must differ in the second.
+# A file's address contains uploaded_at in whole seconds, so these seconds of two uploads must
+# differ.
 _NEXT_STAMP = "greatest(now(), date_trunc('second', a.uploaded_at) + interval '1 second')"
 ACTIVE = "a.state IN ('uploaded', 'processing')"
 _VAGUE = "(event.etag IS NULL AND event.sequencer IS NULL)"
@@ -101,9 +102,9 @@ of the previous release do nothing with it."""
 class Recorded:
     """The result of recording events.
 
-    `changed` are the ids of all changed rows. They include rows for which the sweep will ask the
-    store, and rows whose worker must check the object again before it finishes. `woken` are the
-    wake-ups to publish now.
+    `changed` are the ids of all changed rows. Among them are rows for which the sweep will ask the
+    store, and rows whose worker must check the object again before the worker finishes. `woken` are
+    the wake-ups to publish now.
     """
 
     changed: list[int]
@@ -319,9 +320,9 @@ async def finish(
     """Write the outcome if the claim holds and `revision` is still the row's revision.
 
     The store is checked once more after `next_check_s` seconds, and once when the policy has ended.
-    The reason: a client that retries overwrites its object within moments, and the event of the
-    overwrite may be lost. Returns False and changes nothing if the claim is lost, a newer upload
-    has been recorded, or another worker may have spoiled the thumbnail of this outcome.
+    The reason: a client that retries may soon overwrite its object, and the event of that may be
+    lost. Returns False and changes nothing if the claim is lost, a newer upload has been recorded,
+    or another worker may have spoiled the thumbnail of this outcome.
     """
     status = await connection.execute(
         f"""
@@ -396,8 +397,9 @@ async def mark_missing(
     """Record under the claim that the store has no object. Return the new state.
 
     The new state is `pending` if no etag was ever recorded and the policy still allows uploads,
-    else `failed` with `missing`. In both cases the store is asked again while the policy lasts.
-    Returns None and changes nothing if the claim is lost or a newer upload has been recorded.
+    else `failed` with `missing`. In both cases the sweep asks the store again while the policy
+    lasts. Returns None and changes nothing if the claim is lost or a newer upload has been
+    recorded.
     """
     state: State | None = await connection.fetchval(
         f"""
@@ -425,8 +427,9 @@ async def process_again(connection: Connection, attachment_id: int) -> bool:
 
     A worker calls this if it wrote or removed a thumbnail and then found its claim lost. If another
     worker holds the attachment now, that worker must store the thumbnail again before it can
-    finish. A row that is not `processing` and has no thumbnail is not changed: otherwise an upload
-    that stalls every worker would be retried without end. Returns whether the row was changed.
+    finish. A row that is not `processing` and has no thumbnail is not changed. Otherwise an upload
+    that makes every worker lose its claim would be retried without end. Returns whether the row was
+    changed.
     """
     status = await connection.execute(
         """
@@ -535,7 +538,7 @@ async def settle_purged(connection: Connection, attachment_id: int) -> None:
 
 
 async def retry(connection: Connection, ids: Sequence[int]) -> list[WakeUp]:
-    """Let failed and rejected attachments, and ready ones with a reason, be processed again.
+    """Let attachments that failed, were rejected, or are ready with a reason be processed again.
 
     Other ids are ignored, also those of attachments that are deleted or are being processed.
     Returns the wake-ups to publish.

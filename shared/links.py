@@ -35,7 +35,7 @@ class Links:
         return self._base or origin
 
     def url(self, key: str, changed_at: datetime | None, now: datetime, origin: str) -> str:
-        """Return the address of a key; without a query if `changed_at` is None (no upload yet)."""
+        """Return the address of a key. It has no query if `changed_at` is None (no upload yet)."""
         if changed_at is None:
             return f"{self.base(origin)}/{key}"
         stamp = str(int(changed_at.timestamp()))
@@ -43,8 +43,8 @@ class Links:
             return f"{self.base(origin)}/{key}?{stamp}"
         if self._ttl_s is None:
             return f"{self.base(origin)}/{key}?{stamp}&s={self.sign(key, stamp, '')}"
-        # The end is a multiple of the lifetime. So the address stays the same for some time, and a
-        # browser can cache the file.
+        # The time of expiry is a multiple of the lifetime. So the address stays the same for some
+        # time, and a browser can cache the file.
         ends = str((int(now.timestamp()) // self._ttl_s + 2) * self._ttl_s)
         return f"{self.base(origin)}/{key}?{stamp}&e={ends}&s={self.sign(key, stamp, ends)}"
 
@@ -54,7 +54,7 @@ class Links:
         """Return the address of an attachment's status, valid without a token until `ends`.
 
         The time of the row's creation is signed too, because another row may get the same id if the
-        row is lost. Returns None without a secret, which is optional in the public mode.
+        row is lost. Returns None if no secret is set: in the public mode, the secret is optional.
         """
         if not self._is_secret:
             return None
@@ -87,7 +87,7 @@ class Links:
         return _signature(self._macs[0], key, stamp, ends).decode()
 
     def admits(self, key: str, stamp: str, ends: str, signature: str, now: datetime) -> bool:
-        """Return whether a signature is valid with one of the secrets, and has not ended.
+        """Return whether one of the secrets made a signature, and the signature has not expired.
 
         The time that this takes does not depend on the signature.
         """

@@ -66,8 +66,8 @@ async def page(
     """List up to `limit` attachments in the order of their ids.
 
     A page starts after the id `after` or ends before the id `before`, at constant cost. These two
-    ids are not on the page. With `before`, the result is the `limit` attachments nearest to
-    `before`, still in the requested order.
+    ids are not on the page. With `before`, the result is the `limit` attachments next to `before`,
+    in the requested order.
     """
     backwards = before is not None
     bound = before if backwards else after

@@ -29,7 +29,7 @@ CACHED_S: Final = 2.0
 the parts."""
 
 NOT_YET: Final = "not yet"
-"""The fault that is shown for a part while the start of the process waits for it."""
+"""The fault that is shown for a part while the process waits for the part during its start."""
 
 
 class Beat:
@@ -45,7 +45,7 @@ class Beat:
         self._resting = 0
 
     def beat(self) -> None:
-        """Record that the task runs now."""
+        """Record that the task has run now."""
         self._last = time.monotonic()
 
     @contextmanager
@@ -106,14 +106,14 @@ class Health:
     def need(self, name: str, check: Check) -> None:
         """Add a part that this process needs for its work."""
         self._needed[name] = check
-        self._asked_at = -CACHED_S  # earlier answers do not include this part
+        self._asked_at = -CACHED_S  # stored answers do not include this part
 
     def use(self, name: str, check: Check) -> None:
         """Add a part that is reported, but that this process can work without."""
         self._helpful[name] = check
 
     def faults(self) -> dict[str, str]:
-        """Return the periodic tasks that do not run, each with its fault; empty if all run."""
+        """Return the fault of each periodic task that does not run; an empty dict if all run."""
         return {
             name: f"did not run for {beat.silent_s:.0f} s"
             for name, beat in self._beats.items()

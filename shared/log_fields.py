@@ -15,7 +15,8 @@ _NONE: Final[Mapping[str, Any]] = {}
 
 _fields: ContextVar[Mapping[str, Any]] = ContextVar("log fields", default=_NONE)
 """One context variable for all fields. structlog's own `contextvars` uses one variable for each
-field, and copies the whole context for each line: this takes 20 µs per request, not 2 µs."""
+field, and copies the whole context for each line: that takes 20 µs per request, this way takes 2
+µs."""
 
 
 class Fields:

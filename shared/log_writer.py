@@ -2,7 +2,7 @@
 
 A pipe whose reader has stopped is full after 64 KiB, and then each write to it blocks. So lines
 wait in memory, up to a limit. Lines above the limit are dropped and counted. If the pipe is closed
-or the disk is full, lines are lost too, and nothing else happens.
+or the disk is full, the lines are lost, without an error.
 """
 
 import atexit
@@ -22,8 +22,8 @@ from typing import Any, Final
 from prometheus_client import Counter
 
 MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
-"""The most bytes of lines that wait for a slow reader. This is more than a burst of tracebacks
-needs, and little for a worker's memory."""
+"""At most this many bytes of lines wait for a slow reader. That is more than a burst of tracebacks
+needs, and is little for a worker's memory."""
 
 FLUSH_S: Final = 1.0
 """Seconds that an ending process waits for the reader of its log."""
@@ -33,8 +33,8 @@ GATHER_S: Final = 0.25
 thread, that would cost a request more CPU time than the formatting of the line."""
 
 BATCH_BYTES: Final = select.PIPE_BUF
-"""The most bytes of several lines that are written together if the pipe is not empty. The kernel
-does not mix such a write to a pipe with writes of other processes (POSIX, `write`)."""
+"""Maximum number of bytes that one write of several lines may have if the pipe is not empty. The
+kernel does not mix a write of this size with the writes of other processes (POSIX, `write`)."""
 
 DROPPED = Counter(
     "attachments_log_lines_dropped_total",
@@ -86,7 +86,7 @@ class LineWriter:
         self._add(line, len(line))
 
     def queue(self, build: Callable[..., bytes | None], args: tuple[Any, ...]) -> None:
-        """Queue a line that the thread builds with `build(*args)`; no line if that returns None."""
+        """Queue a line that the thread builds with `build(*args)`. None means no line."""
         self._add((build, args), LATER_BYTES)
 
     def _add(self, line: bytes | Later, size: int) -> None:
@@ -112,7 +112,7 @@ class LineWriter:
         """Wait until all lines are written, but at most `timeout_s` seconds."""
         over = time.monotonic() + timeout_s
         with self._changed:
-            self._changed.notify_all()  # so that the thread collects no further lines
+            self._changed.notify_all()  # so that the thread writes without collecting further lines
             while self._lines or self._writing:
                 left = over - time.monotonic()
                 if left <= 0:
@@ -165,7 +165,7 @@ class LineWriter:
         return BATCH_BYTES
 
     def _text_of(self, lines: list[bytes | Later]) -> bytes:
-        """Build the lines that are not built yet, and correct the number of waiting bytes."""
+        """Build the lines that are not built yet. Then correct the number of waiting bytes."""
         counted = 0
         built: list[bytes] = []
         for line in lines:

@@ -26,7 +26,7 @@ NOT_KEPT = Counter(
     "attachments_dead_letters_not_kept_total",
     "Unreadable messages that were not kept, because one origin sent too many",
 )
-"""A message that is not kept still raises the count of an identical dead letter, if one exists."""
+"""If an identical dead letter exists, a message that is not kept still raises its count."""
 
 BACKLOG_OLDEST_SECONDS = Gauge(
     "attachments_backlog_oldest_seconds",

@@ -25,7 +25,7 @@ class Multipart:
     async def begin(self, key: str, *, content_type: str | None = None) -> str:
         """Begin a multipart upload and return its id.
 
-        If `content_type` is given, the object gets that type and PUBLIC_FILE as Cache-Control.
+        If `content_type` is given, the object gets that type, and PUBLIC_FILE as its Cache-Control.
         """
         typed: dict[str, Any] = {}
         if content_type is not None:

@@ -75,12 +75,12 @@ async def create(
     first_check_s: float,
     quotas: Quotas | None = None,
 ) -> list[Attachment]:
-    """Insert up to 100 `pending` attachments in the given order, all or none. Return their rows.
+    """Insert up to 100 `pending` attachments in the given order. Return their rows.
 
     `quotas` are the quotas of the settings, which an organization's own quotas replace. If `quotas`
     is None, no quota is checked. Raises QuotaExceeded if a quota would be exceeded, or NotCounted
-    if the organization's usage is not counted yet. After an error, nothing has changed. Do not
-    repeat the call after a success: that would insert more rows.
+    if the organization's usage is not counted yet. After an error, none is inserted. Do not repeat
+    the call after a success: that would insert more rows.
     """
     trace = traces.current()
     values: list[Any] = [organization_id, creator_id, bucket, float(policy_ttl_s), first_check_s]

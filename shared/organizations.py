@@ -15,8 +15,8 @@ async def create_organization(
 ) -> int:
     """Create an organization and return its id.
 
-    With `organization_id`, the call may be repeated: an existing organization keeps its name. Ids
-    that are created later are greater than any id given here.
+    With `organization_id`, the call may be repeated: an existing organization keeps its name. Later
+    organizations get greater ids than any that was given here.
     """
     if organization_id is None:
         created: int = await connection.fetchval(

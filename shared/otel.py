@@ -31,8 +31,8 @@ from shared.traces import NO_ATTRIBUTES, NOTHING, Attributes, Kind
 from shared.version import VERSION
 
 QUEUED_SPANS: Final = 4096
-"""The most spans that wait for their export. Each takes about a kilobyte. The oldest are dropped
-first."""
+"""At most this many spans wait for their export. Each takes about a kilobyte. If there are more,
+the oldest are dropped."""
 
 BATCH_SPANS: Final = 512
 
@@ -41,8 +41,8 @@ EXPORT_EVERY_S: Final = 2.0
 earlier."""
 
 FLUSH_S: Final = 2.0
-"""Seconds that a stopping process waits for the export of the last spans. The API may need 8 s
-before that for its requests, and must end within 10 s."""
+"""Seconds that a stopping process waits for the export of the last spans. Before that, the API may
+need 8 s for its requests, and it must end within 10 s in all."""
 
 _KINDS: Final[Mapping[Kind, SpanKind]] = {
     "server": SpanKind.SERVER,

@@ -20,9 +20,9 @@ LINE_EVERY_S: Final = 60.0
 """Seconds between two lines about the same outage."""
 
 QUIET_S: Final = 2.0
-"""Seconds without a fault after which an outage ends, because one success proves little. If an
-outage begins within LINE_EVERY_S after the last one, this time is doubled, up to LINE_EVERY_S. So a
-part that works only now and then has one long outage, not hundreds."""
+"""An outage ends after this many seconds without a fault. One success is not enough, because it
+proves little. If an outage begins within LINE_EVERY_S after the last one, this time is doubled, up
+to LINE_EVERY_S. So a part that works only now and then has one long outage, not hundreds."""
 
 TICK_S: Final = 1.0
 """Seconds between two checks whether a line is due."""
@@ -87,7 +87,7 @@ class Outage:
         return None if self._away_since is None else self._cause
 
     def tick(self) -> None:
-        """Log the lines that are due. Call it every few seconds."""
+        """Log the lines that are due. Call this every few seconds."""
         if self._away_since is None:
             return
         with self._lock:

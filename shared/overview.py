@@ -1,7 +1,7 @@
 """Lists and counts of attachments for operators: the newest ones by state and reason.
 
 The rows of each state are read in the order of an index (migration 0010). So the cost of a page
-does not depend on the number of rows, or on how few of them match.
+does not depend on how many rows there are, or on how few of them match.
 """
 
 import json

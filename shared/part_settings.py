@@ -58,7 +58,7 @@ def split_setting(value: Any) -> Any:
 
 
 def none_if_blank(value: Any) -> Any:
-    """Return None for an empty setting: Docker Compose cannot unset a variable, only empty it."""
+    """Return None for an empty setting: Docker Compose can only empty a variable, not unset it."""
     return None if value == "" else value
 
 
@@ -101,7 +101,7 @@ def _split_address(value: str) -> SplitResult:
 
 
 def _has_user_name() -> bool:
-    """Return whether the database driver finds a user name if the address has none.
+    """Return whether the database driver finds a user name if the address contains no user name.
 
     The driver uses PGUSER, or the name of the process's user, which may be missing in a container.
     """
@@ -127,7 +127,7 @@ class LogSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read only environment variables. To look for files too would double the time."""
+        """Read only environment variables. Looking for files too would double the time."""
         return init_settings, env_settings
 
     log_format: Literal["console", "json"] = "console"
@@ -191,8 +191,8 @@ class BrokerSettings(LogSettings):
             return None
         if not QUEUE_PREFIX.fullmatch(value):
             raise ValueError("must be 1 to 100 letters, digits and characters from . _ : / { } -")
-        # The prefix ends with a colon. So a key of the prefix `a` never begins with the prefix
-        # `ab`.
+        # The prefix ends with a colon. So no key of one prefix begins with another prefix, even if
+        # the prefixes are `a` and `ab`.
         return value if value.endswith(":") else f"{value}:"
 
 

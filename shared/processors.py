@@ -76,7 +76,8 @@ def _unescaped(text: str) -> PurePosixPath:
 def _upwards(top: Path, own: PurePosixPath, mount_root: PurePosixPath) -> Iterator[Path]:
     """Yield the mounted folders of this process's cgroup and of its parents.
 
-    A container without a cgroup namespace sees the host's path, but only its own group is mounted.
+    A container without a cgroup namespace sees the host's path of its cgroup, but only this cgroup
+    is mounted.
     """
     below = own.relative_to(mount_root) if own.is_relative_to(mount_root) else PurePosixPath()
     yield top

@@ -31,7 +31,7 @@ Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 MAX_HOPS = 32
-"""The most entries of a header that are read. Further entries are ignored."""
+"""At most this many entries of a header are read. Further entries are ignored."""
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _PORT = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
@@ -146,8 +146,8 @@ class Proxies:
             parameters = _parameters(element)
             if parameters is None:
                 break
-            # If there are two trusted proxies, the one nearer to the client knows the scheme and
-            # host better.
+            # If there are two trusted proxies, the values of the one nearer to the client are used:
+            # it received the client's own request.
             found = Forwarded(
                 address=found.address,
                 scheme=_scheme(parameters.get("proto")) or found.scheme,

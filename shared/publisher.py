@@ -22,8 +22,8 @@ from shared.outages import BROKER
 from shared.task_message import TaskMessage
 
 MAX_WAITING = 10_000
-"""The most wake-ups that wait while the broker is unavailable. Further ones are dropped, and the
-sweep finds their rows."""
+"""At most this many wake-ups wait while the broker is unavailable. Further wake-ups are dropped,
+and the sweep finds their rows."""
 
 MAX_BATCH = 200
 PAUSE_S = 0.02
@@ -109,7 +109,7 @@ class Publisher:
             self._wake.notify()
 
     async def fault(self) -> str | None:
-        """Return why the broker is not used, or None if it carried out the last request."""
+        """Return why the broker cannot be used, or None if it carried out the last request."""
         return self.left_to_sweep if self._failing else None
 
     def close(self, timeout_s: float = 2.0) -> None:

@@ -27,7 +27,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@+~{}-]*", re.ASCII)
 """A text that the console renderer writes unchanged, and that cannot control a terminal."""
 
 _SPECIAL: Final = frozenset({"exc_info", "stack", "exception", "timestamp", "level", "event"})
-"""The fields that the console renderer writes in a place or form of their own."""
+"""The fields for which the console renderer has a special place or form."""
 
 _SIMPLE: Final = (bool, int, float, type(None))
 
@@ -82,7 +82,7 @@ def _shown(value: Any) -> str:
     return repr(value) if _QUOTED.search(value) else value
 
 
-@lru_cache(maxsize=1024)  # The service has fewer events than that.
+@lru_cache(maxsize=1024)  # The service has fewer events than 1024.
 def _head(event: Any, level: str, logger: str) -> str:
     return f"[{level:9}] {escape(str(event)):30} [{logger}]"
 

@@ -8,7 +8,8 @@ from shared.liveness import Health, Readiness
 from shared.log import get_logger
 
 FIRST_S: Final = 1.0
-"""Seconds after the start before a line names the missing parts. Most starts take less time."""
+"""A line names the missing parts if the start takes longer than this, in seconds. Most starts are
+faster."""
 
 AGAIN_S: Final = 60.0
 """Seconds until a line names the same missing parts again."""

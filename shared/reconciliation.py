@@ -111,7 +111,7 @@ class Reconciliation:
         self.rows = 0
 
     async def differences(self) -> AsyncIterator[Difference]:
-        """Yield the differences. Raises StoreRefused without s3:ListBucket, and DatabaseAway.
+        """Yield the differences. Raises DatabaseAway, or StoreRefused if listing is forbidden.
 
         The first difference is that of the id sequence, the second that of the bucket's owner. If
         the caller mends them in this order, no id is reused in a bucket that is taken over. At the

@@ -1,9 +1,9 @@
 """Explain why PostgreSQL refuses something: a table gives the cause and remedy of each error code.
 
 The codes are SQLSTATEs (https://www.postgresql.org/docs/current/errcodes-appendix.html). The first
-two characters of a code are its class. An entry for the complete code takes precedence over an
-entry for the class. The server's own message is never shown, because it may contain a password or a
-client's text. A code that is not in the table means a bug of the service.
+two characters of a code are its class. If the table has the complete code, that entry is used, else
+the entry of the class. The server's own message is never shown, because it may contain a password
+or a client's text. A code that is not in the table means a bug of the service.
 """
 
 import socket
@@ -22,8 +22,8 @@ class Refusal:
     """Why the database refuses a connection or a statement (`cause`), and the remedy (`mend`).
 
     `code` is the SQLSTATE, or empty if the server did not answer. In that case `server` is the
-    server's address, without user and password. `detail` is a message for the client if the
-    client's text is the cause.
+    server's address, without user and password. If a client's text is the cause, `detail` is a
+    message for that client.
     """
 
     cause: str

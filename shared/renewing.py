@@ -32,9 +32,9 @@ async def renew_policies(
     """Let the policies of attachments end `policy_ttl_s` seconds from now. Return the rows by id.
 
     An `expired` row becomes `pending`. Every other state stays until a new object is recorded. The
-    sweep asks the store after `first_check_s` seconds. Exception: if the row's upload or copy waits
-    for a worker or is claimed, `due_at` does not change. Rows that are missing, deleted, of another
-    organization or in another bucket are left out. May be repeated.
+    sweep asks the store after `first_check_s` seconds. But if the row's upload or copy waits for a
+    worker or is claimed, the sweep's time (`due_at`) does not change. Rows that are missing,
+    deleted, of another organization or in another bucket are left out. May be repeated.
     """
     rows = await connection.fetch(
         f"""

@@ -1,4 +1,4 @@
-"""Reserved files, which are never accepted: a double click would run them on some desktop.
+"""Reserved files, which are never accepted, because a double click on some desktop would run them.
 
 A file is rejected if its bytes have one of `TYPES` (`worker.sniffing.identify`). Clients may not
 declare these types either. A file with one of `EXTENSIONS` is rejected for its name alone, because
@@ -229,7 +229,7 @@ _WORD: Final = re.compile(r"[+-](?:\.[a-z0-9-]{1,20}|[^.].*/.+)")
 _UNSEEN: Final = ("Cc", "Cf", "Mn", "Zl", "Zp")
 _ENDS: Final = re.compile(r"[\s./]+\Z")
 _PLAIN: Final = re.compile(r"[\w ()-][\w .()-]*\.([A-Za-z0-9]{1,20})", re.ASCII)
-"""A usual name, in which every desktop and `safe_file_name` find the same extension."""
+"""A usual name: every desktop and `safe_file_name` find the same extension in it."""
 _CLASS_ID: Final = re.compile(r"\{[0-9a-f-]{36}\}")
 """A class id in the place of an extension. Windows opens the file with the handler of that id."""
 
@@ -274,8 +274,8 @@ class Reserved:
 
         The name is read as desktops read it: compatibility forms and case are folded, and invisible
         characters are removed. As in Windows, trailing dots, spaces and slashes are removed, and
-        everything from a colon on (an alternate data stream). The name in the object's key, which
-        may be shorter, is checked too, because some clients save the file under that name.
+        everything from a colon on (an alternate data stream). The name in the object's key may be
+        shorter. It is checked too, because some clients save the file under it.
         """
         plain = _PLAIN.fullmatch(name)
         if plain is not None:  # most names; this check takes a quarter of the time

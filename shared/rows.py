@@ -20,7 +20,8 @@ class FromRow:
         """Build a record from a row. Columns without a field are ignored.
 
         `given` has the values of fields that are not copied from one column, such as a record made
-        of several columns. Raises KeyError if the row lacks the column of another field.
+        of several columns. Raises KeyError if the row has no column for a field that is not in
+        `given`.
         """
         if given:
             values = {name: row[name] for name in columns_of(cls) if name not in given}

@@ -1,4 +1,4 @@
-"""The HTTP server of the metrics address. Unwanted clients cost it almost no CPU time.
+"""The HTTP server of the metrics address, which spends almost no CPU time on unwanted clients.
 
 aiohttp's own server would log each request that it cannot parse, with a traceback and a part of the
 received data.
@@ -18,8 +18,8 @@ from shared.log import get_logger
 from shared.throttle import Throttle
 
 MAX_CONNECTIONS = 100
-"""The most connections at one time. Further ones are closed at once, because each takes a
-descriptor and memory for unsent data."""
+"""At most this many connections are open at one time. Further connections are closed at once,
+because each needs a descriptor, and memory for unsent data."""
 
 log = get_logger(__name__)
 
@@ -60,7 +60,8 @@ class Connection(TidyConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer 400 to data that could not be parsed, and 500 after a bug. Repeat no data."""
+        """Answer 400 to data that could not be parsed, 500 after a bug. The answer repeats no
+        data."""
         if status != 400 or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
         self._note(exc)

@@ -18,21 +18,22 @@ STEP = 1_000_000
 of a lost row is not used again, even if its object has not arrived yet."""
 
 MAX_LISTINGS = 200
-"""The most folders that the search for ids of up to nine digits may list. Three are enough if no id
-is above the sequence. More are needed if a store still lists folders after their objects were
-deleted (SeaweedFS does so for some minutes). After this limit, the search lists keys instead."""
+"""The search for ids of up to nine digits lists at most this many folders. If no id is above the
+sequence, it lists three folders. It lists more if the store still shows folders whose objects were
+deleted (SeaweedFS does so for some minutes). After the limit, it lists keys instead."""
 
 KEY_PAGES = 10
-"""The most pages of keys that are listed after MAX_LISTINGS folders. The first page begins above
-the sequence."""
+"""After MAX_LISTINGS folders, at most this many pages of keys are listed. The first page begins
+above the sequence."""
 
 LONGER_LISTINGS = 10
-"""The most folders that the search for ids of more than nine digits may list. It begins directly
+"""The search for ids of more than nine digits lists at most this many folders. It begins directly
 above the sequence, because lost ids are there. It runs only if there is a top folder `001` or
-higher: such a folder exists if ids have reached a million."""
+higher, which exists if ids have reached a million."""
 
 RACES = 5
-"""The most repetitions of the search while other processes take ids and uploads arrive."""
+"""The search is repeated at most this many times while other processes take ids and uploads
+arrive."""
 
 
 async def find_last_id(connection: Connection) -> int:
@@ -165,7 +166,7 @@ class IdSearch:
                 found = await self._nine_digits((), top)
             except _UsedUp:
                 found = await self._listed()
-        if found is None and any(name > "000" for name in top):  # longer ids begin at 001
+        if found is None and any(name > "000" for name in top):  # longer ids begin with 001
             self.left, self.met_empty = LONGER_LISTINGS, False
             least = keys.partition(max(self.last_id + 1, 10**9)).split("/")
             try:
@@ -184,7 +185,7 @@ class IdSearch:
         order of the ids. Raises IdsUndecided if the first KEY_PAGES pages have no such key.
         """
         pages = 0
-        after = f"{keys.PREFIX}{keys.partition(self.last_id)}/u"  # u is after original and thumb
+        after = f"{keys.PREFIX}{keys.partition(self.last_id)}/u"  # u sorts after original, thumb
         async for page in self.storage.list_keys(keys.PREFIX, after=after):
             for key, _ in page:
                 parsed = keys.parse_key(key)

@@ -240,7 +240,7 @@ class Settings(
 
     @cached_property
     def fences(self) -> Fences:
-        """The buckets, and the prefixes in them, from which `temp_url` may copy.
+        """The buckets from which `temp_url` may copy, and the allowed prefixes in each bucket.
 
         The service's own bucket is always included: as a whole, or only with the prefixes that the
         setting lists for it.

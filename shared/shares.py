@@ -14,7 +14,8 @@ from shared.settings import Settings
 from shared.turns import Turns
 
 WAITING = 200
-"""The most statements of one organization that may wait. Further ones raise Busy at once."""
+"""At most this many statements of one organization may wait. A further statement raises Busy at
+once."""
 
 
 MAX_MADE = 1000

@@ -18,12 +18,12 @@ MAX_KEY_BYTES = 1024
 """The longest key in bytes. Source: Amazon S3 User Guide, "Naming Amazon S3 objects"."""
 
 MAX_ROUNDS = 8
-"""The most times that a key is decoded. A key that is still encoded after that may not be
+"""A key is decoded at most this many times. A key that is still encoded after that may not be
 copied."""
 
 MAX_FOLDED = 2 * MAX_KEY_BYTES
-"""The most characters that a fold may have. The limit is needed, because one character can become
-eighteen (U+FDFA). A key with a longer fold may not be copied."""
+"""Maximum number of characters in a fold. A key with a longer fold may not be copied. The limit is
+needed, because one character can become eighteen (U+FDFA)."""
 
 ORIGINALS = PREFIX.rstrip("/")
 """The folder of the attachments' objects. In the service's bucket, a key whose fold begins with
@@ -90,8 +90,8 @@ def is_plain(key: str) -> bool:
 def fold(key: str) -> str | None:
     """Return the fold of a key. All spellings that a store may read as one key have the same fold.
 
-    Returns None for a key that must not be copied: it contains `..`, names a folder or a version,
-    or is still encoded after MAX_ROUNDS.
+    Returns None for a key that must not be copied: one that contains `..`, names a folder or a
+    version, or is still encoded after MAX_ROUNDS.
     """
     segments = _folded_segments(key)
     return None if segments is None else "/".join(segments)
@@ -100,7 +100,7 @@ def fold(key: str) -> str | None:
 @lru_cache(maxsize=256)  # cached, because a request checks its keys twice
 def _folded_segments(key: str) -> tuple[str, ...] | None:
     text = _decoded(key)
-    if text is None or "?versionid=" in text:  # ends the key in x-amz-copy-source
+    if text is None or "?versionid=" in text:  # in x-amz-copy-source, this text ends the key
         return None
     segments, kept = [], ""
     for segment in text.split("/"):

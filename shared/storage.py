@@ -49,7 +49,7 @@ class Storage:
         cannot be renewed yet.
         """
         renewed = await self._session.get_credentials()
-        assert isinstance(renewed, RenewedCredentials)  # because open_session made the session
+        assert isinstance(renewed, RenewedCredentials)  # `open_session` made the session
         found = renewed.fresh()
         if found is None:
             try:

@@ -50,7 +50,7 @@ async def open_storage(
                     config=config,
                 )
             )
-        except (ProfileNotFound, PartialCredentialsError) as error:  # messages hold no secret
+        except (ProfileNotFound, PartialCredentialsError) as error:  # messages without secrets
             raise SettingsError(f"AWS credentials: {type(error).__name__}: {error}") from None
         except (BotoCoreError, ClientError, OSError, KeyError) as error:
             # botocore may have run a program or read a file, so the message may contain secrets.

@@ -51,7 +51,7 @@ def version_of(version_id: str | None) -> str | None:
 
 
 def age_of(answer: Any) -> float | None:
-    """Return the Date minus the LastModified of an answer in seconds; None without LastModified.
+    """Return Date minus LastModified of an answer, in seconds; None if LastModified is missing.
 
     If the answer has no readable Date, the clock of this machine is used. The age is then wrong by
     the difference between the clocks of store and machine. `attachments doctor` measures that

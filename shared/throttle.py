@@ -12,8 +12,8 @@ from typing import Any
 
 LINE_EVERY_S = 60.0
 MAX_CAUSES = 100
-"""The most keys that are counted separately. The limit is needed, because keys may be texts that
-the store chose."""
+"""At most this many keys are counted separately. The limit is needed, because keys may be texts
+that the store chose."""
 
 Clock = Callable[[], float]
 
@@ -79,7 +79,7 @@ class Throttle:
         self._write(event, **fields)
 
     def flush(self) -> None:
-        """Write the counted lines whose minute is over. Drop keys that have no counted lines."""
+        """Write the counted lines whose minute is over. Drop keys without counted lines."""
         now = self._clock()
         for table in (self._causes, self._further):
             while table:

@@ -86,7 +86,7 @@ class Recorder(Protocol):
         """Begin the span of a call to a server, below the current span.
 
         Returns NOTHING if there is no current span. The new span does not become the current one.
-        So a statement that stores the current context in a row stores that of the request.
+        So if a statement stores the current context in a row, that is the request's context.
         """
 
     def past(self, name: str, seconds: float) -> None:
@@ -120,7 +120,7 @@ def statement(function: Callable[..., Any]) -> AbstractContextManager[Any]:
     Call it only if traces are on.
     """
     assert recorder is not None
-    called = getattr(function, "func", function)  # the function of a `functools.partial`
+    called = getattr(function, "func", function)  # unwraps a `functools.partial`
     module, name = called.__module__, called.__name__
     summary = f"{module.rpartition('.')[2]}.{name}"
     return recorder.call(
@@ -134,7 +134,7 @@ def statement(function: Callable[..., Any]) -> AbstractContextManager[Any]:
 
 
 def current() -> str | None:
-    """Return the context of the current span; None without a span or if traces are off."""
+    """Return the context of the current span, or None if there is no span or traces are off."""
     return None if recorder is None else recorder.current
 
 

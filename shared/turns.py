@@ -37,7 +37,8 @@ class Turns:
         self._wait_s = wait_s
         self._newcomers = newcomers
         self._held: dict[Hashable, int] = {}
-        # Only the keys whose callers wait. The first key that may take a place gets the next one.
+        # Only the keys whose callers wait. The first of these keys that may take a place gets the
+        # next place.
         self._queues: dict[Hashable, deque[tuple[asyncio.Future[None], float]]] = {}
         self._watching = False
 
@@ -50,7 +51,7 @@ class Turns:
             await self.wait(key)
 
     def has_room(self, key: Hashable, more: int) -> bool:
-        """Return whether `more` further callers of a key could wait now. `take` checks it again."""
+        """Return whether `more` further callers of a key could wait now. `take` checks again."""
         return len(self._queues.get(key, ())) + more <= self._waiting
 
     def take_free(self, key: Hashable) -> bool:
@@ -82,7 +83,7 @@ class Turns:
             if place.cancelled():
                 self._leave(key, place)
             elif place.exception() is None:
-                self.give_back(key)  # the place was given at the moment of the cancellation
+                self.give_back(key)  # the place was given just before the cancellation
             raise
 
     def _leave(self, key: Hashable, place: "asyncio.Future[None]") -> None:

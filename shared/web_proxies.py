@@ -60,5 +60,5 @@ def trusted() -> ssl.SSLContext | None:
         # Only the message of ProfileNotFound is known to contain no secret.
         words = f": {error}" if isinstance(error, ProfileNotFound) else ""
         raise SettingsError(f"AWS credentials: {type(error).__name__}{words}") from None
-    except OSError:  # includes ssl.SSLError
+    except OSError:  # ssl.SSLError is a subclass
         raise SettingsError("AWS_CA_BUNDLE: is not a readable file of certificates") from None

@@ -60,7 +60,7 @@ class WebhookSettings(LogSettings):
     @cached_property
     def vault(self) -> "Vault | None":
         """The keys that encrypt the secrets of webhooks; None if the setting is missing."""
-        from shared.webhooks.vault import Vault  # cryptography takes long to import
+        from shared.webhooks.vault import Vault  # its import takes long
 
         keys = [
             each.get_secret_value()
@@ -71,7 +71,7 @@ class WebhookSettings(LogSettings):
 
     @property
     def webhooks_refused(self) -> str | None:
-        """Which missing setting prevents webhooks; None if they can be created and sent."""
+        """The missing setting that prevents webhooks, or None if they can be created and sent."""
         if self.api_url is None and self.files_url is None:
             return f"{PREFIX}API_URL is not set, and the links in webhooks need it"
         if self.webhook_secret is None:

@@ -7,7 +7,7 @@ from shared.probes import ORGANIZATION
 from shared.refusals import DISK_FULL, TABLE, Refusal
 
 TRY_EVERY_S = 5.0
-"""The least number of seconds between two test writes after the disk was full."""
+"""Minimum number of seconds between two test writes after the disk was full."""
 
 # This statement changes no row, locks no row, and writes nothing to the WAL. But PostgreSQL checks
 # that the server is writable, that the tables have these columns, and that the role may change
@@ -65,7 +65,7 @@ async def require(database: Database, *others: Full) -> None:
 
 
 async def try_write(connection: Connection) -> None:
-    """Do all writes of a create request and an event, with all triggers, and roll them back."""
+    """Do all writes of a create request and of an event, with all triggers. Then roll them back."""
     transaction = connection.transaction()
     await transaction.start()
     try:

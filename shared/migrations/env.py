@@ -23,7 +23,7 @@ LOCK_KEY = 7_236_013_482  # an arbitrary number that no other advisory lock uses
 CONNECT_S = 10.0
 
 # The time limits of the role are meant for short statements, so the migrations remove these limits.
-# They do so by a statement, because a pooler refuses such settings when a connection is opened.
+# A statement does this, because a pooler refuses such settings when a connection is opened.
 UNLIMITED = """
     SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN
     ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
@@ -35,7 +35,7 @@ ENCODING = """
 
 
 def migrate(connection: Connection, connector: Connector) -> None:
-    """Migrate the schema to the newest revision. Without a pending migration, nothing changes.
+    """Migrate the schema to the newest revision. If it has that revision already, nothing changes.
 
     Raises NotUtf8 if the database has no schema yet and another encoding than UTF8. A database that
     has a schema is migrated in any encoding.
@@ -70,7 +70,8 @@ async def run() -> None:
     """Connect to the address that `shared.schema.migrate` was called with, and migrate."""
     limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
     connector = Connector(context.config.attributes["database_url"], dict.fromkeys(limits, "0"))
-    # asyncpg parses the address, as in the service. SQLAlchemy knows fewer of its parameters.
+    # asyncpg parses the address, as in the service. SQLAlchemy knows fewer of the address's
+    # parameters.
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=lambda: connector.connect(timeout_s=CONNECT_S),

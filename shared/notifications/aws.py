@@ -15,7 +15,7 @@ SOURCE = "aws:s3"
 
 
 def recognises(document: Any) -> bool:
-    """Return whether this is S3's test message, or records whose source is S3 or missing."""
+    """Return whether this is S3's test message, or has records whose source is S3 or missing."""
     if isinstance(document, dict) and document.get("Event") == "s3:TestEvent":
         return True
     return source_of(document) in (SOURCE, "")

@@ -7,7 +7,7 @@ from urllib.parse import unquote_plus
 from shared.keys import parse_key
 
 MessageSource = Literal["webhook", "sns", "sqs"]
-"""The ways by which a message may be received."""
+"""The ways in which a message may be received."""
 
 Effect = Literal["recorded", "no_effect", "ignored", "unreadable"]
 """The effects that a record of a message may have: see `shared.intake.effects`."""
@@ -15,7 +15,7 @@ Effect = Literal["recorded", "no_effect", "ignored", "unreadable"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadEvent:
-    """A store's report that an object was created or removed; only the store knows if it is true.
+    """A store's report that an object was created or removed. It may be wrong or outdated.
 
     `key` is decoded, without the bucket. `etag` has no quotes. `sequencer` is in upper case, or
     None if the sequencers of the dialect cannot be compared. `attachment_id` is read from the key;

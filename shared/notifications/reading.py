@@ -56,7 +56,7 @@ def read(document: Any, *, bucket: str) -> Reading:
     """Read a decoded message with any content. Never raises."""
     if not sns.recognises(document):
         return _read(document, bucket)
-    if document["Type"] in (sns.CONFIRMATION, sns.FAREWELL):  # these contain no events
+    if document["Type"] in (sns.CONFIRMATION, sns.FAREWELL):  # have no events
         return Reading(dialect="sns", ignored=1)
     try:
         inner = sns.unwrap(document)

@@ -73,7 +73,7 @@ class Records:
         return source_of(document) == self.rules.source
 
     def parse(self, document: Any) -> "Iterator[UploadEvent | UnreadableEvent | None]":
-        """Yield one item for each record. A key that is outside the records is ignored."""
+        """Yield one item for each record. A key outside the list of records is ignored."""
         yield from parse_records(
             document["Records"],
             source=self.rules.source,

@@ -44,10 +44,10 @@ MAX_AGE = timedelta(hours=1)
 """SNS tries to deliver a message for at most 3600 s, so an older message is a replay."""
 
 MAX_AHEAD = timedelta(minutes=1)
-"""The most time by which a message may be ahead of this machine's clock."""
+"""Maximum time, in seconds, by which a message may be ahead of this machine's clock."""
 
-# The pattern must match the whole address, in ASCII, so that no port, user, query, dot or case
-# can change the host.
+# The pattern must match the whole address, in ASCII. So an address with a port, a user, a query, a
+# further dot or capitals does not match.
 _HOST = r"sns\.[a-z]{2,4}(?:-[a-z]{1,16}){1,3}-[0-9]{1,2}\.amazonaws\.com(?:\.cn)?"
 _CERTIFICATE = re.compile(rf"https://{_HOST}/SimpleNotificationService-[A-Za-z0-9]{{1,64}}\.pem")
 _SUBSCRIBE = re.compile(rf"https://{_HOST}/\?[A-Za-z0-9%&=:._~+-]{{1,4096}}")

@@ -21,13 +21,13 @@ from shared.webhooks.kinds import (
 )
 
 RETRIED_AT_ONCE: Final = 5000
-"""The most deliveries that one call of `retry_since` changes."""
+"""One call of `retry_since` changes at most this many deliveries."""
 
 REMOVED_AT_ONCE: Final = 5000
-"""The most deliveries that one DELETE of the `prune_…` functions removes."""
+"""One DELETE of the `prune_…` functions removes at most this many deliveries."""
 
 LEAST_ROW_BYTES: Final = 100
-"""Every row takes more than this number of bytes on disk."""
+"""Every row of `webhook_deliveries` takes more than this number of bytes on disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,11 +137,11 @@ async def retry(
 async def retry_since(
     connection: Connection, webhook_id: int, organization_id: int, since: datetime
 ) -> int:
-    """Make failed deliveries of a webhook due, up to RETRIED_AT_ONCE.
+    """Make up to RETRIED_AT_ONCE failed deliveries of a webhook due now.
 
     Only deliveries whose events happened at `since` or later are changed. Returns the number of
-    changed deliveries. Call it again until that is less than RETRIED_AT_ONCE. If the webhook is
-    inactive, nothing changes.
+    changed deliveries. Call this again until the number is less than RETRIED_AT_ONCE. If the
+    webhook is inactive, nothing changes.
     """
     status = await connection.execute(
         f"""
@@ -230,7 +230,7 @@ async def prune_orphans(connection: Connection) -> int:
 
 
 def shares(counts: dict[int, int], most: int = MAX_KEPT) -> dict[int, int]:
-    """Return how many of its oldest deliveries each owner loses, so that `most` are left in all.
+    """Return how many of its oldest deliveries each owner loses, so that `most` are left in total.
 
     An owner is an organization or a webhook; `counts` has the number of deliveries of each. Owners
     with few deliveries lose none. All other owners keep the same number.
@@ -246,7 +246,7 @@ def shares(counts: dict[int, int], most: int = MAX_KEPT) -> dict[int, int]:
 
 
 async def prune_surplus(connection: Connection, *, most: int = MAX_KEPT) -> dict[int, int]:
-    """Remove the oldest deliveries of the organizations that have the most, until `most` are left.
+    """Remove the oldest deliveries of the largest organizations, until `most` deliveries are left.
 
     Removes up to REMOVED_AT_ONCE deliveries of each webhook. Returns how many it removed, by
     webhook id. Call it again until it returns an empty dict. May be repeated.

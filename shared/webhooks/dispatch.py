@@ -34,7 +34,7 @@ WINDOW = 250
 visits one webhook after another."""
 
 WALK = 1000
-"""The most webhooks that one call of `take` visits. The next call continues after them."""
+"""One call of `take` visits at most this many webhooks. The next call continues after them."""
 
 
 COUNT_EVERY_S = 60
@@ -91,8 +91,9 @@ async def take(
 
     The webhook with the fewest deliveries in flight comes first. `rooms` has the limits of some
     webhooks, by id; `usual_room` is the limit of each other webhook. Deliveries of webhooks that
-    are inactive or removed become `failed`. If WINDOW deliveries are due, the webhooks are visited
-    in the order of their ids, from the first after `after`, in a circle.
+    are inactive or removed become `failed`. If at least WINDOW deliveries are due, the webhooks are
+    visited in the order of their ids, from the first id after `after`; the lowest id follows the
+    highest.
     """
     rows = await connection.fetch(
         f"""
@@ -275,8 +276,8 @@ async def settle(connection: Connection, attempts: Sequence[Attempt]) -> list[De
     return [Deactivated.from_row(row) for row in rows if not row["active"]]
 
 
-# A failure adds the time since the failure before it, but at most MAX_PAUSE_S: if that time is
-# longer, there was nothing to deliver.
+# A failure adds the time since the previous failure, but at most MAX_PAUSE_S. If more time has
+# passed, there was nothing to deliver.
 _FAILING_FOR = f"""CASE WHEN w.failing_since IS NULL THEN interval '0'
     ELSE w.failing_for + greatest(interval '0', least(
         now() - coalesce(w.failed_at, now()), interval '{MAX_PAUSE_S} seconds')) END"""

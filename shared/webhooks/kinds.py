@@ -72,11 +72,11 @@ MAX_KEPT: Final = 1_000_000
 """Deliveries are kept for KEPT_DAYS days, and at most MAX_KEPT of all organizations together."""
 
 MAX_WEBHOOKS: Final = 20
-"""The most webhooks that one organization may have."""
+"""One organization may have at most this many webhooks."""
 
 
 def delay_s(attempt: int) -> float | None:
-    """Return the seconds from failed attempt number `attempt` to the next; None after the last.
+    """Return the seconds from the failed attempt `attempt` to the next; None if it was the last.
 
     The first attempt has the number 1.
     """

@@ -71,7 +71,7 @@ async def create(
     """
     secret = make_secret()
     async with connection.transaction():
-        # The lock makes creates of one organization wait for each other, so the count is right.
+        # With the lock, two calls for one organization wait for each other, so the count is right.
         await connection.execute(
             "SELECT FROM organizations WHERE id = $1 FOR NO KEY UPDATE", organization_id
         )
@@ -115,7 +115,7 @@ async def find(connection: Connection, webhook_id: int, organization_id: int) ->
 async def find_with_secret(
     connection: Connection, webhook_id: int, organization_id: int, vault: Vault
 ) -> WithSecret | None:
-    """Find a webhook with its secret; None if it is missing. Raises SecretUnreadable."""
+    """Find a webhook with its secret. Returns None if it is missing. Raises SecretUnreadable."""
     webhook = await find(connection, webhook_id, organization_id)
     stored = await connection.fetchval(
         "SELECT w.secret FROM webhooks AS w WHERE w.id = $1 AND w.organization_id = $2",
@@ -196,9 +196,9 @@ async def exists_any(connection: Connection) -> bool:
 async def reencrypt(connection: Connection, vault: Vault) -> int:
     """Encrypt the secrets of up to 1,000 webhooks again, with the first key of the vault.
 
-    Returns the number of these webhooks. Secrets that this key encrypted are left out. If some
-    secrets cannot be decrypted with any key, raises SecretUnreadable after the others are done.
-    May be repeated.
+    Returns the number of these webhooks. Webhooks whose secrets have this key already are left out.
+    If some secrets cannot be decrypted with any key, raises SecretUnreadable after the others are
+    done. May be repeated.
     """
     rows = await connection.fetch(
         "SELECT id, secret, secret_previous FROM webhooks WHERE key_id <> $1 LIMIT 1000",
