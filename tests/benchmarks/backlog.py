@@ -13,6 +13,7 @@ import orjson
 from tests.benchmarks.processes import cpu_s
 from tests.support.service import FINAL_STATES, Client, Service, until
 from tests.support.service_processes import WorkerProcess
+from tests.support.starting import SomeProcess
 
 PARALLEL = 8
 WITHIN_S = 300.0
@@ -49,39 +50,62 @@ async def work_off(
 
     Several clients upload alternately, so that the events of their organizations are mixed.
     """
+    files = [content] * uploads
+    return await work_off_files(service, [worker], files, to=service.base_url, clients=clients)
+
+
+async def work_off_files(
+    service: Service,
+    processes: Sequence[SomeProcess],
+    files: Sequence[bytes],
+    *,
+    to: str,
+    clients: Sequence[Client] = (),
+) -> Worked:
+    """Upload files, send their events to the API at `to`, and wait until all are processed.
+
+    The result has the CPU time of `processes`.
+    """
     relay = service.stack.relay
-    ids, held = await hold(service, content, uploads=uploads, clients=clients)
-    before = cpu_s(worker.pid)
-    relay.target = service.base_url
+    ids, held = await _hold_files(service, files, clients=clients)
+    before = sum(cpu_s(process.pid) for process in processes)
+    relay.target = to
     await asyncio.gather(*(relay.post(orjson.dumps(body)) for body in held))
     seconds = await _settled(service, ids)
-    return Worked(uploads=uploads, seconds=seconds, cpu_s=cpu_s(worker.pid) - before)
+    spent = sum(cpu_s(process.pid) for process in processes) - before
+    return Worked(uploads=len(files), seconds=seconds, cpu_s=spent)
 
 
 async def hold(
     service: Service, content: bytes, *, uploads: int, clients: Sequence[Client] = ()
 ) -> tuple[list[int], list[Any]]:
     """Upload files and hold their events back; return the attachment ids and the events."""
+    return await _hold_files(service, [content] * uploads, clients=clients)
+
+
+async def _hold_files(
+    service: Service, files: Sequence[bytes], *, clients: Sequence[Client]
+) -> tuple[list[int], list[Any]]:
     relay = service.stack.relay
     relay.target, held_from = None, len(relay.seen)
-    ids = await _upload(clients or [service.client], content, uploads)
+    ids = await _upload(clients or [service.client], files)
 
     async def all_held() -> list[Any] | None:
         # The store may still send events of thumbnails of an earlier round; they do not count.
         held = [body for body in relay.seen[held_from:] if "/original/" in body["key"]]
-        return held if len(held) >= uploads else None
+        return held if len(held) >= len(files) else None
 
     return ids, await until(all_held, within_s=120)
 
 
-async def _upload(clients: Sequence[Client], content: bytes, uploads: int) -> list[int]:
+async def _upload(clients: Sequence[Client], files: Sequence[bytes]) -> list[int]:
     slots = asyncio.Semaphore(PARALLEL)
 
-    async def one(number: int) -> int:
+    async def one(number: int, content: bytes) -> int:
         async with slots:
             return int(await clients[number % len(clients)].upload(content, "photo.jpg"))
 
-    return await asyncio.gather(*(one(number) for number in range(uploads)))
+    return await asyncio.gather(*(one(*pair) for pair in enumerate(files)))
 
 
 async def _settled(service: Service, ids: list[int]) -> float:
