@@ -2,9 +2,9 @@
 
 import sys
 
-# Signals are handled before the other imports, which take half a second, because a signal may
-# arrive meanwhile. Environment variables that are not meant for the service are removed here too,
-# because some of these imports read variables.
+# Set the signal handlers before the other imports: these take half a second, and a signal may
+# arrive in this time. Also remove environment variables that are not meant for the service, because
+# some imported modules read variables.
 if __name__ == "__main__":
     from shared.beginning import end_on_signal
     from shared.foreign import forget_foreign_variables

@@ -124,9 +124,9 @@ class EventsGate:
         self._digests = [digest(token.get_secret_value()) for token in settings.events_tokens]
 
     def admits(self, *candidates: str | None) -> int | None:
-        """Return the number of the valid events token that is among `candidates`, or None.
+        """Return the position of the valid token among `candidates`; None if none is valid.
 
-        The number is the token's position in the settings, from 1.
+        It is the position of the events token in the settings, counted from 1.
         """
         found = None
         for candidate in candidates:

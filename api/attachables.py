@@ -108,7 +108,8 @@ def _merged(
 
 
 def _agree(item: Stated, wanted: Stated) -> bool:
-    # To set a link of another type contradicts `wanted`. To remove one does not.
+    # If the types differ, only an item that sets a link contradicts `wanted`. An item that removes
+    # a link does not.
     return item.id == wanted.id if item.type == wanted.type else item.id is None
 
 

@@ -143,7 +143,8 @@ async def create(
     # answer must be 201.
     credentials = await parts.storage.credentials()
     answer = partial(_answer_created, request, parts, view=view, bulk=bulk, credentials=credentials)
-    # Look up the Idempotency-Key first: the first request passed all checks, but now one may fail.
+    # Look up the Idempotency-Key first. If it is known, the request was already accepted once, and
+    # must not fail in a check now.
     known = None if key is None else await find_known(parts, caller, key)
     if known is not None:
         return await answer(issued=await issue_again(parts, caller, known))

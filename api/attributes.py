@@ -114,7 +114,7 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[Any, int], Fault | None]:
         if value is None or (isinstance(value, str) and value in allowed):
             return None
         meta = {"allow_nil": True, **_shown(value)}
-        # The contract's sample for a blank value has no member `allowed`.
+        # For a blank value, `meta` has no member `allowed`, as in the contract's sample.
         if not (isinstance(value, str) and not value.strip()):
             meta["allowed"] = list(allowed)
         return "is not included in the list", meta

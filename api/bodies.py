@@ -209,7 +209,7 @@ def parse_json(body: bytes) -> Any:
 def _check_structure(body: bytes) -> None:
     """Limit the work of the decoder, which calls Python code for each object and number.
 
-    Only methods of `bytes` read the whole body, because a Python loop would be slow. The loop here
+    Methods of `bytes` read the whole body, because a Python loop would be slow. The loop at the end
     reads at most MAX_MARKS bytes.
     """
     if _count_brackets(body) <= MAX_DEPTH and len(body) <= SHORT_BYTES:
@@ -219,7 +219,8 @@ def _check_structure(body: bytes) -> None:
     # rejects it.
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
     # The split below needs memory for each string, so count the quotes first. A body with so many
-    # quotes has more than MAX_MARKS strings, and a comma or a colon between any two of them.
+    # quotes has more than MAX_MARKS strings. Between any two strings there is a comma or a colon,
+    # so there are too many marks.
     if plain.count(b'"') > 4 * MAX_MARKS:
         raise bad_request(TOO_MANY)
     marks = b"".join(plain.split(b'"')[::2]).translate(None, _NO_MARKS)
@@ -237,20 +238,21 @@ def _count_brackets(body: bytes) -> int:
 
 
 def _is_strict(document: Any, *, colons: int) -> bool:
-    """Return True if `parse_json` must return the document that orjson read from a body.
+    """Return True if the document that orjson read from a body is valid for `parse_json`.
 
     orjson takes a tenth of the strict decoder's time, but it accepts two things that `parse_json`
     rejects. It accepts a name that occurs twice in an object. It also accepts integers of any
-    length, and returns long ones as floats. So a document with a float is not strict.
+    length, and returns long ones as floats. So the result is False if the document has a float.
 
     `colons` is the number of colons in the body. JSON has one colon after each name, so a name that
     occurs twice makes the document have fewer names than the body has colons. A colon in a string
-    has the same effect. The strict decoder then reads the body again and accepts it.
+    has the same effect, although it is valid. If the result is False, the strict decoder reads the
+    body again, and accepts it if it is valid.
     """
     names = 0
     values = [document]
-    for value in values:  # the loop appends nested values to this list
-        kind = type(value)  # faster than `isinstance`; orjson returns no objects of subclasses
+    for value in values:  # the loop body appends nested values
+        kind = type(value)  # faster than `isinstance`, and orjson returns only exact types
         if kind is dict:
             names += len(value)
             values += value.values()

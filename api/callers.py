@@ -125,7 +125,8 @@ class Tokens:
             # An earlier look-up may have put the token into the cache. Remove it.
             self._remembered.pop(token_digest, None)
             return None
-        # Remove and add the token, which moves it to the end of the dict. The first is the oldest.
+        # Remove the token and add it again, so that it is at the end of the dict. The first token
+        # is the one whose last look-up is the oldest.
         self._known.pop(token_digest, None)
         if len(self._known) >= MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
@@ -140,7 +141,7 @@ class Tokens:
         good_s = REMEMBERED_S
         if found.seconds_left is not None:
             good_s = min(good_s, found.seconds_left)
-        # Remove and add the token, which moves it to the end of the dict.
+        # Remove the token and add it again, so that it is at the end of the dict.
         self._remembered.pop(token_digest, None)
         if len(self._remembered) >= MAX_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]

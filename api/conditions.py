@@ -80,7 +80,7 @@ def entity_tag(parts: Parts, row: Attachment, address: str) -> str:
     return f'"{row_tag(row)}.{_form_digest(form, str(parts.settings.zone))}"'
 
 
-@lru_cache(maxsize=256)  # many attachments have the same `form`: all that have no file
+@lru_cache(maxsize=256)  # all attachments without a file have the same `form`
 def _form_digest(form: str, zone: str) -> str:
     return _digest([form, zone, VERSION])
 

@@ -173,7 +173,7 @@ class Connection(TidyConnection):
         """
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has already begun")
-        own_id = request_id(request.headers)  # a new id if there are no headers
+        own_id = request_id(request.headers)  # a new id if no header has one
         with Fields(request_id=own_id):
             if status == 400:
                 self._note_unreadable(exc)

@@ -55,7 +55,7 @@ async def share_with_pages(request: web.Request, handler: Handler) -> web.Stream
     headers = response.headers
     if "Cache-Control" not in headers:
         headers.update(PRIVATE)
-    # Vary is needed without an allowed origin too. Otherwise a cache could return this answer to a
+    # Add Vary even if the origin is not allowed. Otherwise a cache could return this answer to a
     # page of another origin.
     headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"
     if origin is not None:

@@ -33,7 +33,7 @@ class Checked:
 
 
 def check_all(parts: Parts, document: Any, *, bulk: bool, organization_id: int) -> list[Checked]:
-    """Check a whole document of one or up to 100 resource objects.
+    """Check a whole document: one resource object, or up to 100 in a bulk request.
 
     Raises Problem: 400, 403 or 409 at the first fault in the structure, or 422 with all faults of
     values. This function must not use the event loop: `read_json` calls it in a thread if the

@@ -34,8 +34,8 @@ LOOK_EVERY_S = 0.02
 
 _SO_ATTACH_FILTER = 26
 _UNACKED = slice(24, 28)
-"""The bytes of tcpi_unacked in `struct tcp_info`. For a listening socket, this is the length of the
-queue of connections to accept."""
+"""The position of the field tcpi_unacked in `struct tcp_info`, in bytes. For a listening socket,
+this field is the number of connections that wait to be accepted."""
 
 # A classic BPF program that drops TCP segments with the flag SYN and passes all others.
 _NO_SYN = b"".join(

@@ -85,7 +85,7 @@ class EventGroups:
         )
 
     async def _join(self, message: Message, ends: float) -> Recorded | None:
-        """Wait for a message's group; None if the group failed or the time is up."""
+        """Let the next group record a message; return None if it failed or the time is up."""
         loop = asyncio.get_running_loop()
         recorded: asyncio.Future[Recorded | None] = loop.create_future()
         ids = frozenset(event.attachment_id for event in message.reading.events)

@@ -158,9 +158,9 @@ async def _from_sns(request: web.Request, parts: Parts, reason: DenialReason) ->
 async def _read_strange(request: web.Request, parts: Parts, reason: DenialReason) -> bytes:
     """Read the body of an unauthenticated sender.
 
-    Raises Problem 503 if too many such bodies are being received, or if an SNS topic is configured
-    and the body arrives too slowly, because a retry by SNS may succeed. Raises Problem 401 if the
-    body cannot be read for another reason.
+    Raises Problem 503 if too many such bodies are being received. Also raises it if an SNS topic is
+    configured and the body arrives too slowly, because a retry by SNS may succeed. Raises Problem
+    401 for any other fault of the body.
     """
     topics, length = parts.settings.sns_topics, request.content_length
     if not topics and EXPECTS in request:

@@ -116,8 +116,8 @@ class Filters:
         """Parse a time. Returns the limit that CreatedIn compares with `created_at`.
 
         The database stores microseconds, but the API shows milliseconds. A filter compares the
-        times as the API shows them. So an attachment whose shown time is this time matches `gt_eq`,
-        but not `gt`.
+        times as the API shows them. So if an attachment's shown time equals the filter's time, it
+        matches `gt_eq`, but not `gt`.
         """
         operator = _read_name(name)[1]
         try:

@@ -186,7 +186,7 @@ async def _read_any(
     attachment_id: int,
     key: GivenKey | None,
 ) -> None:
-    """If the request has a body, check its type and id. Raises Problem as `read_json` does."""
+    """If there is a body, check the resource's type and id. Raises what `read_json` raises."""
     if not request.body_exists or request.content.at_eof():
         if key is not None:
             key.note(None)

@@ -65,9 +65,10 @@ for i, key in ipairs(KEYS) do
 end
 return answer
 """
-"""A Lua script. KEYS are the counts. ARGV are the process, then for each count its limit and the
-requests that were admitted. Returns for each count the remaining requests (negative after too many)
-and the number of processes."""
+"""A Lua script that adds a process's requests to shared counts. KEYS are the names of the counts.
+ARGV[1] is the process. For each count, two further values follow: the limit, and the number of
+admitted requests. The script returns two numbers for each count: the requests that may still be
+admitted (negative if too many were admitted), and the processes that share the limit."""
 
 
 class LimitShares:

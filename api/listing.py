@@ -25,8 +25,8 @@ class Page:
 async def read_page(parts: Parts, organization_id: int, asked: Listing, base: str) -> Page:
     """Read the requested page. `base` is the address of the list; the links begin with it.
 
-    Raises Busy if too many walks of the organization wait, and Problem 400 if a walk takes too
-    long.
+    A walk is a request that must read many rows (`api.walks`). Raises Busy if too many walks of the
+    organization wait, and Problem 400 if a walk takes too long.
     """
 
     async def read(connection: Connection) -> Page:

@@ -120,7 +120,7 @@ def route_of(request: Any) -> str:
 
 
 def find_route(request: Any) -> str | None:
-    """Do the same as `route_of`; None if the request was refused before any route was searched."""
+    """Return what `route_of` returns; None if the request was refused before the route search."""
     try:
         match = request.match_info
     except (AssertionError, AttributeError):  # aiohttp has not searched a route yet

@@ -53,7 +53,10 @@ _parse_remembered = lru_cache(maxsize=256)(_parse)
 
 
 def _split(pattern: re.Pattern[str], text: str, limit: int) -> tuple[list[str], bool]:
-    """Split a text into at most `limit` pieces. Also return False if a piece is malformed."""
+    """Split a text into at most `limit` pieces.
+
+    The second value is False if a piece is malformed.
+    """
     pieces: list[str] = []
     offset = 0
     while offset < len(text) and len(pieces) < limit:

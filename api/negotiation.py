@@ -58,7 +58,7 @@ UTF_8 = frozenset({"utf-8", "utf8"})
 
 
 def check_content_type(request: web.Request) -> bool:
-    """Return True if the body uses the bulk extension. Raises Problem 415 for other media types.
+    """Return True if the body uses the bulk extension. Raises Problem 415 for a wrong media type.
 
     Parameters other than `ext` and `profile` are not allowed (JSON:API 1.1). `charset=utf-8` is
     allowed (contract.md), because HTTP libraries add it.
@@ -77,7 +77,7 @@ def check_content_type(request: web.Request) -> bool:
 
 
 def refuse_bulk(request: web.Request, *, only_for: str) -> None:
-    """Raise Problem 400 if the body uses the bulk extension, or 415 for other media types."""
+    """Raise Problem 400 if the body uses the bulk extension, or 415 if its media type is wrong."""
     if check_content_type(request):
         raise bad_request(f"The bulk extension is for {only_for} only")
 

@@ -51,8 +51,8 @@ def cursor_links(
 def number_links(asked: Listing, base: str, total: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the links and meta of a page by number.
 
-    A total above MAX_COUNTED is an estimate, so there is no link to the last page. No link leads to
-    a page that begins after MAX_OFFSET attachments.
+    If the total is above MAX_COUNTED, it is an estimate, and there is no link to the last page. No
+    link leads to a page that begins after MAX_OFFSET attachments.
     """
     pages = max(1, -(-total // asked.size))
 

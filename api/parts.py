@@ -118,8 +118,7 @@ def with_key(
 
 
 NOT_FORWARDED = Forwarded(address="")
-"""If no proxy is trusted, this is used as the report of a proxy that reports no scheme and no
-host."""
+"""The value that is used if no proxy is trusted. It has no scheme and no host."""
 
 
 def origin(request: web.Request, settings: Settings) -> str:

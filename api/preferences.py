@@ -13,7 +13,7 @@ _SECONDS = re.compile(r"[0-9]+", re.ASCII)
 def parse_wait(text: str) -> int:
     """Parse the parameter `wait` in seconds. A larger value than MAX_WAIT_S becomes MAX_WAIT_S.
 
-    Raises Problem 400 if the text is not a whole number from 0.
+    Raises Problem 400 if the text is not a whole number of at least 0.
     """
     seconds = _seconds(text)
     if seconds is None:
@@ -22,7 +22,7 @@ def parse_wait(text: str) -> int:
 
 
 def preferred_wait(request: web.Request) -> int | None:
-    """Return the seconds of `Prefer: wait=…`, at most MAX_WAIT_S; None without this preference.
+    """Return the seconds of `Prefer: wait=…`, at most MAX_WAIT_S; None if it is missing.
 
     If there are several, the first one is used. A `wait` that is not a number is ignored, like
     unknown preferences (RFC 7240, section 2).

@@ -98,7 +98,10 @@ GENERAL = {
 def general(
     status: int, detail: str | None = None, headers: dict[str, str] | None = None
 ) -> Problem:
-    """Return an error for a status. GENERAL has its title and, if `detail` is None, its detail."""
+    """Return an error for a status.
+
+    The title comes from GENERAL. If `detail` is None, the detail comes from there too.
+    """
     title, usual = GENERAL[status]
     return Problem(
         status, [{"status": str(status), "title": title, "detail": detail or usual}], headers
@@ -106,7 +109,7 @@ def general(
 
 
 def bad_request(detail: str) -> Problem:
-    """Return a 400: the request cannot be parsed. `detail` names the rule."""
+    """Return a 400: the request cannot be parsed. `detail` names the broken rule."""
     return general(400, detail)
 
 
@@ -147,7 +150,10 @@ def unsupported(what: str, name: str) -> Problem:
 
 
 def unsupported_value(detail: str) -> Problem:
-    """Return a 400 for a value that a filter does not allow. `detail` names filter and rule."""
+    """Return a 400 for a value that a filter does not allow.
+
+    `detail` names the filter and its rule.
+    """
     return Problem(400, [{"status": "400", "title": "Unsupported Filter Value", "detail": detail}])
 
 

@@ -35,8 +35,8 @@ MAX_OFFSET = 100_000
 """Maximum number of attachments before the first one of a page by number. The database must read
 all of these to find the page."""
 
-# This matches the parameters that list names. They may have an array index: include, include[],
-# fields[attachments][0].
+# Matches the parameters whose values are lists of names. They may have an array index: include,
+# include[], fields[attachments][0].
 _NAMES = re.compile(r"(include|fields\[[^\[\]]*\])(?:\[[0-9]{0,4}\])?", re.ASCII)
 _ANY_NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
 
@@ -143,7 +143,10 @@ def _parse(
 
 
 def list_name(name: str) -> str | None:
-    """Return a parameter's name without an array index, or None if the parameter lists no names."""
+    """Return the name of a parameter whose value is a list of names, without the array index.
+
+    Returns None for any other parameter.
+    """
     match = _NAMES.fullmatch(name)
     return match[1] if match else None
 

@@ -1,4 +1,4 @@
-"""Limit how many long bodies are received and parsed at one time, in turns by organization."""
+"""Limit how many long bodies are received and parsed at one time. Organizations take turns."""
 
 from collections.abc import Hashable
 from contextlib import AbstractAsyncContextManager
@@ -38,8 +38,8 @@ class Readers:
         return self.receiving.turn(key)
 
     def read(self, key: Hashable) -> AbstractAsyncContextManager[None]:
-        """Wait for the only turn and hold it while a body of the organization `key` is parsed.
+        """Wait for a turn and hold it while a body of the organization `key` is parsed.
 
-        Raises Busy if too many bodies of the organization wait already.
+        Only one body is parsed at a time. Raises Busy if too many bodies of the organization wait already.
         """
         return self.reading.turn(key)

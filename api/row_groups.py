@@ -20,8 +20,8 @@ MAX_ROWS: Final = 100
 """Maximum number of rows that one statement reads. To read them takes a few milliseconds."""
 
 TICKETS: Final = "tickets"
-"""The key of the turns of all clients with tickets. They have no key of an organization, because
-the organization is known only after the row is read."""
+"""In the turns, the key of an organization is its id. All clients with tickets use this key
+instead, because their organization is known only after the row is read."""
 
 _Found: TypeAlias = "asyncio.Future[Attachment | None]"
 

@@ -86,8 +86,8 @@ class Answers:
             # process.
             response.force_close()
         if expects and not request.content.is_eof():
-            # The client may still send the body. The next bytes may be this body or another
-            # request.
+            # The client may still send the body, so it would be unclear whether the next bytes are
+            # this body or another request.
             response.force_close()
         if "Transfer-Encoding" in request.headers:
             # aiohttp's parser treats trailer fields of a body as header fields of the next request

@@ -103,7 +103,10 @@ def _shortened(row: Attachment, signed: Callable[[dict[str, str]], str], excess:
 
 
 def ttl_s(settings: Settings, row: Attachment, key: str) -> int:
-    """Return how long a target is valid at least, in seconds. It is longer for audio and video."""
+    """Return the minimum time, in seconds, for which a target is valid.
+
+    It is longer for audio and video.
+    """
     if key == row.key and row.content_type is not None and is_played(row.content_type):
         return settings.redirect_ttl_media
     return settings.redirect_ttl
@@ -159,7 +162,7 @@ def _cut(name: str, room: int) -> str:
     if not dot or len(extension) > MAX_EXTENSION:
         stem, dot, extension = name, "", ""
         if _cost(name) > room:
-            extension = "_"  # or the name could end like another type's
+            extension = "_"  # otherwise the cut name could end with the extension of another type
     left = room - _cost(dot + extension)
     kept = 0
     for letter in stem:

@@ -50,9 +50,9 @@ def _address(
 ) -> tuple[str, str] | str:
     """Return the host and the port of the address to ask.
 
-    This is the metrics address, which every process has, or the API's own address. If `process` is
-    None, it is the metrics address if the settings have its port. If no address is known, returns a
-    text with the name of the missing setting.
+    For the API, this is its own address. For other processes, it is the metrics address. If
+    `process` is None, it is the metrics address if the settings have a port for it, otherwise the
+    API's address. If no address is known, returns a text with the name of the missing setting.
     """
     port = given.get("ATTACHMENTS_METRICS_PORT") or ""
     if process == "api" or (process is None and port in ("", "0")):

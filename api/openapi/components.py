@@ -223,8 +223,8 @@ OF_STATUS = {
 
 LIMITS = ("RateLimit", "RateLimit-Policy")
 SHARED = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
-"""LIMITS are in answers to requests that a rate limit counts. SHARED are in answers to pages of
-other origins."""
+"""Names of header fields. Those in LIMITS are in answers to requests that a rate limit counts.
+Those in SHARED are in answers to pages of other origins."""
 
 OF_ERRORS = (*LIMITS, *SHARED, "Referrer-Policy")
 """Header fields that any error answer may have. Referrer-Policy is set if the request's address has

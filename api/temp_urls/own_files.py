@@ -94,10 +94,10 @@ def _own_file(
 async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str, str]:
     """Record the file at an attachment's own key as an upload, unless it is known already.
 
-    The file is known if the row has its etag. Sometimes the store gives no etag of the file: the
-    store does not answer, the object does not exist, or it is older than the row. Then the upload
-    is recorded all the same, and a worker checks the object. But if the row already has this
-    `temp_url`, such an upload is recorded only if the row is `ready` or `rejected`.
+    The file is known if the row has its etag. There is no etag if the store does not answer, or if
+    the object does not exist or is older than the row. Then the upload is recorded all the same,
+    and a worker checks the object. There is one exception: if there is no etag and the row already
+    has this `temp_url`, the upload is recorded only if the row is `ready` or `rejected`.
 
     Returns the changes of the row. Raises BucketForeign.
     """

@@ -19,9 +19,9 @@ Column = tuple[str, Sequence[str]]
 def fit(columns: Sequence[Column], width: int, *, spare: Sequence[str] = ()) -> list[str]:
     """Return a table: a line with the titles, then a line for each row.
 
-    If the lines would be longer than `width` cells, two things are done. First, columns are left
-    out: `spare` has their titles in this order. Then the values in the last column are shortened.
-    Values must be escaped already (`output.plain`).
+    If the lines would be longer than `width` cells, two things are done. First, the columns whose
+    titles are in `spare` are left out, one by one in this order. Then the values in the last column
+    are shortened. Values must be escaped already (`output.plain`).
     """
     *kept, (last, names) = columns
     for title in spare:

@@ -53,7 +53,7 @@ def _json(value: object) -> str:
 
 
 def width() -> int:
-    """Return the width of the terminal in characters; WIDTH_ELSEWHERE without a terminal."""
+    """Return the width of the terminal in characters; WIDTH_ELSEWHERE if there is no terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH_ELSEWHERE
 
 

@@ -21,7 +21,7 @@ tokens_app = typer.Typer(help="Create, list and revoke the tokens of an organiza
 
 
 def parse_scopes(given: list[str]) -> "Scope":
-    """Return the widest scope in the options. An option may have several, separated by commas.
+    """Return the widest scope in the options. One option may name several, such as `read,write`.
 
     Without an option, the scope is `admin`, the widest. Raises Misused for an unknown or blank
     scope.

@@ -142,7 +142,7 @@ def limit(
 
 
 def parse_quota(option: str, text: str) -> int | None:
-    """Parse a quota: a number from 0, `none` (returns UNLIMITED) or `default` (returns None).
+    """Parse a quota: a number, `none` (returns UNLIMITED) or `default` (returns None).
 
     Raises Misused for anything else.
     """

@@ -9,8 +9,8 @@ from shared.keys import PREFIX
 
 TWICE = (b"a first version", b"a second version")
 PROBE_AGE_S = 3600.0
-"""The eraser keeps objects that are older than their row. The probe has no row, so the eraser gets
-this as the age of a row, in seconds. The probe's object is younger, so it is removed.
+"""The eraser keeps objects that are older than their row. The object of this check has no row, so
+the eraser gets this number as the row's age, in seconds. The object is younger, so it is removed.
 """
 
 

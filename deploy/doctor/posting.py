@@ -115,7 +115,7 @@ async def _create(examination: Examination) -> Attachment:
         bucket=settings.s3_bucket,
         policy_ttl_s=settings.policy_ttl,
         # If the event is lost, the sweep finds the upload after this time. It is at most half of
-        # the wait, so that the later checks are still in time.
+        # `wait_s`, so that enough time is left for the later checks.
         first_check_s=min(settings.pending_check, examination.wait_s / 2),
     )
     examination.created = row

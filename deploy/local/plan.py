@@ -76,8 +76,8 @@ def plan_environment(
 ) -> dict[str, str]:
     """Return the whole environment of the API and the worker.
 
-    A variable in `own` (from the command line) replaces the one in `operator` (the environment).
-    Both replace the planned one.
+    If a variable has several values, the one in `own` (from the command line) is used, else the one
+    in `operator` (from the environment), else the planned one.
     """
     planned = {
         "ATTACHMENTS_FILES_SECRET": kept.files_secret,

@@ -41,7 +41,7 @@ from shared.settings import Settings, load_settings, split_words
 from shared.signing import Credentials
 
 ORGANIZATION_ID = 1
-SERVICES_STOP_S = 7.0  # a worker waits 6 s for uploads in progress
+SERVICES_STOP_S = 7.0  # longer than a worker waits for uploads in progress: 6 s
 SERVERS_STOP_S = 2.0
 RETRY_S = 0.1
 ELSEWHERE_S = 10.0
@@ -106,8 +106,8 @@ class Stack:
         loading = asyncio.create_task(asyncio.to_thread(import_module, "shared.schema"))
         if self.servers.postgres is not None:
             await self.servers.postgres.start()
-        # Log only errors here. The API connects too, and then logs a warning about ignored
-        # parameters of the address.
+        # Log only errors here. A warning about ignored parameters of the database's address would
+        # be repeated: the API logs it too when it connects.
         configure_logging("error", self.settings.log_format)
         connector = Connector(self.settings.database_url.get_secret_value())
         await _until_connected(connector)

@@ -49,7 +49,10 @@ def choose(port: int | None, last: Mapping[str, int]) -> ChosenPorts:
 
 
 def _choose_api_port(port: int | None, last: int) -> tuple[int, str | None]:
-    """Choose the API's port. Also return a message if it is not 8000 or the requested one."""
+    """Choose the API's port.
+
+    If nobody requested the chosen port and it is not 8000, also returns a message.
+    """
     asked = port if port is not None else _given("ATTACHMENTS_API_PORT")
     if asked:
         if fault := api_fault_of(asked):

@@ -129,7 +129,7 @@ def _print_ready(console: "Console", stack: "Stack", seconds: float) -> None:
 
 
 async def _started(stack: "Stack", stopping: asyncio.Event) -> bool:
-    """Start a stack, but cancel the start if `stopping` is set. Returns True after the start."""
+    """Start a stack, but cancel the start if `stopping` is set. Returns True if it has started."""
     start = asyncio.create_task(stack.start())
     stop = asyncio.create_task(stopping.wait())
     try:

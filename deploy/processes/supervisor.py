@@ -40,9 +40,9 @@ class Program:
 
     Its output goes to the file `log`, or line by line to `write_line`. Its input is the file
     `stdin`, or empty. If `prefix` is given, this command is started with the program as its
-    arguments. `user` is the uid and gid of the program; only root can give it. `stop_signal` asks
-    the program to stop. On Linux, the kernel sends `orphan_signal` to the program when this process
-    ends.
+    arguments. `user` is the uid and gid of the program; it may be given only if this process is
+    root. `stop_signal` asks the program to stop. On Linux, the kernel sends `orphan_signal` to the
+    program when this process ends.
     """
 
     name: str
