@@ -40,6 +40,7 @@ class Readers:
     def read(self, key: Hashable) -> AbstractAsyncContextManager[None]:
         """Wait for a turn and hold it while a body of the organization `key` is parsed.
 
-        Only one body is parsed at a time. Raises Busy if too many bodies of the organization wait already.
+        Only one body is parsed at a time. Raises Busy if too many bodies of the organization wait
+        already.
         """
         return self.reading.turn(key)
