@@ -51,7 +51,7 @@ def open_image(file: BinaryIO) -> BmpImagePlugin.BmpImageFile:
     if len(image.tile) == 1 and image.mode == "RGB":
         tile = image.tile[0]
         assert isinstance(tile.args, tuple)
-        # Pillow has no public way to change the mode of an image before it is decoded.
+        # `_mode` is private in Pillow, which has no public way to change the mode before decoding.
         image._mode = "RGBA" if "A" in layout else "RGB"
         image.tile = [tile._replace(args=(layout, *tile.args[1:]))]
     return image
