@@ -1,4 +1,4 @@
-"""Draw the documentation's picture of the page to try uploads: `python -m tests.screenshot`."""
+"""Draw the documentation's picture of the upload page: `python -m tests.screenshot`."""
 
 import asyncio
 import io
@@ -45,7 +45,7 @@ async def draw(url: str) -> None:
         ]
         await view.choose(*files)
         await view.ended(len(files))
-        await view.page.wait_for_timeout(300)  # time to decode the thumbnails
+        await view.page.wait_for_timeout(300)  # the browser decodes the thumbnails
         await view.page.screenshot(path=TARGET)
 
 

@@ -19,7 +19,7 @@ FAULT = "GET /health/live: 200 has header fields without a description: ['x-anot
 
 
 async def fetch(address: str) -> bytes:
-    """Send a request, but not by the client of the tests, because that one checks all answers."""
+    """Send a request without `Client`, which would check the answer itself."""
     async with aiohttp.ClientSession() as session, session.get(address) as answer:
         return await answer.read()
 

@@ -20,8 +20,9 @@ from tests.support.starting import StartService
 CONFIG = Path(__file__).parents[1] / "data/schemathesis.toml"
 
 KEPT = {"id", "state", "external_id", "created_at"}
-"""The filters that the requests use. Others would cost much time and find little, because the API
-reads all filters by the same code.
+"""The filters that the requests use.
+
+The API parses all filters with the same code, so requests with more filters would only take time.
 """
 
 

@@ -22,9 +22,9 @@ ROW = """
 """
 
 CASES: dict[str, tuple[tuple[Any, ...], float | None]] = {
-    # A case has the values of ROW, and for how many seconds the upload has waited. The values are:
-    # state, revision, claimed revision, attempt, the seconds since uploaded_at, since processed_at
-    # and since due_at, and whether the row is deleted.
+    # Each case has the values for ROW, and the number of seconds that the upload has waited. The
+    # values for ROW are: the state, the revision, the claimed revision, the attempt, the seconds
+    # since `uploaded_at`, `processed_at` and `due_at`, and whether the row is deleted.
     "uploaded, left to its wake-up": (("uploaded", 1, 0, 0, 40, None, -5, False), 40),
     "uploaded, left to the sweep": (("uploaded", 1, 0, 0, 40, None, 25, False), 40),
     "uploaded again": (("uploaded", 2, 1, 1, 40, 90, -5, False), 40),

@@ -1,4 +1,4 @@
-"""Rows of a former bucket use no object of the new bucket until their own objects are in it."""
+"""After a change of buckets, old rows use only objects that were moved to the new bucket."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack

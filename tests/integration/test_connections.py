@@ -182,7 +182,7 @@ async def test_nothing_is_kept_of_an_unparsable_message(
 ) -> None:
     url = URL(service.base_url if port == "api" else service.metrics_url)
     gc.collect()
-    gc.disable()  # it could free the objects that are counted below
+    gc.disable()  # the collector could free the objects that are counted below
     try:
         reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(beginning + b"x" * 200_000)

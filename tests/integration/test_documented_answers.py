@@ -36,7 +36,7 @@ DIFFERENT = {
     "x-amz-credential",
     "x-amz-date",
 }
-"""Names of members that have other digits in each answer."""
+"""Names of members whose digits differ from answer to answer."""
 
 
 def samples(text: str) -> list[Any]:

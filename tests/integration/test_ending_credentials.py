@@ -83,9 +83,9 @@ def policy_of(created: Any) -> tuple[datetime, dict[str, str]]:
 
 
 def an_hour_from_now() -> datetime:
-    """Return a time a little before the usual end of a policy that is signed now.
+    """Return a time shortly before a policy that is signed now usually expires.
 
-    It is earlier by more than the time that a test takes.
+    It is 100 s before the expiry, and a test takes less time than that.
     """
     return datetime.now(UTC) + timedelta(seconds=3500)
 
@@ -185,7 +185,7 @@ async def test_a_link_ends_with_its_credentials(source: CredentialSource, start_
     assert lives_s > 0
     assert signed_at + timedelta(seconds=lives_s) <= source.ends_at
     assert query["X-Amz-Security-Token"] == ["a-session-token"]
-    # A browser may cache the redirect, but not for as long as the link is valid.
+    # A browser may cache the redirect for less time than the link is valid.
     assert int(cache.rpartition("=")[2]) < lives_s
 
 

@@ -1,4 +1,4 @@
-"""Permanent removal deletes all versions of the given keys, but no object older than its row."""
+"""Permanent removal deletes all versions of an object, unless the object is older than its row."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Store:
 
 @pytest_asyncio.fixture(params=["seaweedfs", "moto"])
 async def store(request: pytest.FixtureRequest, stack: Stack, moto: Moto) -> AsyncIterator[Store]:
-    """Return one of two stores that have versioning, but differ in details."""
+    """Return SeaweedFS or moto. Their versioning differs in details."""
     if request.param == "seaweedfs":
         async with open_bucket(stack) as client:
             yield Store(name="seaweedfs", url=stack.seaweedfs.url, client=client, stack=stack)
@@ -78,7 +78,7 @@ async def test_every_version_and_marker_of_the_key_goes_and_nothing_of_others(
         assert await erase(storage)
         assert {key for key, _ in await versions(store.client, bucket)} == set(others)
         assert KEY not in [key for key, _ in await markers(store.client, bucket)]
-        assert await erase(storage)  # also if no object is left
+        assert await erase(storage)  # succeeds although no object is left
 
 
 @pytest.mark.parametrize("versioning", [None, "Enabled", "Suspended"])

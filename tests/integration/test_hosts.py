@@ -54,7 +54,7 @@ def links_of(headers: dict[str, str], document: Any) -> Iterator[str]:
 
 
 async def prefixes(service: Service, host: str, target: str = "", version: str = "1.1") -> set[str]:
-    """Send each kind of request that returns links. Return what each link has before its path."""
+    """Send all requests that return links, and return the part of each link before its path."""
     attachment_id = (await service.client.create("a.png"))["data"]["id"]
     await service.execute(
         "UPDATE attachments SET uploaded_at = now(), resized = true, thumbnail_name = 'a.png'"

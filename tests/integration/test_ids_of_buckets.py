@@ -52,7 +52,7 @@ async def put(service: Service, *ids: int) -> None:
 
 
 async def find_taken(service: Service) -> int | None:
-    """Return an id that the bucket already uses, or None."""
+    """Return an id that the bucket already uses, or None if there is no such id."""
     async with (
         open_database(service.settings) as database,
         opened_storage(service.stack, service.settings.s3_bucket) as storage,

@@ -90,8 +90,8 @@ async def test_objects_of_a_store_without_keys_are_kept(
 
 async def test_a_socket_of_another_user_is_not_used(tmp_path: Path) -> None:
     store = EmbeddedSeaweedFS(directory=tmp_path)
-    # A server cannot remove another user's socket. But root can, and the tests may run as root. So
-    # the test makes a folder at the socket's path, which not even root can remove like a file.
+    # A server cannot remove another user's socket, unless it runs as root. The tests may run as
+    # root. So the test makes a folder at the socket's path: even root cannot unlink a folder.
     squatted = Path(f"/tmp/seaweedfs-filer-grpc-{store.ports['filer.port.grpc']}.sock")
     os.mkdir(squatted)
     try:

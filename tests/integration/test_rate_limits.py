@@ -84,8 +84,8 @@ async def test_a_process_admits_its_share_of_what_is_left() -> None:
     limits = RateLimit(LIMIT, clock=clock)
     assert admitted(limits, 1, caller) == 1
     assert limits.take(10) == {key: (LIMIT, 1)}
-    # `take` has reported one request. These two come later, so the numbers that `learn` gets do
-    # not contain them.
+    # `take` has reported the first request. The next two requests come after that, so the numbers
+    # for `learn` do not include them.
     assert admitted(limits, 2, caller) == 2
     limits.learn({key: (12.0, 4)})
 

@@ -1,4 +1,4 @@
-"""Requests that name or declare a reserved file are refused; uploads of one are rejected."""
+"""A reserved file is refused if a request names or declares it, and rejected if it is uploaded."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""No organization can use all connections, so the API still serves others and the store."""
+"""No organization can use all connections, so the API still serves other organizations."""
 
 import asyncio
 import json

@@ -28,7 +28,7 @@ async def test_a_slash_at_the_end_changes_no_answer(running: Service, path: str)
         usual = await client.request("GET", f"{path}{query}")
         slashed = await client.request("GET", f"{path}/{query}")
         assert slashed.status == usual.status
-        if path != "/api/v2/usage":  # this answer contains the current time
+        if path != "/api/v2/usage":  # usage contains the current time
             assert slashed.body == usual.body
 
 

@@ -108,7 +108,7 @@ async def test_a_range_is_read_from_start_up_to_end(
 async def test_a_read_may_be_left_at_any_time(storage: Storage, key: str) -> None:
     large = os.urandom(3_000_000)
     await storage._client.put_object(Bucket=BUCKET, Key=key, Body=io.BytesIO(large))
-    for _ in range(40):  # more reads than there are connections
+    for _ in range(40):  # there are fewer than 40 connections
         async with storage.read(key, end=len(large)) as (_, chunks):
             async for chunk in chunks:
                 assert large.startswith(chunk)

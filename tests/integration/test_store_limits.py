@@ -133,7 +133,7 @@ async def test_a_limit_of_a_task_that_waits_for_something_else_is_no_fault_of_th
     await until(lambda: asyncio.sleep(0, proxy.held))
     with pytest.raises(TimeoutError):
         async with store_limit(LIMIT_S):
-            await asyncio.Event().wait()  # a wait that is not for the store
+            await asyncio.Event().wait()  # wait for something else than the store
     others.cancel()
     await asyncio.wait([others])
     assert outage.away is None

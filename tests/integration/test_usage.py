@@ -60,7 +60,7 @@ async def test_a_copy_counts_from_the_moment_at_which_it_is_asked_for(
     pending = [(await create(client, size=1)).data["id"] for _ in range(5)]
     assert (await usage(client))["bytes"] == 65
 
-    # One of the attachments already has a small file.
+    # One of the pending attachments becomes ready, with a file of 1 byte.
     await service.execute(
         "UPDATE attachments SET state = 'ready', uploaded_at = now(), etag = 'e' WHERE id = $1",
         int(pending[0]),

@@ -27,7 +27,7 @@ BULK = "application/vnd.api+json; ext=bulk"
 
 @pytest_asyncio.fixture
 async def crowded(start_service: StartService) -> AsyncIterator[Service]:
-    """Start a service whose client opens a connection for each request, without a rate limit."""
+    """Start a service without a rate limit. Its client opens any number of connections."""
     service = await start_service(rate_limit="0")
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         yield replace(service, client=replace(service.client, session=session))
@@ -51,7 +51,7 @@ def ids_of(made: Sequence[Any]) -> list[str]:
 
 
 def wait_for_each(client: Client, ids: Sequence[str]) -> "list[asyncio.Task[Answer]]":
-    """Start a request for each attachment that waits until it is settled."""
+    """Start one request for each attachment. Each request waits until its attachment is settled."""
     paths = [f"{PATH}/{each}?wait={LONG_S}" for each in ids]
     return [asyncio.create_task(client.request("GET", path)) for path in paths]
 

@@ -1,4 +1,4 @@
-"""While notifications arrive, waiting clients cause no query. Otherwise, one query serves all."""
+"""Waiting clients cause no query while notifications arrive, and otherwise share one query."""
 
 import asyncio
 from collections.abc import Sequence

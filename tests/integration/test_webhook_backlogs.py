@@ -1,4 +1,4 @@
-"""A courier with many due deliveries: its own ended deliveries lead to the next ones."""
+"""A courier with many due deliveries: when one delivery ends, the courier starts the next."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,11 +18,11 @@ from worker.webhooks.courier import open_courier
 from worker.webhooks.windows import WIDEST
 
 NEVER = "300"
-"""A sweep interval, in seconds, that does not end in a test."""
+"""A sweep interval, in seconds, that is longer than a test."""
 
 
 class Busy:
-    """A receiver's answers; `counts` has the number of requests in progress at each arrival."""
+    """A handler for a receiver. At each request, `counts` gets the number of open requests."""
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -69,7 +69,7 @@ async def queue(service: Service, webhook_id: str, count: int) -> None:
 
 
 async def states(service: Service) -> dict[str, int]:
-    """Return the number of deliveries in each state that have been attempted."""
+    """Count the deliveries that have been attempted, by state."""
     rows = await service.database.fetch(
         "SELECT state, count(*) FROM webhook_deliveries WHERE attempted_at IS NOT NULL GROUP BY 1"
     )
@@ -123,5 +123,5 @@ async def test_a_failing_receiver_gets_its_backlog_one_by_one(start_service: Sta
                 return await states(service) == {"pending": count}
 
             await until(all_attempted, within_s=60)
-    # The first WIDEST deliveries are in flight together, and their failures close the window.
+    # The first WIDEST deliveries are in flight together. After their failures, the limit is 1.
     assert set(busy.counts[WIDEST:]) == {1}

@@ -176,7 +176,7 @@ async def test_an_answer_410_deactivates_the_webhook_visibly(
     async def logged() -> bool:
         return "webhook deactivated" in worker.log()
 
-    await until(logged)  # the worker logs this after the commit
+    await until(logged)  # the worker logs the line after the commit
     before = await service.database.fetchval("SELECT count(*) FROM webhook_deliveries")
     await service.client.upload(photo())
     assert await service.database.fetchval("SELECT count(*) FROM webhook_deliveries") == before

@@ -20,15 +20,16 @@ MAX_WORKER_BYTES = 256 * MIB
 
 Its decoders are not counted; they have their own limits.
 
-A worker holds about 85 MiB after some hundreds of uploads, 32 at a time.
+A worker that processes 32 uploads in parallel holds about 85 MiB after some hundreds of uploads.
 """
 
 SIGNATURE: Final = "X-Amz-Signature"
 
 
 def secrets_of(environment: Mapping[str, str], tokens: Iterable[str]) -> dict[str, str]:
-    """Return the secrets that no log may contain, by name: those of the settings, and the clients'
-    `tokens`.
+    """Return the secrets that no log may contain, by name.
+
+    They are secrets from the settings, and `tokens`, which the clients use.
     """
     found = {
         name: environment[name]

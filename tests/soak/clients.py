@@ -68,7 +68,7 @@ class Entry:
 
 @dataclass(kw_only=True)
 class Ledger:
-    """What all clients know about their attachments: about a kilobyte for each."""
+    """What all clients know about their attachments. Each attachment needs about a kilobyte of memory."""
 
     begun: int = 0
     entries: list[Entry] = field(default_factory=list)
@@ -179,7 +179,7 @@ class Clients:
     ) -> Answer | None:
         """Send a request to one API after the other until one answers.
 
-        Return None if none answers in time.
+        Return None if no API answers in time.
 
         The request is sent for the upload's organization, unless `organization` is given.
         """

@@ -123,7 +123,7 @@ class SoakRelay(EventRelay):
         self._note(f"given up {body[:200]!r}")
 
     async def _forward(self, body: bytes) -> int:
-        """Post to one API after the other until one accepts. Return 200, or 503 if none accepts."""
+        """Post to the APIs in turn until one accepts. Return 200, or 503 if no API accepts."""
         self._turn += 1
         first = self._turn % len(self.targets)
         for target in (*self.targets[first:], *self.targets[:first]):

@@ -25,7 +25,7 @@ BACK_S = 120.0
 PROOF_S = 60.0
 PROOF_AT_ONCE = 8
 MARGIN_S = 180.0
-"""How many seconds after the last check of the store a row may still be due.
+"""A row may still be due for this number of seconds after the last check of the store.
 
 The time is enough for a sweep, a lease, and the pauses of a few attempts.
 """
@@ -41,9 +41,10 @@ UNSETTLED = """
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """The final state. `rows` and `shown` are by attachment id, `objects` by key.
+    """The final state.
 
-    `shown` holds the numbers that the thumbnails show.
+    `rows` and `shown` map attachment ids to rows and to the numbers that the thumbnails show.
+    `objects` maps keys to objects.
     """
 
     rows: dict[int, Attachment]
@@ -62,9 +63,10 @@ async def backlog(site: Site) -> int:
 
 
 async def prove_alive(site: Site, clients: Clients, ledger: Ledger, first: int) -> list[Finding]:
-    """Check that after the last fault, every process works again by itself within some time.
+    """Check that every process works again within some time after the last fault.
 
-    The function makes further uploads, numbered from `first`, until each worker has processed some.
+    The function makes further uploads until each worker has processed one. The first of these
+    uploads has the number `first`.
     """
     findings = []
     deadline = time.monotonic() + BACK_S

@@ -41,7 +41,7 @@ def states(rows: Mapping[int, Attachment]) -> Counter[str]:
 
 
 def describe(counts: Mapping[str, int]) -> str:
-    """Return the counts as one line of text, the largest first."""
+    """Return the counts as one line of text, with the largest count first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {name}" for name, count in ordered) or "none"
 

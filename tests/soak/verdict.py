@@ -69,8 +69,8 @@ def judge(
 ) -> list[Finding]:
     """Compare rows, objects and the clients' knowledge after the last sweep and purge.
 
-    `objects` are all objects of the store by key. `shown` has the number that each thumbnail shows,
-    by attachment id; None if it shows no number.
+    `objects` are all objects of the store by key. `shown` maps an attachment id to the number that
+    the thumbnail shows, or to None if the thumbnail shows no number.
     """
     known = {entry.attachment_id: entry for entry in entries}
     findings = [*_orphans(rows, objects)]

@@ -32,7 +32,7 @@ COUNTS = {"recorded", "no_effect", "ignored", "unreadable"}
 ANSWERED_WITHIN_S = 10
 """The time in seconds within which the API must answer an event.
 
-Sources wait only 3 s. This limit is longer, because the test machine is busy.
+Senders of events wait only 3 s. This limit is longer, because the test machine is busy.
 """
 
 
@@ -55,7 +55,7 @@ JSON = st.recursive(
 
 
 def of_no_attachment(sample: Any) -> Any:
-    """Copy a sample event; the copy names the tests' bucket and an id of no attachment."""
+    """Copy a sample event. The copy names the tests' bucket and an id that no attachment has."""
     written = json.dumps(sample)
     for old, new in (
         (partition(4), partition(MAX_ID)),

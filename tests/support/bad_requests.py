@@ -14,8 +14,8 @@ from tests.support.service import MEDIA_TYPE, Answer, Client, Service
 PATH = "/api/v2/attachments"
 BULK = f"{MEDIA_TYPE}; ext=bulk"
 
-# Each status has a set of titles and a detail (contract.md, "General errors"). An error has one of
-# the titles. It has this detail, unless the detail here is None.
+# Maps each status to the titles and the detail that an error with this status may have. If the
+# detail is None, any detail is allowed. The texts are from contract.md, "General errors".
 WORDS: dict[int, tuple[set[str], str | None]] = {
     400: (
         {

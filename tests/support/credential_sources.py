@@ -50,11 +50,11 @@ class CredentialSource:
         await self._runner.cleanup()
 
     def container(self) -> dict[str, str]:
-        """Return the variables that make this server the container endpoint of an ECS task."""
+        """Return the variables that select this server as the container endpoint of ECS."""
         return {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.url}/container"}
 
     def instance(self) -> dict[str, str]:
-        """Return the variables that make this server the metadata service of an EC2 instance."""
+        """Return the variables that select this server as the metadata service of EC2."""
         return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": self.url}
 
     def process(self, folder: Path) -> dict[str, str]:

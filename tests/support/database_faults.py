@@ -36,7 +36,7 @@ async def deliver(service: Service, event: bytes) -> tuple[int, str | None]:
 
 
 async def is_unavailable(service: Service, event: bytes) -> None:
-    """Assert that events are answered with 503 in time, and that the live route still works."""
+    """Assert that events are answered with 503 in time, and that `/health/live` still works."""
     durations_s = []
     for _ in range(DELIVERIES):
         began = time.monotonic()

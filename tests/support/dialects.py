@@ -59,7 +59,7 @@ class Dialect:
     def make_event(
         self, bucket: str, key: str, *, removed: bool = False, encoded: bool = False, **item: Any
     ) -> Any:
-        """Make the event of one object, with the members in `item`, which are some of MEMBERS.
+        """Make the event of one object. `item` may set the members in MEMBERS.
 
         If `encoded` is true, the key is already encoded and is written unchanged.
         """

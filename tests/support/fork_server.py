@@ -80,7 +80,7 @@ def serve(requests: socket.socket) -> Wanted:
     waking, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(woken)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the test process handles Ctrl-C
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the test process reacts to Ctrl-C
     while True:
         ready, _, _ = select.select([requests.fileno(), waking], [], [])
         if waking in ready:

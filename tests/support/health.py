@@ -40,9 +40,9 @@ async def waits_for(
 ) -> dict[str, str]:
     """Wait until a process logs that it waits for `parts` only; return the health of all its parts.
 
-    `but` names parts that the process does not need: they are unavailable too, and its health must
-    report them as faulty, as it reports `parts`. Assert that the process does not log that it is
-    ready. `name` is the name of the process in the log.
+    `name` is the name of the process in the log. `but` names further unavailable parts, for which
+    the process does not wait. The health must report `parts` and `but` as faulty, and no other
+    part. Assert that the process does not log that it is ready.
     """
 
     async def agrees() -> dict[str, str] | None:

@@ -49,9 +49,10 @@ class Reused:
             relay.target = before
 
     async def download(self, key: str | None = None) -> bytes | None:
-        """Request the second organization's file through the API, or the file with another key.
+        """Request a file through the API as the second organization.
 
-        Return the content, or None if the service or the store answers with 404.
+        The default of `key` is the second row's original. Return the content, or None if the
+        service or the store answers with 404.
         """
         links, now = Links(self.service.settings), datetime.now(UTC)
         address = links.url(key or self.key, now, now, self.service.base_url)

@@ -49,7 +49,7 @@ WITH_BODIES: Final = frozenset(
 
 
 def statuses_of(route: str) -> frozenset[int]:
-    """Return the statuses that a route may answer: fewer if its requests have no body."""
+    """Return the statuses with which a route may answer."""
     if route == "none":
         return STATUSES
     return _OF_WRITING if route in WITH_BODIES else _OF_READING

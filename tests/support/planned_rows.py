@@ -1,4 +1,4 @@
-"""Functions that prepare rows in the database of a million attachments for a call with them."""
+"""Functions that prepare rows of the database with a million attachments, and use the rows."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

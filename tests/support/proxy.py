@@ -21,7 +21,7 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Link:
     """A client's connection to the proxy, and the proxy's connection to the server.
 
-    `left` is the number of response bytes that may still pass, or None without a limit. `head`
+    `left` is the number of response bytes that may still pass; None means no limit. `head`
     holds the first bytes from the client, which show what kind of client it is.
     """
 

@@ -24,7 +24,7 @@ def ago(**duration: float) -> str:
 def notification(key: str, **changes: Any) -> Document:
     """Return an unsigned SNS message about an upload.
 
-    `changes` replace members; the value `...` removes one.
+    `changes` replace members of the message; the value `...` removes a member.
     """
     inner = AWS.message(AWS.make_event(BUCKET, key, etag="e1", sequencer="0A"))
     usual = {

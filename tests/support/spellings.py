@@ -1,6 +1,6 @@
 """Other spellings of the key of another organization's attachment.
 
-Some store, proxy or file system treats each spelling as the same key.
+For each spelling, there is a store, proxy or file system that treats it as the original key.
 """
 
 import unicodedata

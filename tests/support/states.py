@@ -16,7 +16,7 @@ async def create(service: Service, count: int = 1) -> list[str]:
 async def put(
     service: Service, attachment_id: str, state: State, reason: ReasonCode | None = None
 ) -> None:
-    """Set the state of an attachment directly, with other values as processing would store them."""
+    """Set the state of an attachment directly. Other columns get values that fit this state."""
     await service.execute(
         """
         UPDATE attachments

@@ -26,7 +26,7 @@ def make_store_settings(changes: Mapping[str, str]) -> Settings:
 
 
 def find_taken(url: str, of: Settings, organization_id: int = 1) -> tuple[str, str] | None:
-    """Return the bucket and key that `url` names, or None if an organization may not copy them."""
+    """Return the bucket and key in `url`, or None if an organization may not copy this object."""
     place = locate(url, of)
     if place is None or not may_take(place, of, organization_id=organization_id):
         return None

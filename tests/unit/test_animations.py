@@ -48,6 +48,6 @@ def test_row77_of_many_frames_only_the_first_is_decoded(
 
     monkeypatch.setattr("PIL.Image._getdecoder", counted)
     made, image = make_and_open(many(50_000))
-    assert len(decoders) == 2  # one for the first frame, one for the thumbnail
+    assert len(decoders) == 2  # for the first frame, and for the thumbnail in `make_and_open`
     assert not made.facts.carries_more
     assert are_close(images.corners(image), images.MODES["png-rgb"][1])

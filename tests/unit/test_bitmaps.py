@@ -100,7 +100,7 @@ def test_row83_a_bmp_is_shown(content: bytes, wanted: tuple[int, ...]) -> None:
     ("compression", "bit", "alpha"), [(3, 1, 255), (3, 0, 0), (0, 1, 255), (0, 0, 255)]
 )
 def test_row83_one_bit_of_alpha_counts_with_masks(compression: int, bit: int, alpha: int) -> None:
-    """Chromium 156 draws the same."""
+    """The wanted alpha values are those that Chromium 156 draws for the same files."""
     red, green, blue = (value >> 3 for value in COLOUR)
     colour = red << 10 | green << 5 | blue
     pixel, other = (struct.pack("<H", colour | each << 15) for each in (bit, not bit))

@@ -54,7 +54,7 @@ def around_names(path: Path) -> str:
     """
     text = text_of(path)
     return "\n".join(
-        text[text.rfind(" ", 0, max(at - BEFORE, 0)) + 1 : at + AFTER]  # begin at a word
+        text[text.rfind(" ", 0, max(at - BEFORE, 0)) + 1 : at + AFTER]  # cut no word at the start
         for at in (match.start() for match in re.finditer(r"\.md\b", text))
     )
 

@@ -183,7 +183,7 @@ def test_up_reports_a_wrong_setting_in_one_line(name: str, value: str, rule: str
     assert heading == HEADING
     assert fault.startswith(f"  ATTACHMENTS_{name}: {rule}")
     assert "Unknown error" not in fault
-    assert not list(Path("kept").glob("[!l]*"))  # only the lock file exists
+    assert not list(Path("kept").glob("[!l]*"))  # `up` made only the file `lock`
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ async def test_row114_previews_of_documents_are_unpacked_and_cost_no_decoder(
     packed: list[tuple[bytes, Packing, str | None]] = [
         (picture, "stored", None),
         (previews.raw_deflated(picture, 900), "deflated", "too_expensive"),
-        (previews.raw_deflated(picture, 3)[:-2], "deflated", "damaged"),  # its end is missing
+        (previews.raw_deflated(picture, 3)[:-2], "deflated", "damaged"),  # truncated
         (bitmap, "dib", None),
         (images.encode(images.quadrants(), "WEBP"), "stored", "unsupported"),
         (previews.huge_png(), "stored", "too_expensive"),

@@ -120,7 +120,8 @@ async def test_row76_a_decoder_that_ends_for_want_of_memory_reports_it(
 @LINUX
 async def test_one_that_dies_of_something_else_did_not_run_out_of_memory() -> None:
     # The kernel's peak memory of a child process includes the memory of the process that forked it.
-    # So this process uses more than the limit during the fork. The decoder must not count that.
+    # So the test allocates more than the limit before the fork. This memory must not count for the
+    # decoder.
     ballast = b"x" * MAX_MEMORY_BYTES
     decoder = await Decoder.start()
     del ballast
@@ -136,7 +137,8 @@ async def test_every_job_gets_its_own_cpu_time(decoder: Decoder) -> None:
     seen: set[str] = set()
     for _ in range(2):
         with opened(images.encode(images.noise(2000, 2000), "PNG")) as descriptor:
-            enough = process.cpu_times().user + 1.5  # over 1 s, because limits are whole seconds
+            # Limits are whole seconds, so each job must use more than 1 s to change the limit.
+            enough = process.cpu_times().user + 1.5
             while process.cpu_times().user < enough:
                 await decoder.decode(descriptor, timeout_s=20)
         soft, hard = (await asyncio.to_thread(limits_of, decoder.pid))["Max cpu time"]

@@ -11,7 +11,7 @@ from tests.data.disguised import photoshop
 from worker.decoding.inside.images import load_codecs
 from worker.sniffing.dimensions import READERS, read_dimensions
 
-load_codecs()  # so that Pillow can write every format
+load_codecs()  # lets Pillow write every format in the cases below
 
 
 @pytest.mark.parametrize(

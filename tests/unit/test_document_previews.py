@@ -46,7 +46,7 @@ def read(content: bytes, head_bytes: int = HEAD) -> tuple[Identified, list[tuple
 
 
 def picture_of(content: bytes) -> bytes | None:
-    """Return the unpacked preview of a document; None without one."""
+    """Return the unpacked preview of a document, or None if the document has no preview."""
     found, _ = read(content)
     if found.preview is None:
         return None

@@ -171,7 +171,7 @@ SHARED = {
     "copies by a worker": (f"{copying.COPIES} at a time", f"{copying.COPIES_EACH}"),
     "refusals": (f"{pace.REFUSALS_PER_S:.0f} a second after a burst of {pace.BURST}", ""),
 }
-"""Rows in the table of shares. A key is how the row begins.
+"""Rows in the table of shares. A row begins with its key.
 
 Its values are the limit for all organizations together, and the limit for one organization.
 """

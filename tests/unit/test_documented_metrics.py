@@ -121,7 +121,7 @@ def test_names_follow_the_conventions() -> None:
 
 def test_expressions_name_metrics_that_exist() -> None:
     named = set(re.findall(r"`?\b(attachments_\w+?)(?:_bucket|_sum|_count)?\b", PAGE.read_text()))
-    # The page also names `attachments_backlog`, which is a view of the database.
+    # The page also names `attachments_backlog`, which is a database view and not a metric.
     assert named - set(MADE) <= {"attachments_backlog"}
 
 

@@ -31,7 +31,7 @@ def description(
     """Return the content of a `meta` box.
 
     `owned` are the numbers of each item's properties, and `sources` the first source of each
-    derived item. `wide` numbers have the larger of their two possible widths.
+    derived item. The format allows two widths for numbers; if `wide` is true, the larger is used.
     """
     item, number = (">I", ">H") if wide else (">H", ">B")
     head = bytes([wide, 0, 0, wide])

@@ -86,8 +86,8 @@ def test_a_part_that_comes_and_goes_fills_no_log(outage: Outage, clock: Clock) -
             outage.success()
             clock.now += 3
             outage.tick()
-    # An outage ends only after a time without faults. This time doubles when the second outage
-    # begins. Pauses of three seconds are then too short, so the second outage does not end.
+    # An outage ends only after some seconds without faults. For the second outage, this time is
+    # twice as long. Its faults come every three seconds, so the second outage does not end.
     assert events(lines)[:3] == ["part is unavailable", "part is back", "part is unavailable"]
     assert set(events(lines)[3:]) == {"part is unavailable"}
     assert len(lines) <= 3 + 3000 / LINE_EVERY_S

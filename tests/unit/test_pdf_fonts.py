@@ -38,7 +38,7 @@ def own_fonts() -> Iterator[None]:
 
 
 def simple(name: bytes, kind: bytes = b"Type1", glyphs: bytes = b"/a/b") -> bytes:
-    """Write a PDF that shows two letters, by the names of their glyphs, in a font of one byte."""
+    """Write a PDF with two letters, in a font of one byte per letter that lists glyph names."""
     encoding = b"/Encoding<</Type/Encoding/Differences[97%s]>>" % glyphs
     widths = b"/FirstChar 97/LastChar 98/Widths[1000 1000]"
     descriptor = b"<</Type/FontDescriptor/FontName/%s/Flags 32/StemV 80>>" % name
@@ -62,7 +62,7 @@ def composite(name: bytes, ordering: bytes, encoding: bytes, text: str) -> bytes
 
 
 def by_glyphs(name: bytes, text: str) -> bytes:
-    """Write a PDF whose font is not described by a collection, but by a table of its characters."""
+    """Write a PDF whose font has a table of its characters instead of a character collection."""
     pairs = b"".join(b"<%04x><%04x>" % (ord(letter), ord(letter)) for letter in text)
     table = (
         b"/CIDInit/ProcSet findresource begin 9 dict begin begincmap/CMapName/X def/CMapType 2 def"
@@ -95,7 +95,10 @@ TEXTS = {
     "cyrillic-by-glyphs": by_glyphs(b"ArialMT", CYRILLIC),
     "western-in-a-chinese-font": composite(b"STSong-Light", b"GB1", b"UniGB-UCS2-H", "ab"),
 }
-"""PDFs with two letters that PDFium's own fonts lack, or, in the last one, the Chinese font."""
+"""PDFs with two letters that PDFium cannot draw with its own fonts.
+
+In the last PDF, the letters are Latin, but their font is a Chinese font, which PDFium lacks.
+"""
 
 WESTERN = {
     "helvetica": simple(b"Helvetica"),
@@ -118,7 +121,7 @@ def darkness(body: bytes) -> int:
 
 
 SQUARES = 2 * (0.8 * 32) * (0.7 * 32)
-"""Number of pixels of two squares in a thumbnail: a font size of 40 points is 32 pixels."""
+"""The area of two squares in a thumbnail, in pixels. A font size of 40 points is 32 pixels."""
 
 
 @pytest.mark.usefixtures("own_fonts")

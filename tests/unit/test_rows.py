@@ -26,7 +26,7 @@ BY_HAND = {
 
 for module in pkgutil.walk_packages(shared.__path__, "shared."):
     if ".migrations." not in module.name:
-        import_module(module.name)  # defines the subclasses of FromRow
+        import_module(module.name)  # the module may define subclasses of FromRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,10 @@ def test_files_are_served_at_their_address_else_by_the_api(
 
 
 def query(url: str) -> tuple[str, str, str]:
-    """Return the time stamp, the expiry ("" without one) and the signature in a file address."""
+    """Return the time stamp, the expiry and the signature in a file address.
+
+    The expiry is "" if the address has no expiry.
+    """
     stamp, *rest = urlsplit(url).query.split("&")
     given = dict(item.split("=", 1) for item in rest)
     return stamp, given.get("e", ""), given["s"]

@@ -220,7 +220,8 @@ def test_a_waiter_lets_every_other_begin_at_most_one_slice(data: st.DataObject) 
                 assert busy + 1 < places
             if given_slice.ahead:
                 assert given_slice.jobs == 1
-                # An organization may go ahead of others once, and again only after another slice.
+                # An organization may go ahead of the others once, and then only after a usual slice
+                # has begun.
                 assert organization not in went_ahead
                 went_ahead.add(organization)
             elif given_slice.jobs == 1:

@@ -60,7 +60,7 @@ BAD_PREVIEWS: list[Any] = [
         )
     ),
 ]
-"""Places of a preview that no honest process reports, for a file of 10 ** 7 bytes."""
+"""Positions of a preview that no honest process reports, for a file of 10 ** 7 bytes."""
 
 NO_PROCESS = 2**22
 """An id that no process has: on Linux, all process ids are smaller than this limit."""

@@ -133,7 +133,8 @@ def test_row70_no_file_and_no_address_is_opened(tmp_path: Path, scheme: str) -> 
     before = sorted(os.listdir("/dev/fd"))
     _, image = make(svg(picture(f"{scheme}{path}")))
     assert image.getextrema() == ((0, 0),) * 4
-    assert sorted(os.listdir("/dev/fd")) == before  # files can be opened again
+    # No file can be opened while a drawing is rendered. Afterwards, it is possible again.
+    assert sorted(os.listdir("/dev/fd")) == before
 
 
 def test_row70_a_drawing_inside_a_drawing_opens_no_file(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ async def send(scripted: Scripted, *paths: Path, **options: Any) -> list[Uploade
 async def test_posts_every_field_of_the_policy_and_the_file_last_with_its_true_length(
     scripted: Scripted, write: Write
 ) -> None:
-    content = bytes(range(256)) * 4096  # is sent in four chunks
+    content = bytes(range(256)) * 4096  # the client sends it in four chunks
     steps: list[Progress] = []
     [done] = await send(scripted, write("ä.bin", content), on_progress=steps.append)
     assert scripted.created == [{"name": "ä.bin", "size": len(content)}]

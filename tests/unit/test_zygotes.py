@@ -44,9 +44,8 @@ async def test_a_forked_decoder_is_sealed_and_holds_nothing_but_its_socket(
         for child in find_decoders(os.getpid()):
             status = Path(f"/proc/{child.pid}/status")
 
-            async def sealed(
-                status: Path = status,
-            ) -> bool:  # it is sealed only after the fork
+            # A decoder seals itself after the fork.
+            async def sealed(status: Path = status) -> bool:
                 return "Seccomp:\t2\n" in await asyncio.to_thread(status.read_text)
 
             await until(sealed)

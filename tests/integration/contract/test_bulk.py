@@ -30,7 +30,7 @@ async def test_a_fieldset_keeps_the_policy(client: Client, fields: str) -> None:
 
 
 def many(attributes: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the document of a bulk request that creates one attachment for each item."""
+    """Return the document of a bulk request; each of `attributes` becomes one attachment."""
     return {"data": [body(item)["data"] for item in attributes]}
 
 

@@ -13,7 +13,7 @@ from tests.support.service import Client
 
 
 async def raw(client: Client, path: str, **headers: str) -> tuple[bytes, aiohttp.ClientResponse]:
-    """Return the bytes of an answer, which may be compressed, and the response."""
+    """Return the body of an answer without decompressing it, and the response."""
     sent = {
         "X-Auth-Token": client.token,
         "X-Organization-Id": str(client.organization_id),

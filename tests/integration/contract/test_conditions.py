@@ -146,7 +146,7 @@ CHANGES: dict[str, Any] = {
     "reason": "missing",
     "resized": True,
 }
-"""Valid values of the columns for which `changed` cannot make up a value."""
+"""New values for some columns. For the other columns, `changed` itself chooses a value."""
 
 
 NUMBERS = ("width", "height", "pages", "limit_size", "size", "creator_id", "attachable_id")

@@ -56,7 +56,7 @@ async def test_cursors_walk_through_everything_and_back(client: Client, sort: st
     )
     assert backwards == [created[10:20], created[:10]]
 
-    # The `next` links work in the same way on a page that a `prev` link has led to.
+    # The `next` links are also correct on pages that were reached by `prev` links.
     previous = last.document["links"]["prev"].removeprefix(client.base_url)
     between = await client.request("GET", previous)
     first = between.document["links"]["prev"].removeprefix(client.base_url)

@@ -14,7 +14,7 @@ async def uploaded_unnoticed(service: Service) -> tuple[str, str]:
     """Upload a photo whose event is lost.
 
     Return the attachment's id, and the Location header that S3 would send. SeaweedFS 4.48 sends an
-    empty one.
+    empty Location header.
     """
     service.stack.relay.target = None
     attachment_id = await service.client.upload(gradient_photo())

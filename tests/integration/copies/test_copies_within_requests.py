@@ -139,7 +139,7 @@ async def test_copies_that_get_no_turn_are_left_to_workers(
         answer = await create_many(service.client, url, COPIES_EACH + 1)
         attempts = await service.database.fetch("SELECT copy_attempt FROM attachments ORDER BY 1")
     assert answer.status == 201
-    # COPIES_EACH copies were claimed and released. The last one was never claimed.
+    # COPIES_EACH copies were claimed and released. One more copy was never claimed.
     assert [row[0] for row in attempts] == [COPY_ATTEMPTS] + [2 * COPY_ATTEMPTS] * COPIES_EACH
 
 

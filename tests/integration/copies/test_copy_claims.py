@@ -84,8 +84,8 @@ async def test_a_copy_of_a_lost_row_is_not_that_of_the_row_with_its_id(service: 
     async with service.database.acquire() as connection:
         claim = await copy_claims.claim(connection, row.id, None, lease_s=30)
         assert claim is not None
-        # Now the id belongs to a row of another organization, as after the loss of the first row.
-        # A claim of the lost row must not change this row.
+        # Now the row belongs to another organization. The same happens if a row is lost and its id
+        # is used again. The old claim must not change the new row.
         await service.execute("UPDATE attachments SET organization_id = organization_id + 1")
         before = await service.row(row.id)
         assert not await copy_claims.renew(connection, claim, lease_s=99)

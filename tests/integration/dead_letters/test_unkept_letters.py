@@ -34,7 +34,7 @@ async def database_away(service: Service) -> AsyncIterator[None]:
         )
         try:
             await connection.execute(f'ALTER DATABASE "{old}" RENAME TO "{new}"')
-        # A client has connected again, and PostgreSQL renames no database with open connections.
+        # A client has connected again. PostgreSQL cannot rename a database with connections.
         except asyncpg.ObjectInUseError:
             return False
         return True

@@ -27,7 +27,7 @@ PLACES = 2
 
 @dataclass(kw_only=True)
 class Site:
-    """The groups of messages that the tests record. `runs` has the size of each group."""
+    """The parts that a test needs to record messages. `runs` has the size of each group."""
 
     service: Service
     settings: Settings
@@ -161,8 +161,8 @@ async def test_a_message_that_the_database_refuses_fails_alone(site: Site) -> No
         await site.service.execute("ALTER TABLE attachments DROP CONSTRAINT refuses")
     assert isinstance(results[1], asyncpg.CheckViolationError)
     assert await site.revisions([good, bad, other]) == [1, 0, 1]
-    # After a refused message, no groups are made for a while. The sender sends this message again,
-    # and in a group it would delay the other messages each time.
+    # For some time after a refused message, each message is recorded alone. The sender repeats the
+    # refused message, and each repetition would delay the other messages of a group.
     site.runs.clear()
     rows = await site.rows(PLACES + 2)
     await asyncio.gather(*(site.begin(row, eTag="e") for row in rows))

@@ -110,7 +110,7 @@ async def test_a_removal_that_is_true_is_found_to_be_true(
     await until(asked)
     assert (await service.row(attachment_id)).state == "ready"
 
-    # SeaweedFS sends an event about this removal.
+    # The test deletes the object, and SeaweedFS sends an event about this.
     with mock.patch.dict("os.environ", service.environment):
         async with open_storage(service.settings) as storage:
             await storage.delete(row.key)

@@ -23,8 +23,9 @@ async def test_a_location_is_quoted_so_that_no_name_can_break_out(client: Client
 
 
 def rewritten(address: str) -> dict[str, str]:
-    """Return an address in the spellings of several libraries, by name; each opens the
-    same file.
+    """Return an address as several libraries write it, by the libraries' names.
+
+    Each of these addresses opens the same file.
     """
     path, _, query = address.partition("?")
     stamp, *rest = query.split("&")

@@ -29,8 +29,8 @@ NOWHERE = "http://127.0.0.1:1"
 def addresses(service: Service) -> list[str]:
     """Return the address of another organization's original in all spellings.
 
-    Each spelling is returned percent-encoded. A spelling that a URL can contain without encoding is
-    also returned so.
+    Each spelling is returned percent-encoded. If a URL can contain the spelling without encoding,
+    it is also returned without encoding.
     """
     base = service.settings.upload_url
     encoded = [f"{base}/{quote(key, safe='/')}" for key in SPELLINGS.values()]

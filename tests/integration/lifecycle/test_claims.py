@@ -73,7 +73,7 @@ async def test_a_deleted_row_cannot_be_claimed(table: Table) -> None:
 
 
 def writes(claim: Claim) -> dict[str, Any]:
-    """Return the functions by which a worker writes while it has the claim, by their names."""
+    """Return the functions with which the owner of a claim changes the row, by name."""
     revision = claim.attachment.claimed_revision
     outcome = Outcome(state="ready", etag="x", facts=Facts(size=1), thumbnail_name="img.png")
 
@@ -117,8 +117,8 @@ async def test_a_worker_that_lost_the_claim_changes_nothing(
             await table.take_due(attempts=1)
         case "deleted":
             assert await table.run(attachments.delete, claim.attachment.id, 1, retention_s=60)
-        # The row was lost, and another organization's row has its id now. For this test, it is
-        # enough to change the organization.
+        # The row was lost, and a row of another organization got the same id. The test simulates
+        # this: it changes the organization of the row.
         case "given again":
             await table.set(claim.attachment.id, "organization_id = 2")
     before = await table.row(claim)

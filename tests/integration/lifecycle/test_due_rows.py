@@ -107,7 +107,7 @@ async def test_an_organization_with_many_due_rows_delays_no_other(
 ) -> None:
     await table.backlog(many)
     few = await table.uploaded(organization_id=2)
-    await table.make_due(few)  # the backlog was due before
+    await table.make_due(few)  # due later than the backlog
     taken = await table.take_due(limit=limit)
     assert len(taken) == limit
     assert few.id in {due.attachment.id for due in taken}
@@ -140,9 +140,8 @@ async def test_a_walk_goes_on_where_the_last_one_stopped(
     )
     sweeps = [await table.take_due(limit=4) for _ in range(5)]
     assert [shares(sweep).get(13, 0) for sweep in sweeps] == [0, 0, 1, 0, 0]
-    assert {len(sweep) for sweep in sweeps} == {4}  # each sweep takes as many rows as it may
-    # Together, the sweeps visited more organizations than there are. After the last organization,
-    # they continued with the first.
+    assert {len(sweep) for sweep in sweeps} == {4}  # each sweep takes `limit` rows
+    # The sweeps reached the last organization and then continued with the first.
     assert table.walked_to == 4
 
 

@@ -187,7 +187,7 @@ async def test_an_upload_after_the_end_forgets_thumbnail_and_reason(table: Table
     assert await table.record(event(row, "b"))
     after = await table.row(row)
     assert (after.state, after.resized, after.reason) == ("uploaded", False, None)
-    assert after.thumbnail_name == "img.png"  # this thumbnail still exists
+    assert after.thumbnail_name == "img.png"  # the old thumbnail still exists
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,8 @@ async def test_a_list_reads_no_more_of_a_large_organization_than_it_shows_and_co
     statement, values = await sent(call)
     plain = await asyncpg.connect(filled)
     for _ in range(5):
-        # VACUUM marks the pages that earlier tests changed as all-visible again. It may have to run
-        # several times, because it skips pages that another process of PostgreSQL uses.
+        # Earlier tests have changed some pages. VACUUM marks these pages as all-visible again. It
+        # may have to run several times, because it skips pages that another process is using.
         await plain.execute("VACUUM ANALYZE attachments")
         plan = json.loads(
             await connection._connection.fetchval(

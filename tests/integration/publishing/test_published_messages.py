@@ -90,7 +90,7 @@ async def test_waiting_messages_are_published_in_few_round_trips(
             publisher.publish(wake_up(number))
     assert len(await queued(broker, queue_name(1), 5 * MAX_BATCH)) == 5 * MAX_BATCH
     statistics = await broker.info("commandstats")
-    # The first LPUSH may hold only one wake-up, if it is sent before the next one is published.
+    # The first LPUSH holds only one wake-up if the second wake-up is published too late for it.
     assert statistics["cmdstat_lpush"]["calls"] <= 6
     assert publisher.dropped == 0
 

@@ -128,7 +128,7 @@ async def test_commands_report_a_refusal_of_the_database_in_one_line(
     assert line.startswith("attachments: ATTACHMENTS_DATABASE_URL: cannot be migrated: ")
     assert cause in line
     assert "secret-of-role" not in line
-    # If the schema is missing, `usage` can connect. It fails later, when it reads a table.
+    # If the schema is missing, the command `usage` can connect and fails with another error.
     if cause != "no such schema":
         ended = await command(service, "usage", database_url=url)
         assert ended.status == 1

@@ -48,7 +48,7 @@ async def scanner(clamd: ClamdProcess) -> AsyncIterator[Proxy]:
 
 
 async def status_of(client: Client, resource: Any, name: str = "url") -> int:
-    """Return the status of the API's answer to one of an attachment's links."""
+    """Request one of an attachment's links, and return the status of the API's answer."""
     async with client.session.get(resource["attributes"][name], allow_redirects=False) as answer:
         return answer.status
 
@@ -155,7 +155,7 @@ async def test_a_ready_file_that_is_replaced_by_an_infected_one_does_not_open(
     assert (await service.client.post_file(created, INFECTED_PHOTO))[0] == 201
     assert await opened(service.client, resource) is None
     # Now the service learns of the replacement. The worker scans the new file, and removes the
-    # thumbnail of the former one.
+    # thumbnail of the old file.
     relay.target = target
     row = await service.row(created["data"]["id"])
     assert row.thumbnail_key is not None

@@ -129,7 +129,7 @@ async def test_row111_the_bytes_that_are_opened_are_those_that_were_scanned(
 
     async with opened(stack, service, body, swap) as (tools, claim, sniffers):
         outcome = await process(tools, claim)
-        if reads == 1:  # the worker has kept the small file, and reads it once
+        if reads == 1:  # the worker keeps a small file in memory after the first read
             assert outcome.facts.checksum_sha256 == hashlib.sha256(body).hexdigest()
             assert (outcome.state, swapped[0].reads, len(sniffers.heads)) == ("ready", 1, 1)
         else:

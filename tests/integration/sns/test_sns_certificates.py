@@ -136,7 +136,10 @@ async def test_certificates_of_other_partitions_are_sns_too(
 
 
 def wrong_certificates(amazon: Amazon) -> dict[str, Reply]:
-    """Return, by name, answers of the certificate server with which no message can be verified."""
+    """Return wrong answers to a request for a certificate, by name.
+
+    With these answers, no message can be verified.
+    """
     key = amazon.signing_key
     certify = amazon.authority.certify
     good = amazon.certificate

@@ -45,7 +45,7 @@ def before_signing(**changes: Any) -> Forge:
 
 
 def signed_with(key: Any = None, **how: Any) -> Forge:
-    """Return a forger that signs a message with another key or method than the valid one."""
+    """Return a forger that signs a message with a wrong key or a wrong method."""
     version = how.pop("version", "2")
     return lambda amazon, document: amazon.sign(
         {**document, "SignatureVersion": version}, key and key(), **how

@@ -79,7 +79,7 @@ class TestOutages:
         async with locked(service, one):
             consumer = await start_consumer(service)
             await taken_up(service, *ids)
-            await until_in_hand(inbox)  # the other messages are deleted
+            await until_in_hand(inbox)  # all messages except one are deleted
             # The consumer extends the visibility timeout of the message that waits for the lock.
             await asyncio.sleep(HOLD_S / 2)
             assert (await service.row(one)).state == "pending"
@@ -177,7 +177,7 @@ class TestOutages:
                 proxy.let_go()
                 proxy.answer(answer)
             await consumer.logs("queue is unavailable")
-            await asyncio.sleep(3)  # each poller tries several times
+            await asyncio.sleep(3)  # time for several polls
             proxy.let_go()
             await inbox.send(await message(service, one))
             await taken_up(service, one, within_s=60)

@@ -53,8 +53,8 @@ async def test_a_new_token_and_the_use_of_one_make_no_process_forget(desk: Desk)
         await revoke_token(desk.direct, token.id)
         await desk.forgets()
 
-        # The revocation came last, and notifications arrive in the order of the commits. So the
-        # earlier changes have caused no notification.
+        # Notifications arrive in the order of the commits, and the revocation was the last commit.
+        # There was only one notification, so the earlier changes have caused none.
         assert desk.forgot == 1
 
 

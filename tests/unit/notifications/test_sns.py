@@ -35,7 +35,7 @@ def certificate_url(now: datetime = NOW, **changes: Any) -> str:
 def is_snss(url: str) -> bool:
     """Return True if a URL has the scheme and the host of SNS, without a port or a user.
 
-    Both the service's URL parser and the HTTP client's URL parser must find this.
+    The URL parsers of the service and of the HTTP client must both return these parts.
     """
     for host, scheme, port, user in (
         (URL(url).host, URL(url).scheme, URL(url).explicit_port, URL(url).user),
