@@ -68,7 +68,7 @@ class Entry:
 
 @dataclass(kw_only=True)
 class Ledger:
-    """What all clients know about their attachments. Each attachment needs about a kilobyte of memory."""
+    """What all clients know about their attachments: about a kilobyte of memory for each one."""
 
     begun: int = 0
     entries: list[Entry] = field(default_factory=list)
