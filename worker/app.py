@@ -58,8 +58,8 @@ class Messages:
             """
             done = partial(ack, celery_log, consumer.connection_errors)
             payload = body if body is not None else message.payload
-            # This message shows that the broker is available, so end its outage. Usually a
-            # reconnect ends an outage. But after a failed acknowledgement, there may be no
+            # This message shows that the broker is available, so record that an outage has ended.
+            # Usually a reconnect records this. But after a failed acknowledgement, there may be no
             # reconnect.
             BROKER.success()
             wake_up = read_wake_up(payload, message.headers)

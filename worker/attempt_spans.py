@@ -53,7 +53,7 @@ def fields_of(found: WakeUp | Claim) -> dict[str, Any]:
 
 
 def trace_fields(span: traces.Span | None) -> dict[str, str]:
-    """Return the log field with the id of the trace; empty without a span."""
+    """Return the log field with the id of the trace; return no field if there is no span."""
     return {} if span is None else {"trace_id": span.trace_id}
 
 

@@ -240,7 +240,7 @@ class Attempts:
         )
 
     async def _give_back(self, claim: Claim) -> None:
-        """Release the claim. Do not count the attempt, because the upload has not made it fail.
+        """Release the claim. Do not count the attempt, because the upload is not at fault.
 
         If another worker already has the claim, let the upload be processed again, because this
         worker may have overwritten the other worker's thumbnail.

@@ -15,9 +15,9 @@ from typing import Final
 from worker.stages import measured
 
 SHARE_KEPT: Final = 8
-"""If the next file is too large for the free bytes, smaller files may get bytes before it. Such
-files together hold at most 1/8 of the budget, so that the large file gets its turn. One
-organization holds at most the other 7/8."""
+"""If the next file is too large for the free bytes, smaller files may get bytes before it. These
+smaller files together hold at most 1/8 of the budget, so that the large file gets its turn. One
+organization holds at most 7/8 of the budget."""
 
 
 @dataclass(slots=True, eq=False)

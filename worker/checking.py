@@ -72,7 +72,7 @@ async def _leave_elsewhere(tools: Tools, row: Attachment) -> None:
 
 
 async def _leave_alone(tools: Tools, row: Attachment, found: StoredObject) -> None:
-    """Set aside an object that is older than its row, and remove the row's own thumbnail."""
+    """Record that the object is older than its row, and remove the row's own thumbnail."""
     older_objects.note_older(row, found, seen_by="sweep")
     await drop_thumbnail(tools.storage, row)
     # If the row describes an object with another etag, that object no longer exists.

@@ -1,7 +1,8 @@
-"""Copy the objects to which a `temp_url` points. The API copies small ones, but may leave some.
+"""Copy the objects to which a `temp_url` points. The API copies small ones.
 
-A worker makes a few copies at a time; organizations take turns. A copy needs no slot and no
-decoder: it only waits for the store, possibly for minutes.
+But the API may leave some small ones to workers too. A worker makes a few copies at a time;
+organizations take turns. A copy needs no slot and no decoder: it only waits for the store, possibly
+for minutes.
 """
 
 import asyncio

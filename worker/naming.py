@@ -29,7 +29,7 @@ async def identify(tools: Tools, row: Attachment, found: StoredObject, head: byt
 async def measure_image(
     tools: Tools, row: Attachment, found: StoredObject, content_type: str | None, head: bytes
 ) -> Facts:
-    """Return the width and height of an image by its header; empty facts without a size.
+    """Return the width and height from an image's header, or empty facts if it gives no size.
 
     For a camera raw, this may read one more range. Raises ObjectChanged.
     """

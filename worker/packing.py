@@ -4,4 +4,5 @@ from typing import Literal
 
 Packing = Literal["stored", "deflated", "dib"]
 """`stored`: not packed. `deflated`: as in RFC 1951. `dib`: a BMP without its file header. The
-process that names types reports it, and the sandbox for images unpacks the picture."""
+process that identifies types reports one of these values. The sandbox for images unpacks the
+picture."""

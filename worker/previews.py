@@ -25,7 +25,7 @@ log = get_logger(__name__)
 async def make_preview(
     tools: Tools, row: Attachment, found: StoredObject, sniffed: Sniffed
 ) -> Thumbnail | None:
-    """Make the thumbnail of a document from its preview; None if there is none that can be shown.
+    """Make the thumbnail of a document from its preview; None if that is not possible.
 
     Reads only the preview's bytes, at most 4 MiB, and only while the object is still `found`.
     Raises ObjectChanged and other StoreErrors. Raises DecoderFault if the decoder failed and there
@@ -56,7 +56,7 @@ async def make_preview(
 
 
 async def _read(tools: Tools, row: Attachment, found: StoredObject, sniffed: Sniffed) -> bytes:
-    """Return the bytes of a preview as they are stored, also those that were read before."""
+    """Return the bytes of a preview as they are stored. Request those that are not known yet."""
     assert sniffed.preview is not None
     assert sniffed.known is not None
     packed = bytearray()

@@ -103,7 +103,7 @@ class Reception:
             self._count -= 1
             WAKE_UPS_WAITING.set(self._count)
             if waiting:
-                self._waiting[chosen] = waiting  # this organization now has the last turn
+                self._waiting[chosen] = waiting  # move the organization to the end
             job = self._jobs.start(self._attempt(slot, wake_up))
             job.add_done_callback(partial(self._end, slot, lambda: None))
 

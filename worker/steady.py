@@ -52,7 +52,7 @@ class SteadyConsumer(Consumer):
         """Log why the connection was lost. If the broker denied a command, also wait."""
         self._log_loss(exc)
         with warnings.catch_warnings(), suppress(ReferenceError):
-            warnings.simplefilter("ignore")  # Celery would warn about a setting that we did not set
+            warnings.simplefilter("ignore")  # Celery warns because a setting is not set
             super().on_connection_error_after_connected(exc)
         if isinstance(exc, exceptions.ResponseError):
             self._rest()

@@ -53,8 +53,8 @@ def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str,
 
     If the file has a fault, the answer is the fault's code. Any other exception ends the process.
     """
-    # The worker has a timeout for the job too. This timer is later, and also works if the worker
-    # has died.
+    # The worker has a timeout for the job too. This timer ends later, and it ends the process even
+    # if the worker has died.
     signal.setitimer(signal.ITIMER_REAL, job["timeout_s"] + 2)
     # The worker sets the same limit (`Decoder._allow_cpu`). But if this process runs as another
     # user, the worker needs the capability CAP_SYS_RESOURCE for that. In Docker, even root lacks

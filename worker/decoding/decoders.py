@@ -70,7 +70,7 @@ class Decoders:
     async def decode_preview(
         self, organization: int, descriptor: int, packing: Packing
     ) -> Thumbnail:
-        """Decode the preview of an organization's document; `packing` is that of its bytes.
+        """Decode the preview of a document; `packing` says how the preview's bytes are packed.
 
         Raises Undecodable and DecoderFault as `decode` does, but does not read the header again.
         """

@@ -20,9 +20,9 @@ IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"}
 """Images that are always decoded."""
 
 SIMPLE: Final = frozenset({"image/bmp", "image/vnd.microsoft.icon", "image/x-win-bitmap"})
-"""More images that are always decoded. Their readers are simple: they only copy pixels. Browsers
-never show the originals inline. If another file is appended to such an image, the type may be that
-of the other file."""
+"""More images that are always decoded. Their readers are simple: they only copy pixels. If another
+file is appended to such an image, the type of the whole may be that of the other file. This is
+safe, because browsers never show the originals inline."""
 
 MORE: Final = {
     "avif": frozenset({"image/avif"}),
@@ -65,7 +65,7 @@ def check_decoders(more: Collection[str]) -> None:
 
 
 def box_of(content_type: str, more: Collection[str]) -> Box | None:
-    """Return the kind of sandbox that makes thumbnails of a type; None if there are none."""
+    """Return the kind of sandbox that makes a type's thumbnails; None if it gets none."""
     if content_type == PDF:
         return Box.DOCUMENTS
     if content_type == SVG:

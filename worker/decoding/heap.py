@@ -12,8 +12,8 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3  # both numbers are from glibc's malloc.h
 
 MMAP_BYTES: Final = 32 * 1024 * 1024
-"""A buffer of at least this size, in bytes, is requested from the kernel and returned to it as
-before. This is the largest size that glibc accepts for this setting."""
+"""A buffer of at least this size, in bytes, is still requested from the kernel and returned to it
+at once. This is the largest size that glibc accepts for this setting."""
 
 KEPT_BYTES: Final = 128 * 1024 * 1024
 """Maximum number of free bytes at the end of the heap that glibc does not return to the kernel."""

@@ -131,7 +131,7 @@ def threads() -> int:
 
 def main(descriptor: int, kind: Box = Box.IMAGES, more: Collection[str] = ()) -> None:
     """Load the codecs of a kind of sandbox, then fork decoders until the worker closes its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the worker ends this process
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     control = socket.socket(fileno=descriptor)
     make = child.prepare(kind, more)

@@ -111,7 +111,7 @@ class Consumer:
                 log.exception("unexpected error")
             else:
                 failures = 0
-                if not batch and time.monotonic() - began < 1:  # this queue does not wait
+                if not batch and time.monotonic() - began < 1:  # the queue has no long polling
                     await self._pause(1)
                 continue
             failures += 1

@@ -23,7 +23,10 @@ since the last check. So an idle child can compute unnoticed for at most this lo
 
 
 def cpu_s(pid: int) -> float:
-    """Return the CPU time that a process has used, in seconds; 0 if it is gone, or not on Linux."""
+    """Return the CPU time, in seconds, that a process has used.
+
+    Returns 0 if the process is gone, or on other systems than Linux.
+    """
     if sys.platform == "linux":
         # if this fails, the process is gone; its closed socket will show that
         with suppress(OSError):

@@ -36,8 +36,8 @@ class JobClock:
 
     `now` is in seconds, of any monotonic clock. The time in which the process waits for a processor
     does not count, because the machine causes the wait and not the file. Some kernels do not report
-    that time. Then an interval between two checks does not count if the process used CPU time in
-    it, because the process may also have waited. CPU time has a limit of its own.
+    that time. Then the time between two checks does not count if the process used CPU time in it,
+    because it may also have waited. This cannot last forever: CPU time has a limit of its own.
     """
 
     def __init__(self, pid: int, timeout_s: float, now: float) -> None:

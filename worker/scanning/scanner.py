@@ -170,6 +170,6 @@ async def _pieces_of(content: bytes) -> AsyncIterator[bytes]:
 
 
 def scan_fields(scan: Scan) -> dict[str, str]:
-    """Return the log fields that describe a verdict; empty without a scan."""
+    """Return the log fields that describe a verdict."""
     fields = {"scan": scan.verdict, "signature": scan.signature}
     return {name: value for name, value in fields.items() if value is not None}

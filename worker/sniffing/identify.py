@@ -30,9 +30,9 @@ from worker.sniffing.zip_preview import find_in_archive
 
 SNIFFED_BYTES: Final = 4 * 1024
 """Number of bytes that libmagic gets. The signatures that libmagic must find are within these
-bytes. Other modules look for signatures that are further back. libmagic's time for empty lines
-grows with the square of their number: 65 ms for 4 KiB, 250 ms for 16 KiB. So if a text is mostly
-white space, its long gaps are shortened first."""
+bytes. Other modules look for signatures at later offsets. libmagic's time for empty lines grows
+with the square of their number: 65 ms for 4 KiB, 250 ms for 16 KiB. So if a text is mostly white
+space, its long gaps are shortened first."""
 
 _SPACE: Final = b" \t\n\r\f\v"
 _LONG_SPACE: Final = re.compile(rb"(\s{16})\s++")
@@ -63,9 +63,9 @@ _NAMES: Final = {
 }
 
 _PROGRAM_STARTS: Final = (b"MZ", b"ZM")
-"""The first bytes of programs for Windows and DOS. libmagic also calls files DOS programs that
-begin with certain instructions, among them one in 130 of random files. Windows runs such a file
-only if its name ends in `.com`, and such names are reserved."""
+"""The first bytes of programs for Windows and DOS. libmagic also returns this type for files that
+begin with certain instructions, as one in 130 random files does. Windows runs such a file only if
+its name ends in `.com`, and such names are reserved."""
 
 _GUESSED: Final = frozenset({UNKNOWN, "image/x-tga"})
 """Results of libmagic that mean nothing. TGA has no signature, so random bytes often look like
@@ -119,9 +119,9 @@ def _is_latm(head: bytes) -> bool:
 def identify_document(head: bytes, size: int) -> Reading[Identified]:
     """Return the content type of a file of `size` bytes, and the preview of a document.
 
-    `head` is its first 64 KiB. Requests the ranges of `identify`, and at most two more of at most
-    64 KiB to find a preview. A document without a preview usually needs neither of the two. Never
-    raises for any bytes.
+    `head` is its first 64 KiB. Requests the ranges of `identify`. To find a preview, requests at
+    most two more, of at most 64 KiB each. For a document without a preview, usually neither of
+    these two is requested. Never raises for any bytes.
     """
     file = PartialFile(head, size)
     name = yield from identify(file)

@@ -60,10 +60,7 @@ class Stream:
 
 
 def read_entries(file: PartialFile) -> Reading[list[Stream]]:
-    """Return the entries that are directly below the root, of those that are read.
-
-    After `identify_compound`, it reads the same part of the directory again.
-    """
+    """Return the entries directly below the root, from the same sectors as `identify_compound`."""
     entries = _split((yield from _directory(file)))
     return [
         Stream(_entry_name(entries[index]), *struct.unpack_from("<II", entries[index], 116))
@@ -74,8 +71,8 @@ def read_entries(file: PartialFile) -> Reading[list[Stream]]:
 def identify_compound(file: PartialFile) -> Reading[str]:
     """Return the type of an OLE file by its streams and the class id of its root.
 
-    If `head` does not contain the start of the directory or its chain of sectors, requests one of
-    them. Never raises for any bytes.
+    Requests at most one range: the start of the directory or its chain of sectors, if `head` does
+    not contain it. Never raises for any bytes.
     """
     directory = yield from _directory(file)
     if len(directory) < 128:

@@ -17,14 +17,14 @@ _SUMMARY: Final = "\x05summaryinformation"
 _THUMBNAIL: Final = 0x11
 _CLIPBOARD: Final = 0x47
 _WINDOWS: Final = 0xFFFFFFFF
-"""The kind of clipboard format after which the number of a format of Windows follows."""
+"""A value that means: the next number is a clipboard format of Windows."""
 
 _DIBS: Final = frozenset({8, 17})
 """CF_DIB and CF_DIBV5."""
 
 _MIN_SUMMARY_BYTES: Final = 4096
-"""A summary that is not longer has no preview: Word and Excel fill up the usual one to this length.
-Shorter ones are also in another place of the file."""
+"""A summary of this length or less has no preview. Word and Excel pad a summary without a preview
+to this length. Shorter summaries are stored in another place of the file."""
 
 _MAX_PROPERTIES: Final = 100
 _FAT_SECTORS: Final = 109
@@ -32,7 +32,7 @@ _FAT_SECTORS: Final = 109
 
 
 def find_in_compound(file: PartialFile) -> Reading[Preview | None]:
-    """Return the preview of an OLE file; None without one that can be decoded.
+    """Return the preview of an OLE file; None if it has no preview that can be decoded.
 
     Requests the beginning of a long summary. Only if it holds a preview, requests the table of the
     file's sectors too. Never raises for any bytes.

@@ -79,7 +79,8 @@ class PartialFile:
         return self.seen(start, end)
 
     def _ask(self, start: int, end: int, most: int | None = None) -> Reading[None]:
-        # A known piece at the end is not requested again. A known piece in the middle is.
+        # A known piece at the end of the range is not requested again. A known piece in the middle
+        # is requested again, so that one request is enough.
         known = [at for at, piece in self._pieces.items() if at < end <= at + len(piece)]
         until = min(known, default=end)
         self.learn(start, (yield start, until if most is None else min(until, start + most)))

@@ -245,7 +245,7 @@ def check_answer(answer: Any, size: int, pieces: list[bytes]) -> Identified | tu
 
 
 def _checked_preview(preview: Any, size: int) -> Preview | None:
-    """Return the preview in an answer; None without one. Raises EOFError if it is malformed."""
+    """Return the preview in an answer, or None. Raises EOFError if the preview is malformed."""
     match preview:
         case None:
             return None

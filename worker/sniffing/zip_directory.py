@@ -38,9 +38,10 @@ parsed."""
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of an archive, as the directory describes it. `start` is that of its local header.
+    """A member of an archive, as the directory describes it.
 
-    `packed` and `unpacked` are lengths in bytes. The bytes are deflated, or else stored.
+    `start` is the offset of its local header. `packed` and `unpacked` are lengths in bytes. If
+    `deflated` is false, the bytes are stored without compression.
     """
 
     name: bytes
@@ -54,8 +55,8 @@ class Member:
 class Directory:
     """A ZIP directory: the offsets of its entries in the file, by their names in lower case.
 
-    If several entries have the same name, the first one counts. `base` is the offset at which the
-    archive begins in the file, `end` that of the record after the directory.
+    If several entries have the same name, the first one is used. `base` is the offset at which the
+    archive begins in the file. `end` is the offset of the record after the directory.
     """
 
     entries: dict[bytes, int]
@@ -63,7 +64,7 @@ class Directory:
     end: int
 
     def local_header(self, file: PartialFile, name: bytes) -> int | None:
-        """Return the offset of a member's local header in the file; None without such a member."""
+        """Return the offset of a member's local header; None if there is no such member."""
         record = self._record(file, name)
         return self.base + int.from_bytes(record[42:46], "little") if record else None
 

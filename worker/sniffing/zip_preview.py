@@ -21,8 +21,8 @@ _PICTURES: Final = (b".jpeg", b".jpg", b".jpe", b".png", b".gif", b".bmp", b".di
 """Extensions of parts that may be decoded. Previews in WMF and EMF have other extensions."""
 
 MAX_RELATIONSHIPS_BYTES: Final = 64 * 1024
-"""Maximum length of the relationships that are read, inflated, in bytes. Office writes four of
-about 150 bytes each."""
+"""Maximum number of bytes of the relationships that are read, after inflating. Office writes four
+relationships of about 150 bytes each."""
 
 _RELATIONSHIP: Final = re.compile(rb"<(?:[\w.-]{1,60}:)?Relationship\s([^<>]{1,4096})>")
 _ATTRIBUTE: Final = re.compile(rb"""([\w:]{1,60})\s{0,9}=\s{0,9}(?:"([^"]*)"|'([^']*)')""")
@@ -32,9 +32,9 @@ _THUMBNAIL: Final = b"/metadata/thumbnail"
 def find_in_archive(name: str, file: PartialFile) -> Reading[Preview | None]:
     """Return the preview of an Office or OpenDocument file of this type; None if it has none.
 
-    Requests the bytes around the preview. Before that, it requests the relationships of an Office
-    document, unless it has no picture or they are at its start, as usual. Never raises for any
-    bytes.
+    Requests the bytes around the preview. For an Office document with a picture, first requests the
+    relationships, which say where the preview is. Usually they are in the first bytes of the file,
+    which are known already. Never raises for any bytes.
     """
     directory = yield from read_directory(file)
     if directory is None:
@@ -76,7 +76,8 @@ def _related_part(directory: Directory, file: PartialFile) -> Reading[bytes | No
 def thumbnail_target(relationships: bytes) -> bytes | None:
     """Return the part, in lower case, to which the thumbnail relationship of a package leads.
 
-    Returns None without one, and if it leads out of the package or to a part that is not decoded.
+    Returns None if there is no such relationship, or if it leads out of the package or to a part
+    that is not decoded.
     """
     if relationships.startswith((b"\xff\xfe", b"\xfe\xff")):
         relationships = relationships.decode("utf-16", "replace").encode()

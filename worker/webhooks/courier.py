@@ -29,8 +29,8 @@ GATHER_S = 0.02
 """Time, in seconds, for which results are collected. Then one statement records them."""
 
 SEARCH_S = 0.005
-"""Time, in seconds, from the first free slot to the next search, if more deliveries are due. The
-search is also for the slots that become free meanwhile."""
+"""Time, in seconds, from the first free slot to the next search, if more deliveries are due. So one
+search serves all slots that become free in this time."""
 
 AWAY_S = 1.0
 """Pause, in seconds, after a search that could not reach the database."""

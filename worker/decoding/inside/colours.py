@@ -58,7 +58,7 @@ def plain(image: Image.Image) -> Image.Image:
         # Alpha is 0 everywhere, so the image would be invisible. Most programs ignore such alpha.
         return image.convert("RGB")
     if mode in ("LA", "RGBA") or (mode in ("L", "RGB") and not transparent):
-        return image  # no need for a copy by `convert`
+        return image  # `convert` would only copy the image
     if mode.startswith("I;16"):
         return _eight_bits(image, transparent=transparent)
     if mode in ("1", "L"):
@@ -96,9 +96,9 @@ def _eight_bits(image: Image.Image, *, transparent: bool) -> Image.Image:
 def to_srgb(image: Image.Image, source: bytes | ColourSpace | None) -> Image.Image:
     """Convert L, LA, RGB, RGBA or CMYK to sRGB. Grey stays grey, and alpha does not change.
 
-    `source` is an ICC profile, a colour space, or None for sRGB. A profile for RGB counts for grey
-    too. A profile that is broken, too large, or for another kind of image is ignored. Browsers do
-    the same.
+    `source` is an ICC profile, a colour space, or None for sRGB. A profile for RGB is also applied
+    to a grey image. A profile that is broken, too large, or for another kind of image is ignored.
+    Browsers do the same.
     """
     if isinstance(source, bytes):
         source = by_profile(source) or source

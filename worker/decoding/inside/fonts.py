@@ -41,8 +41,8 @@ HAN: Final = "Droid Sans Fallback"
 """A family with the letters of Chinese and Japanese."""
 
 KOREAN: Final = "Droid Sans Korean"
-"""A family with the letters of Korean. This name is only used here: the file names its family like
-`HAN`, which has more Chinese letters but almost no Korean ones."""
+"""A family with the letters of Korean. Only this service uses this name. In the font file, the
+family has the same name as `HAN`, which has more Chinese letters but almost no Korean ones."""
 
 _ALSO: Final = {
     SANS: ("Helvetica", "Helvetica Neue"),

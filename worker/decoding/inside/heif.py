@@ -25,7 +25,10 @@ _DERIVED: Final = frozenset({b"grid", b"iden", b"iovl"})
 
 
 def read_meta(file: BinaryIO) -> bytes:
-    """Return the content of a file's `meta` box, at most MAX_META_BYTES; empty without one."""
+    """Return the content of a file's `meta` box; empty if the file has no such box.
+
+    Returns at most MAX_META_BYTES.
+    """
     size = file.seek(0, os.SEEK_END)
     at = 0
     for _ in range(_MAX_TOP_BOXES):
@@ -80,7 +83,7 @@ def is_exact(meta: bytes) -> bool:
 
 
 def _code_points(meta: bytes) -> bytes:
-    """Return the code points of the primary picture; empty without any.
+    """Return the code points of the primary picture; empty if it has none.
 
     If the picture is derived, its sources may have the code points instead. Other pictures in the
     file, such as a gain map, have their own.

@@ -59,7 +59,7 @@ def largest_picture(file: BinaryIO) -> Picture | None:
             break
         width, height, bits, length, start = struct.unpack("<BB4xHII", entry)
         if 0 < length <= size - start:
-            bits = bits if head[2] == 1 else 0  # a cursor has its hot spot here
+            bits = bits if head[2] == 1 else 0  # in a cursor, this field is a position
             entries.append(((width or 256) * (height or 256), bits, length, start))
     if not entries:
         raise Undecodable("damaged")

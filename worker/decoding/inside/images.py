@@ -188,7 +188,7 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
 
 def _header(image: ImageFile.ImageFile, file: BinaryIO) -> _Header:
     """Read the colours and the orientation of an image whose pixels are not decoded yet."""
-    image.info.pop("xmp", None)  # so that Pillow does not turn a TIFF by its XMP
+    image.info.pop("xmp", None)  # otherwise Pillow turns a TIFF as its XMP says
     return _Header(
         colour=codecs.colour_of(image, file),
         orientation=read_orientation(image),

@@ -36,8 +36,8 @@ _START_OF_SCAN: Final = 0xDA
 _NUMBER_OF_LINES: Final = 0xDC
 
 _TAIL_BYTES: Final = 4096
-"""After the end of an image, a preview may follow. It must begin within this number of bytes,
-because padding may come before it."""
+"""After the end of an image, a preview may follow. There may be padding between the two, so the
+start of the preview is searched in this number of bytes."""
 
 _MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 """Matches the markers that matter. A search for this pattern skips what libjpeg skips too: stuffed

@@ -19,7 +19,7 @@ _TURNS: Final = {
 
 
 def read_orientation(image: Image.Image) -> int:
-    """Return the orientation in the Exif data of an image's header, 1 to 8; 1 without one.
+    """Return the orientation (1 to 8) in the Exif data of an image's header; 1 if it is missing.
 
     Call this before the pixels are decoded. Then an eXIf chunk after the pixels of a PNG is
     ignored, as in browsers. An orientation in XMP or in a PNG's text is ignored too. For a TIFF,

@@ -32,7 +32,7 @@ _ASIAN: Final = {
     **dict.fromkeys(("batang", "gulim", "dotum", "malgun", "hysmyeongjo", "hygothic"), KOREAN),
 }
 """The beginnings of names of Asian fonts, without spaces and hyphens, and the families that replace
-them. The name counts if the PDF does not say which characters the font has."""
+them. A font is replaced by its name only if the PDF does not say which characters the font has."""
 
 _BOLD_FROM: Final = 600
 _VERSION: Final = 1

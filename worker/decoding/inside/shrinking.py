@@ -7,10 +7,10 @@ from PIL import Image
 MAX_EDGE: Final = 320
 
 SHRINK_GAP: Final = 1.5
-"""If a decoder shrinks an image while it decodes it, the result must have at least this many times
-the thumbnail's size. Lanczos then shrinks the result to the thumbnail's size. If Lanczos shrinks
-the whole image instead, the thumbnail differs by a PSNR of at least 37 dB. This is not visible, and
-less than the loss by JPEG. With 2, Pillow's default, 13 megapixels take a fifth more CPU time."""
+"""A JPEG decoder can shrink an image while it decodes. The result must have at least this many
+times the thumbnail's size, because Lanczos then shrinks it to the thumbnail's size. The thumbnail
+is almost the same as if Lanczos shrank the whole image: the PSNR is at least 37 dB, and the loss by
+JPEG is larger. With 2, Pillow's default, 13 megapixels take a fifth more CPU time."""
 
 HALVED_FROM: Final = 2.5
 """If an image has at least this many times the thumbnail's height, every two rows are averaged into

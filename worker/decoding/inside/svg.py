@@ -34,7 +34,8 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 """Maximum size of a drawing. Parsing takes up to ten times its size in memory."""
 
 _TOO_MUCH: Final = ("NodesLimitReached", "ElementsLimitReached")
-"""resvg's errors for a drawing with more than a million elements, with all repetitions by `use`."""
+"""resvg's errors for a drawing with more than a million elements. Each repetition by `use`
+counts."""
 
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf_8_sig"),

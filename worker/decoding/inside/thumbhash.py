@@ -99,7 +99,7 @@ def _transform(
 ) -> _Channel:
     """Transform a channel: first its rows, then the columns of the result.
 
-    A pixel means 0 if it is `zero`, and 1 if it is higher than that by `one`.
+    A pixel with the value `zero` counts as 0, a pixel with the value `zero + one` as 1.
     """
     width, height = channel.size
     pixels = channel.tobytes()
@@ -116,7 +116,7 @@ def _transform(
     return _Channel(mean, scale, waves)
 
 
-@lru_cache(maxsize=256)  # an edge has EDGE lengths, and the format seven numbers of waves
+@lru_cache(maxsize=256)  # at most EDGE lengths × 7 numbers of waves
 def _waves(length: int, number: int) -> list[list[float]]:
     return [
         [math.cos(math.pi / length * wave * (place + 0.5)) for place in range(length)]

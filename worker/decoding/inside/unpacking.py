@@ -57,7 +57,7 @@ def _with_file_header(body: bytes) -> bytes:
         (colours,) = struct.unpack_from("<I", body, 32)
         between = 4 * (colours or 1 << bits) if bits <= 8 else 4 * colours
         if header == 40:
-            between += {3: 12, 6: 16}.get(compression, 0)  # masks of the colours
+            between += {3: 12, 6: 16}.get(compression, 0)  # length of the colour masks
     if not header <= header + between < len(body):
         raise Undecodable("damaged")
     return struct.pack("<2sIHHI", b"BM", 14 + len(body), 0, 0, 14 + header + between) + body

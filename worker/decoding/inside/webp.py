@@ -18,9 +18,9 @@ _LEAST_PICTURE: Final = 10
 """Minimum length of a picture's own header, in bytes."""
 
 _FILLED_UP: Final = 4
-"""If a picture is cut off, filling bytes replace the missing ones, and further ones are added: this
-many times the stated length. The decoder may use more filling bytes than it would use real
-bytes."""
+"""If a picture is cut off, filling bytes replace the missing bytes. Further filling bytes are
+added, because the decoder may use more of them than it would use real bytes. This is their number
+as a multiple of the picture's stated length."""
 
 _MAX_FILLED_BYTES: Final = 64 * 1024 * 1024
 _KEPT: Final = (b"VP8X", b"ICCP", b"ANIM", b"ALPH", b"EXIF")
@@ -29,7 +29,7 @@ _MAX_KEPT_BYTES: Final = 4 * 1024 * 1024
 
 
 def read_size(head: bytes) -> tuple[int, int] | None:
-    """Return the canvas's size, in pixels, from a WebP's first 30 bytes; None without a size."""
+    """Return the canvas's size, in pixels, from a WebP's first 30 bytes; None if they lack it."""
     kind = head[12:16]
     if len(head) < (25 if kind == b"VP8L" else 30):
         return None
@@ -70,9 +70,9 @@ def is_lossless(file: BinaryIO) -> bool:
 def first_picture(file: BinaryIO, fill: int) -> bytes:
     """Return a WebP with the content of the file up to the end of its first picture.
 
-    If the picture is cut off, bytes with the value `fill` are added, more than its stated length.
-    Otherwise libwebp would return no pixels. Raises ValueError if the file ends before the data of
-    the first picture.
+    If the picture is cut off, bytes with the value `fill` are added, even beyond the picture's
+    stated length. Without them, libwebp would return no pixels. Raises ValueError if the file ends
+    before the data of the first picture.
     """
     size = file.seek(0, os.SEEK_END)
     at = _HEAD
