@@ -1,8 +1,8 @@
-"""Keep the alpha of a BMP, as browsers do. Pillow ignores it in two layouts of pixels.
+"""Read the masks of a BMP, as browsers do. Pillow ignores or rejects some masks.
 
-From version 4 on, the header of a BMP has a mask for alpha (Microsoft's documentation of
-BITMAPV4HEADER). Pillow ignores this mask for pixels of 32 bits without masks for colours, and for
-pixels of 16 bits with masks for colours.
+Masks give the places of red, green, blue and alpha in a pixel. From version 4 on, the header of a
+BMP always has a mask for alpha. Chromium also uses this mask if pixels of 32 bits have no masks for
+colours. The headers are BITMAPV4HEADER and BITMAPV5HEADER in Microsoft's documentation.
 """
 
 import io
