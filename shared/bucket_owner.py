@@ -69,7 +69,7 @@ class Owner:
         """Return whether an object under a row's key may be the former owner's.
 
         Returns False if a worker has processed the row: the object is then the row's own. If
-        `found` is given, False also requires that its etag is the row's etag.
+        `found` is given and its etag is not the row's, that object is not the row's own.
         """
         own = row.processed_at is not None and (found is None or row.etag == found.etag)
         return row.id <= self.taken_at and not own

@@ -105,7 +105,7 @@ class Connector:
         return self._address.server
 
     def fall_back(self) -> None:
-        """Assume a pooler from now on. Call this if the server lost or mixed up statements."""
+        """Assume a pooler from now on. Call this if prepared statements were lost or mixed up."""
         if not self.pooled:
             log.warning("a pooler is in front of the database; statements are not prepared")
         self.pooled = True

@@ -66,10 +66,10 @@ class Eraser:
         self._ask_again_at = float("-inf")
 
     async def keeps_versions(self) -> bool | None:
-        """Return whether the bucket keeps versions, or None if the store refuses the question.
+        """Return whether the bucket keeps versions, or None if the service may not ask that.
 
-        The question needs the right s3:GetBucketVersioning. It is sent at most once in REMEMBERED_S
-        seconds.
+        To ask, the service needs the right s3:GetBucketVersioning. It asks at most once in
+        REMEMBERED_S seconds.
         """
         if not self._versioned and self._clock() >= self._ask_again_at:
             try:

@@ -38,7 +38,8 @@ from tests.support.stack import Stack, running_stack
 from tests.support.starting import Launch, SomeProcess, StartService, StartWorker
 
 SHARED_BROKER = 1
-"""The number of the broker database that the shared API and worker use. All others use 0."""
+"""The number of the broker database that the shared API and worker use. All other processes use
+0."""
 
 settings.register_profile("untimed", deadline=None)  # tests do not measure speed
 settings.register_profile("quick", deadline=None, max_examples=20)  # the profile of `make unit`
@@ -88,7 +89,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.fixture(autouse=True)
 def described_answers() -> Iterator[None]:
-    """Fail if an answer of an API, in this process or in a fork, does not match its description."""
+    """Fail if an answer of an API in this process or its forks does not match the description."""
     yield
     assert [*take_undescribed(), *take_noted(server.faults)] == []
 
@@ -203,7 +204,7 @@ async def start_worker(stack: Stack) -> AsyncIterator[StartWorker]:
 
 @pytest_asyncio.fixture(scope="session")
 async def running(stack: Stack) -> AsyncIterator[Service]:
-    """Start an API and a worker process for all tests that need no other settings."""
+    """Start an API and a worker process for all tests that need no settings of their own."""
     database_url = await clone_database(stack)
     broker_url = f"{stack.valkey.url.rpartition('/')[0]}/{SHARED_BROKER}"
     async with running_service(stack, database_url, broker_url=broker_url) as service:
@@ -216,7 +217,7 @@ async def running(stack: Stack) -> AsyncIterator[Service]:
 
 @pytest_asyncio.fixture
 async def working(running: Service) -> AsyncIterator[Service]:
-    """Return the shared API, which has a worker. It gets the store's events during the test."""
+    """Return the shared API, which has a worker. The store sends events to it during the test."""
     before, running.stack.relay.target = running.stack.relay.target, running.base_url
     # Other tests have stored objects under higher ids than those of this database. So use ids that
     # no test has used.

@@ -246,10 +246,11 @@ def shares(counts: dict[int, int], most: int = MAX_KEPT) -> dict[int, int]:
 
 
 async def prune_surplus(connection: Connection, *, most: int = MAX_KEPT) -> dict[int, int]:
-    """Remove the oldest deliveries of the largest organizations, until `most` deliveries are left.
+    """Remove the oldest deliveries of the organizations that have the most deliveries.
 
-    Removes up to REMOVED_AT_ONCE deliveries of each webhook. Returns how many it removed, by
-    webhook id. Call it again until it returns an empty dict. May be repeated.
+    At most `most` deliveries are to be left in total. Removes up to REMOVED_AT_ONCE deliveries of
+    each webhook in one call. Returns how many it removed, by webhook id. Call it again until it
+    returns an empty dict. May be repeated.
     """
     # A small table is not counted. A large table is counted with an index whose first column is
     # webhook_id. `prune_orphans` removes the deliveries of removed webhooks.

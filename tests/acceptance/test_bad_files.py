@@ -38,7 +38,7 @@ from worker.buffering import HEAD_BYTES
 
 MIB = 1024 * 1024
 TOLERANCE = 8
-"""The maximum difference of a colour value after lossy compression or a conversion."""
+"""A colour value may differ by at most this much after lossy compression or a conversion."""
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -76,7 +76,7 @@ async def test_row68_an_object_beyond_the_policy_is_rejected_before_it_is_downlo
     attachment_id = created["data"]["id"]
     body = b"\x89PNG\r\n\x1a\n" + bytes(40 * MIB)
     status, _ = await service.client.post_file(created, body[:5000])
-    assert status != 201  # the file is larger than its policy allows
+    assert status != 201  # the uploaded file is larger than its policy allows
     async with store_proxy(service.stack) as proxy:
         await start_worker(service, s3_endpoint_url=proxy.url)
         key = created["data"]["attributes"]["aws_policy"]["key"]

@@ -1,4 +1,4 @@
-"""`attachments doctor` names what is wrong with a broker."""
+"""`attachments doctor` reports what is wrong with a broker."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -80,7 +80,7 @@ async def test_a_store_that_does_not_answer_is_named_with_its_address(
 
 
 class SharedStore(EmbeddedSeaweedFS):
-    """A store whose second access key may only write."""
+    """A store with a second access key that may write but not read."""
 
     def _identities(self) -> str:
         document = json.loads(super()._identities())

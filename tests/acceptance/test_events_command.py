@@ -87,7 +87,7 @@ class TestList:
 
     async def test_shows_the_newest_first_up_to_the_limit(self, service: Service) -> None:
         ids = [await keep(service, b"%d" % number) for number in range(5)]
-        await keep(service, b"2")  # this body is stored already
+        await keep(service, b"2")  # this body is stored already, so no row is added
         ended = await command(service, "events", "list", "--json", "--limit", "3")
         assert ended.status == 0
         letters = json.loads(ended.out)

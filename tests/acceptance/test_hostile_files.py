@@ -52,7 +52,7 @@ class Uploads:
     ids: dict[str, str] = field(default_factory=dict)
 
     async def id_of(self, service: Service, sample: Sample) -> str:
-        """Return the id of a file's attachment. Upload the files of its row if that is not done.
+        """Return the id of a file's attachment. Upload all files of its row first, if necessary.
 
         The method waits until these files have a final state. Then it asserts that the same worker
         still runs and can process a good photo.
@@ -71,7 +71,7 @@ class Uploads:
 
 @pytest.fixture(scope="module")
 def uploads() -> Uploads:
-    """Return the `Uploads` that all tests of this module share; no file is uploaded yet."""
+    """Return the `Uploads` that all tests of this module share. At first it has no files."""
     return Uploads()
 
 

@@ -59,7 +59,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def make(checkout: Path, *words: str, python: str = sys.executable) -> Ended:
-    """Run make as in a new shell, without a package index. `python` is the variable PYTHON."""
+    """Run make as in a new shell, without a package index. `python` is the value of PYTHON."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -210,6 +210,6 @@ def test_an_environment_of_an_unsuitable_python_is_made_again(
         (checkout / ".venv" / name).touch()
     assert "it is made anew" in made(checkout, ".venv/.developing")
     assert installed(checkout) == set(LOCKS["dev"])
-    # The packages for `make test` include all others, so `make install` has nothing left to do.
+    # The packages for `make test` include those of `make install`, so `make install` does nothing.
     assert made(checkout, "install", "EXTRAS=heic,otel") == ""
     assert sysconfig.get_python_version() in str(list((checkout / ".venv/lib").iterdir()))

@@ -72,7 +72,7 @@ async def test_each_difference_is_listed_then_mended(
         (orphan, "thumbnail_without_row"),
         (orphan, "ids_near_lost_rows"),
     }
-    assert (await alone.row(missing)).state == "ready"  # nothing changes without `--mend`
+    assert (await alone.row(missing)).state == "ready"  # unchanged without `--mend`
 
     status, _, document = await reconciled(alone, "--mend")
     assert status == 1  # the object without a row cannot be repaired
@@ -118,7 +118,7 @@ async def test_after_a_loss_ids_go_on_above_and_adopted_files_are_given_up(
 async def test_ids_go_on_above_lost_rows_also_when_theirs_were_given_again(
     alone: Service, start_worker: StartWorker
 ) -> None:
-    """Rows were lost, and their ids were given to other attachments.
+    """Rows were lost, and then new attachments got the ids of these rows.
 
     Other lost rows may have had greater ids, and their policies may still be valid. So the repair
     raises the id sequence far above every known id.

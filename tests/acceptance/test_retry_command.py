@@ -94,7 +94,7 @@ async def test_failed_takes_all_that_are_failed_and_no_rejected_or_deleted_one(
     await put(service, rejected, "rejected", "too_large")
     await put(service, deleted, "failed", "internal_error")
     await service.execute("UPDATE attachments SET deleted_at = now() WHERE id = $1", int(deleted))
-    many = 1100  # more than one batch
+    many = 1100  # more rows than one batch of the command
     await service.execute(
         """
         INSERT INTO attachments

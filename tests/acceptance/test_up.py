@@ -268,7 +268,7 @@ def test_a_taken_port_is_reported_before_anything_starts(data_dir: Path) -> None
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others have one address of loopback only")
 def test_if_the_usual_port_is_taken_the_other_one_is_printed_first_and_last(data_dir: Path) -> None:
-    host = "127.80.0.1"  # no other program listens at this address
+    host = "127.80.0.1"  # no program listens at this address
     ready_file, log = data_dir.with_name("ready.json"), data_dir.with_name("log")
     with socket.create_server((host, 8000)), log.open("wb") as output:
         process = subprocess.Popen(

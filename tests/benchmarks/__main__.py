@@ -1,7 +1,7 @@
 """Run benchmarks: `python -m tests.benchmarks [NAME…] [--quick]` prints figures and asserts
 nothing.
 
-The machine may be busy, so only the ratios matter. Therefore the two sides of a ratio are measured
+The machine may be busy, so only the ratios matter. Therefore the two compared things are measured
 alternately.
 """
 
@@ -64,7 +64,8 @@ BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[Table]]]] = {
 
 async def main(names: list[str], *, quick: bool) -> None:
     """Run benchmarks. Start the servers again for each benchmark."""
-    # A forked process shares memory and starts with less work, so its figures would be too low.
+    # A forked process shares memory with its parent, and has less work at its start. So its figures
+    # would be too low.
     ServiceProcess.may_fork = False
     console = Console()
     console.print(f"Python {platform.python_version()}, {os.cpu_count()} cores")

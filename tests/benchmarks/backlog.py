@@ -91,7 +91,8 @@ async def _hold_files(
     ids = await _upload(clients or [service.client], files)
 
     async def all_held() -> list[Any] | None:
-        # The store may still send events of thumbnails of an earlier round; they do not count.
+        # The store may still send events of an earlier round's thumbnails; these events are left
+        # out.
         held = [body for body in relay.seen[held_from:] if "/original/" in body["key"]]
         return held if len(held) >= len(files) else None
 
@@ -109,7 +110,7 @@ async def _upload(clients: Sequence[Client], files: Sequence[bytes]) -> list[int
 
 
 async def _settled(service: Service, ids: list[int]) -> float:
-    """Wait until all uploads are `ready`. Return the seconds from the first event until then."""
+    """Wait until all uploads are `ready`. Return the seconds from the first event to then."""
 
     async def done() -> bool:
         row = await service.database.fetchrow(

@@ -1,18 +1,18 @@
 """CPU time of a worker's sandbox and pipeline, compared with Pillow alone on the same bytes.
 
-The figure contains everything that a worker does for an upload, from the first bytes to a thumbnail
-that can be stored. The worker buffers the bytes, takes their SHA-256, finds the type by libmagic,
-and exchanges the job and the answer with the decoder. The decoder decodes, shrinks and encodes, and
-makes checks of the file that Pillow alone does not make.
+The measured CPU time contains everything that a worker does for an upload, from the first bytes to
+a thumbnail that can be stored. The worker buffers the bytes, takes their SHA-256, finds the type by
+libmagic, and exchanges the job and the answer with the decoder. The decoder decodes, shrinks and
+encodes, and makes checks of the file that Pillow alone does not make.
 
-The CPU time of decoders that are replaced in the meantime is included. The CPU time for the
+If a decoder is replaced during the measurement, its CPU time is included. The CPU time for the
 connections to the store, the database and the broker is not included; the benchmark `uploads`
 includes it.
 
 Pillow alone is measured in two ways. The first is the plain script of `uploads`, in which Pillow
 chooses how far it shrinks a JPEG while decoding. The second is the service's own steps without a
-sandbox. The difference between the figure and the second way is the cost of the sandbox and the
-pipeline.
+sandbox. The difference between the worker's CPU time and the second way is the cost of the sandbox
+and the pipeline.
 """
 
 import io
@@ -97,7 +97,7 @@ class OwnBucket(BucketGuard):
 
 
 async def run(site: Site) -> Table:
-    """Measure all sides in turn, because the machine may be busy. Process one upload at a time."""
+    """Measure all programs in turn, one upload at a time, because the machine may be busy."""
     table = make_table(
         "box: CPU of buffering, decoder and transport, for one upload",
         ["JPEG: compared with", "box and pipeline", "Pillow alone", "ratio", "aim"],
@@ -138,7 +138,7 @@ def steps_cpu_ms(content: bytes, times: int) -> float:
 
 
 def sandbox_cpu_ms(photo: Photo, times: int, environment: Mapping[str, str]) -> float:
-    """Make thumbnails in a sandbox. Return the CPU milliseconds of one, in all processes."""
+    """Make thumbnails in a sandbox. Return the CPU ms of all processes for one thumbnail."""
     return uvloop.run(_sandbox_cpu_ms(photo, times, make_settings(environment)))
 
 

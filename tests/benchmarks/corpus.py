@@ -1,8 +1,8 @@
 """The peak memory of a decoder over the hostile corpus, and the longest CPU time of one file.
 
 The decoder for documents gets the PDFs. The decoder for images gets every other file, even if it is
-no image. If a file ends its decoder, the decoder is replaced, as in a worker. The result is the
-memory of the decoder that used the most.
+no image. If a file ends its decoder, the decoder is replaced, as in a worker. The peak memory is
+that of the decoder that used most memory.
 """
 
 import asyncio

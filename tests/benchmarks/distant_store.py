@@ -14,9 +14,7 @@ CHUNK_BYTES = 256 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """A running proxy: the address that replaces the store's address, and the number of bytes
-    passed.
-    """
+    """A running proxy: its address, used in place of the store's, and a count of passed bytes."""
 
     url: str
     _received: Any = field(repr=False)

@@ -118,7 +118,7 @@ async def main(
         requests = requests_of(kind, credentials, source)
         work = [caller(port, requests, number, counts) for number in range(CONNECTIONS)]
     callers = [asyncio.create_task(each) for each in work]
-    sys.stdout.write("1\n")  # tells the parent that the flood has begun
+    sys.stdout.write("1\n")  # this report tells the parent process that the flood has begun
     while not any(task.done() for task in callers):
         sys.stdout.flush()
         await asyncio.sleep(1)

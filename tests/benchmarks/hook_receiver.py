@@ -11,7 +11,7 @@ from aiohttp import web
 
 
 async def main(delay_s: float) -> None:
-    """Answer every delivery after a delay. A GET returns the recorded arrivals and deletes them."""
+    """Answer every delivery after a delay. A GET returns the deliveries since the last GET."""
     arrivals: list[tuple[str, str, str, float]] = []
 
     async def receive(request: web.Request) -> web.Response:

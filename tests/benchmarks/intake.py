@@ -1,4 +1,5 @@
-"""How an API receives events: events per second, CPU time, and answers while a server is frozen.
+"""How an API receives events: events per second, CPU time, and answer times while a server is
+frozen.
 
 The API is compared with a minimal handler that reads the JSON and runs one UPDATE. The CPU time is
 measured until the wake-ups of all events are at the broker. No worker takes the wake-ups.
@@ -107,7 +108,7 @@ class Bench:
 
 
 async def run(site: Site) -> Table:
-    """Measure both sides alternately. Each is a separate process that uses the same PostgreSQL."""
+    """Measure the API and the minimal handler alternately. Each is a process of its own."""
     settings = {**site.stack.environment(site.database_url), "ATTACHMENTS_API_PORT": "0"}
     table = make_table(
         f"intake: {CONNECTIONS} connections, CPU of the serving process for one event",
@@ -180,7 +181,7 @@ async def _statements(bench: Bench, table: Table, settings: dict[str, str]) -> N
     await bench.database.execute(f"ALTER DATABASE {name} SET log_statement = 'all'")
     try:
         async with running_module("api", environment=settings) as (_, port):
-            await send(port, posts[:1], connections=1)  # opens the connection
+            await send(port, posts[:1], connections=1)  # opens the API's connection to PostgreSQL
             begins_at = log.stat().st_size
             await send(port, posts[1:], connections=1)
             with log.open("rb") as file:
@@ -227,9 +228,7 @@ async def _p99_ms(bench: Bench, port: int, ids: Sequence[int] | None = None) -> 
 
 
 async def _database_frozen(bench: Bench, table: Table, port: int) -> None:
-    """Measure the time of answers while PostgreSQL is frozen, and send the events again
-    afterwards.
-    """
+    """Measure the time of answers while PostgreSQL is frozen. Then send the events again."""
     posts = [post([number]) for number in await bench.pending(3 * CONNECTIONS)]
     # These requests only warm the process up.
     await send(port, [post([number]) for number in await bench.pending(10 * CONNECTIONS)])

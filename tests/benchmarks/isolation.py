@@ -34,8 +34,8 @@ MODES = ("none", "organization")
 AIM = 1.15
 FLOOD = 200
 IN_SLOTS = 30
-"""The number of uploads in a small flood. The worker has a slot for each of them, so they wait only
-for decoders.
+"""The number of uploads in a small flood. The worker has a slot for each of these uploads, so they
+wait only for decoders.
 """
 
 MOST_WAITS = 20
@@ -129,7 +129,7 @@ async def cost_ms(side: Side, organizations: int, *, uploads: int) -> float:
 
 
 async def waits_s(side: Side, *, flood: int) -> list[float]:
-    """Return the waits of one organization's JPEGs during a flood, in seconds.
+    """Return the waits of one organization's JPEGs during another organization's flood, in seconds.
 
     The JPEGs are uploaded one after the other.
     """

@@ -1,4 +1,4 @@
-"""The time from a photo's arrival in the store to `ready`: with one client, and with many."""
+"""The time from a photo's arrival in the store to `ready`, with one client and with many."""
 
 import tempfile
 import time

@@ -93,9 +93,9 @@ async def run(site: Site) -> Table:
 
 
 def _files(sizes: Iterable[tuple[int, int]]) -> Iterator[tuple[str, bytes, int, bool]]:
-    """Draw all files. Yield each file's title, bytes, number of pixels, and whether it has an aim.
+    """Draw all files. Yield each one's title, bytes, number of pixels, and whether it has an aim.
 
-    The aim is the ratio that the service should reach for this file.
+    A file's aim is the ratio of CPU times that the service should reach for it.
     """
     pictures = [picture(*size) for size in sizes]
     for title, (kind, options) in FORMATS.items():
@@ -112,12 +112,12 @@ def our_type(content: bytes) -> str:
 
 
 def our_cpu_ms(content: bytes, times: int) -> float:
-    """Make the service's thumbnail several times; return the CPU time of one in milliseconds."""
+    """Make the service's thumbnail several times. Return the CPU ms of one thumbnail."""
     return _cpu_ms(lambda: make_thumbnail(io.BytesIO(content)), times)
 
 
 def their_cpu_ms(content: bytes, content_type: str, times: int) -> float:
-    """Make the same thumbnail with libvips several times. Return the CPU milliseconds of one."""
+    """Make the thumbnail with libvips several times. Return the CPU ms of one thumbnail."""
     # pyvips has no type hints, and is installed only in the environment of this benchmark.
     vips: Any = importlib.import_module("pyvips")
     suffix, options = WRITTEN[content_type]

@@ -23,7 +23,7 @@ API_AIM = 1.05
 
 
 async def run(site: Site) -> Table:
-    """Measure both sides alternately, so that a busy machine slows both equally."""
+    """Measure both log levels alternately, so that a busy machine slows both equally."""
     table = make_table(
         "log: CPU of a process that logs each answer or upload as JSON, against one that logs none",
         ["", "with", "without", "ratio", "aim"],

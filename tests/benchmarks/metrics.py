@@ -41,7 +41,8 @@ FEW = 4
 SLICE = 160
 SLICES = 30
 WARM_UP = 640
-"""Requests of a slice, slices of an API in a round, and requests that only warm an API up.
+"""The number of requests of a slice, of slices of an API in a round, and of requests that only warm
+an API up.
 
 The APIs of a round run at the same time and serve slices in turns, because the speed of a machine
 changes within seconds. Each round has new processes, because the same program may be some per cent
@@ -154,11 +155,11 @@ def _turns(rounds: int) -> Iterator[list[str]]:
 async def _running(
     module: str, part: str, make: Callable[..., SomeProcess]
 ) -> AsyncIterator[SomeProcess]:
-    """Run a process that lacks one part, or none if `part` is empty. Scrape its metrics."""
+    """Run a process that lacks `part` (nothing if `part` is empty). Scrape its metrics."""
     port = choose_port()
     program = ("-m", WITHOUT, part, module) if part else None
     process = make(program, **{"metrics_port": str(port), **SIDES[part]})
-    process.sign = "" if SIDES[part] is SILENT else process.sign  # it logs no line
+    process.sign = "" if SIDES[part] is SILENT else process.sign  # this process logs no line
     scraping = asyncio.create_task(_scrape(f"http://127.0.0.1:{port}/metrics"))
     try:
         await process.start()

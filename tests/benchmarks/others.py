@@ -49,7 +49,7 @@ FROM generate_series(1, {ROWS}) AS n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Felt:
-    """The latencies (ms) and the failed requests of an organization that does not flood."""
+    """The latencies in ms, and the failed requests, of an organization that does not flood."""
 
     ms: dict[str, list[float]] = field(
         default_factory=lambda: {"create": [], "show": [], "event": []}
@@ -108,7 +108,7 @@ async def run(site: Site) -> Table:
                 async with running_module("tests.benchmarks.flood", *flooding, environment={}):
                     await asyncio.sleep(WARM_S)
                     results[kind] = idle, await felt(client, rounds)
-                    await asyncio.sleep(1.5)  # until the flood has written its next report
+                    await asyncio.sleep(1.5)  # wait until the flood has written its next report
                 answers[kind] = report.read()
     return _table(results, answers)
 

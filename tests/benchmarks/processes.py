@@ -25,7 +25,7 @@ def cpu_s(pid: int) -> float:
 
 
 def fine_cpu_s(pid: int) -> float:
-    """Return the CPU seconds of a process without its children, as exactly as the system counts.
+    """Return the CPU seconds of a process without its children, with the system's full precision.
 
     Linux counts nanoseconds for each thread (`schedstat`), but only hundredths of a second for a
     process. Threads that have ended are not included.

@@ -93,7 +93,7 @@ async def _capacity(service: Service) -> float:
 
 
 async def _load(service: Service, events: list[Any], rate: float, seconds: float) -> Backlog:
-    """Send `rate` events in each second, and remove them from the list. Return the backlog then."""
+    """Send `rate` events per second; remove them from the list. Return the final backlog."""
     posts: list[asyncio.Task[int]] = []
     began = time.monotonic()
     while (passed := time.monotonic() - began) < seconds:

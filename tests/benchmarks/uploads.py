@@ -20,7 +20,7 @@ ROUNDS = 5
 
 
 async def run(site: Site) -> Table:
-    """Measure both sides alternately, so that a busy machine slows both equally."""
+    """Measure worker and Pillow alternately, so that a busy machine slows both equally."""
     table = make_table(
         "uploads: CPU of the worker and its two decoders, for one upload",
         ["JPEG", "uploads/s", "worker", "Pillow alone", "ratio", "aim"],
@@ -54,7 +54,7 @@ async def run(site: Site) -> Table:
 
 
 def pillow_cpu_ms(content: bytes, times: int) -> float:
-    """Make the thumbnail in a loop as a plain script does. Return the CPU milliseconds of one."""
+    """Make thumbnails as a plain script does. Return the CPU milliseconds of one thumbnail."""
     began = time.process_time()
     for _ in range(times):
         with Image.open(io.BytesIO(content)) as image:

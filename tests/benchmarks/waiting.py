@@ -1,4 +1,4 @@
-"""Clients that wait for an attachment: their memory, the time to their answers, their queries."""
+"""Clients that wait for attachments: the memory, answer times and queries that they cost."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ READS = " FROM attachments AS a WHERE a.id "
 
 @dataclass(kw_only=True)
 class Waiter(asyncio.Protocol):
-    """One connection that needs little memory. `answered_at` is when its answer began to arrive."""
+    """A connection that needs little memory. `answered_at` is when its answer began to arrive."""
 
     transport: asyncio.Transport | None = None
     answered_at: float | None = None
@@ -131,10 +131,11 @@ class Bench:
     async def wait_for(self, ids: list[int], wait_s: int) -> None:
         """Have each connection wait for one attachment; return when all have begun to wait.
 
-        All requests but one are sent at once. The API makes the first reads of an organization in
-        the order in which its requests arrive. So the answer to one more request, which waits too,
-        shows that the rows of all earlier requests have been read. The last connection asks after
-        that, because the API refuses more than `api.waiters.MAX_WAITERS_EACH` waiting clients.
+        All connections except the last send their requests at once. The API reads the rows of an
+        organization in the order in which its requests arrive. So the answer to one further
+        request, which also waits, shows that the rows of all earlier requests have been read. The
+        last connection sends its request after that, because the API refuses more than
+        `api.waiters.MAX_WAITERS_EACH` waiting clients.
         """
         (more,) = await self.connect(1)
 
@@ -208,7 +209,8 @@ async def run(site: Site) -> Table:
         )
         table.add_row("median", f"{1000 * median(delays):.1f} ms")
         await bench.all_answered()
-        # Some attachments are settled by now. Requests for these do not wait, and read a row once.
+        # Some attachments are settled by now. A request for a settled attachment does not wait, and
+        # reads the row once.
         table.add_row("queries/s of all waiters", *at_most(await queries(bench, ids), 0, unit=""))
     async with running_bench(site, f"{site.database_url}?pgbouncer=true") as bench:
         ids = await bench.create(count)
@@ -253,8 +255,8 @@ async def queries(bench: Bench, ids: list[int]) -> float:
     await bench.wait_for(ids, WAIT_S)
     await admin.execute("ALTER SYSTEM SET log_statement = 'all'")
     await admin.execute("SELECT pg_reload_conf()")
-    # When clients begin to wait, the API reads the rows some more times, because transactions that
-    # began earlier do not notify it.
+    # When clients begin to wait, the API reads the rows several times, because transactions that
+    # began earlier do not notify the API.
     await asyncio.sleep(3)
     before, began = len(log.read_bytes()), time.perf_counter()
     await asyncio.sleep(COUNTED_S)

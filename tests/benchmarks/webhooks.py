@@ -1,4 +1,5 @@
-"""The latency, rate and CPU time of webhooks; the rate also while other receivers do not answer."""
+"""The latency, rate and CPU time of webhooks, and their rate while other receivers do not
+answer."""
 
 import asyncio
 import math
@@ -30,7 +31,7 @@ DEAD = 100
 
 
 async def run(site: Site) -> Table:
-    """Run all measurements. Measure the two sides of a ratio alternately."""
+    """Run all measurements. The two values of a ratio are measured alternately."""
     table = make_table("webhooks: receiver answers in 50 ms", ["", "figure", "aim"])
     async with running_bench(site) as bench:
         await measure_latency(bench, site, table)
@@ -62,8 +63,8 @@ async def measure_latency(bench: Bench, site: Site, table: Table) -> None:
 async def measure_finish(bench: Bench, site: Site, table: Table) -> None:
     """Measure the CPU time of the worker and PostgreSQL for one upload, with and without a webhook.
 
-    With a webhook, each upload has two deliveries. The worker sends them in the first comparison,
-    and only queues them in the second.
+    With a webhook, each upload has two deliveries. In the first comparison the worker sends the
+    deliveries. In the second, it only queues them.
     """
     without = await bench.service.organization("without webhook")
     clients = (bench.service.client, without)

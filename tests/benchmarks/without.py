@@ -86,7 +86,7 @@ def leave_out_in_worker() -> None:
 
 
 def leave_out_traces(module: str) -> None:
-    """Replace functions that only check whether traces are on. Other checks are not replaced."""
+    """Replace functions that do nothing but check whether traces are on."""
     from shared import traces
 
     _replace(traces, note=do_nothing, current=do_nothing, given=do_nothing)

@@ -1,4 +1,4 @@
-"""Test files by name: office documents, archives, and programs that a desktop would start."""
+"""Test files by name: office documents, archives, and programs that a double click would start."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -9,7 +9,7 @@ HEIGHT: Final = 30
 EDGE: Final = 32
 
 PALETTE: Final = bytes([0, 0, 0, 0, 50, 100, 200, 0])
-"""A palette of black and COLOUR. Each colour has the bytes blue, green, red, 0."""
+"""A palette of black and COLOUR. The bytes of each colour are blue, green, red and 0."""
 
 SOLID: Final = {1: b"\xff", 4: b"\x11", 8: b"\1", 24: bytes([50, 100, 200])}
 """Pixel bytes that fill a picture with COLOUR, by the number of bits per pixel."""

@@ -9,7 +9,7 @@ from uuid import UUID
 
 FREE, END_OF_CHAIN, FAT_SECTOR, NO_ENTRY = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD, 0xFFFFFFFF
 STREAM_BYTES: Final = 4096
-"""The minimum size of a stream in bytes; OLE stores smaller ones in the mini stream."""
+"""The size of a test stream in bytes. OLE would store a smaller stream in the mini stream."""
 
 
 def zip_of(
@@ -81,7 +81,7 @@ def ole_of(
     `before` is the number of sectors before the directory. A sector has `1 << shift` bytes; `shift`
     is 9 or 12. `within` names the streams of an embedded document, whose entries come first in the
     directory. `contents` are the bytes of streams by name; other streams have STREAM_BYTES bytes.
-    If `gap` is not 0, an unused sector follows after so many sectors of each stream.
+    If `gap` is not 0, one unused sector follows the first `gap` sectors of each stream.
     """
     sector = 1 << shift
     names = [*within, *streams]
@@ -89,7 +89,7 @@ def ole_of(
     bodies = [
         (contents or {}).get(name, b"\xec\xa5\xc1\0").ljust(STREAM_BYTES, b"\1") for name in names
     ]
-    # the places of the sectors of each stream, in the order of its bytes
+    # for each stream, the numbers of its sectors in the order of its bytes
     chains: list[list[int]] = []
     used = before + directory_sectors
     for body in bodies:
@@ -182,7 +182,7 @@ def ole_of(
 def scattered_ole_of(streams: Sequence[str], *, clsid: str = "") -> bytes:
     """Write an OLE compound file whose directory is not in one piece.
 
-    After each sector of the directory follows a sector with entries that belong to no file.
+    Each sector of the directory is followed by a sector with entries that belong to no file.
     """
     whole = ole_of(streams, clsid=clsid)
     count = -(-(len(streams) + 2) * 128 // 512)

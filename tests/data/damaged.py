@@ -1,4 +1,5 @@
-"""Damaged copies of valid files: truncated, with flipped bits, wrong checksums or frame order.
+"""Damaged copies of valid files: truncated, or with flipped bits, wrong checksums, or frames in the
+wrong order.
 
 The files belong to rows 72 and 78 of limits.md.
 """

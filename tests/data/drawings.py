@@ -1,4 +1,4 @@
-"""SVG drawings that code makes: valid ones, costly ones, and ones that refer to other files."""
+"""SVG drawings that code makes: valid drawings, costly ones, and some that refer to other files."""
 
 from base64 import b64encode
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def with_picture() -> bytes:
 
 
 def filtered(primitive: str) -> str:
-    """Write a rectangle with a filter of one step, `primitive`."""
+    """Write a rectangle with a filter that has the single step `primitive`."""
     return f'<filter id="f">{primitive}</filter><rect width="99" height="80" filter="url(#f)"/>'
 
 
@@ -93,7 +93,7 @@ LAYERS: Final = svg(
     '<g opacity=".9">' * 900 + '<path d="M0 0h120v120z"/>' + "</g>" * 900,
     size='width="120" height="120"',
 )
-"""Each layer is drawn as 640 × 640 pixels of four bytes, so all layers need 1.4 GiB."""
+"""The renderer draws each layer as 640 × 640 pixels of four bytes, so all layers need 1.4 GiB."""
 
 DEEP: Final = "<g>" * 100_000 + "</g>" * 100_000
 HUGE_PICTURE: Final = picture(

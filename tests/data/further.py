@@ -20,7 +20,7 @@ SIDE: Final = 30_000
 
 
 def declared_type(name: str, side: int) -> bytes:
-    """Return a valid AVIF or HEIC file that declares `side` as width and height, uncropped."""
+    """Return a valid AVIF or HEIC file whose header has `side` as width and height, and no crop."""
     content = seed(name)
     at = content.index(b"ispe") + 8
     content = content[:at] + struct.pack("!II", side, side) + content[at + 8 :]

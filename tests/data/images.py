@@ -79,7 +79,7 @@ def _with_alpha() -> Image.Image:
 
 
 def draw_palette() -> Image.Image:
-    """Draw an image whose pixels are indexes of a palette."""
+    """Draw an image whose pixels are indexes into a palette."""
     image = Image.new("P", (120, 80), 3)
     image.putpalette([*RED, *GREEN, *BLUE, *WHITE])
     for index, box in enumerate([(0, 0, 60, 40), (60, 0, 120, 40), (0, 40, 60, 80)]):

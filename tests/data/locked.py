@@ -67,7 +67,7 @@ def inflating(mebibytes: int) -> bytes:
 
 
 def of_a_large_picture() -> bytes:
-    """Write a page with a picture of 900 megapixels that has almost no data."""
+    """Write a page with a picture of 900 megapixels, but with almost no data."""
     entries = b"/Type/XObject/Subtype/Image/Width 30000/Height 30000/BitsPerComponent 8" + (
         b"/ColorSpace/DeviceRGB/Filter/FlateDecode"
     )

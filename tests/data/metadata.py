@@ -187,7 +187,7 @@ def mpo(frames: int = 2) -> bytes:
 
 
 def mpo_with_offset(offset: int) -> bytes:
-    """Return an MPO file whose index has another offset for the second image."""
+    """Return an MPO file whose index has `offset` as the position of the second image."""
     content = mpo()
     # The index of an MPO is a TIFF structure. It has an entry of 16 bytes for each image. The
     # entry begins with the attributes, the size and the offset, each of 4 bytes.

@@ -60,7 +60,7 @@ def many_scans(count: int, *, progressive: bool = True) -> bytes:
 
 
 def jpeg_variant(*, marker: int = 0xC0, precision: int = 8, components: int = 3) -> bytes:
-    """Draw a JPEG whose frame header has these values, but whose data does not change.
+    """Draw a JPEG whose frame header has these values. Its data is always the same.
 
     ITU-T T.81, B.2.2, describes the frame header.
     """

@@ -113,9 +113,9 @@ def text() -> bytes:
 
 
 def with_font(font: bytes, shown: bytes, **further: bytes) -> bytes:
-    """Write a page that shows a string in a font. Only the font's entries are in the file.
+    """Write a page that shows a string in a font. `font` has the entries of its dictionary.
 
-    `further` are the objects to which the entries refer; their names are `o` and a number from 6.
+    `further` are the objects to which the entries refer. Their names are `o6`, `o7` and so on.
     """
     objects = _objects(
         box="0 0 400 100",

@@ -55,7 +55,7 @@ def deflated_zeros(mebibytes: int) -> bytes:
 
     Each MiB takes about 1 kB.
     """
-    # This is the Adler-32 checksum of so many zero bytes (RFC 1950, section 8.2).
+    # This is the Adler-32 checksum of the zero bytes (RFC 1950, section 8.2).
     checksum = (mebibytes * MIB % 65521) << 16 | 1
     return b"\x78\xda" + _zero_blocks(mebibytes) + struct.pack("!I", checksum)
 

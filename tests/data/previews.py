@@ -1,4 +1,4 @@
-"""Office and OpenDocument files with a preview picture: usual ones, and hostile ones.
+"""Office and OpenDocument files with a preview picture. Some of the files are hostile.
 
 The hostile files belong to row 114 of limits.md.
 """
@@ -45,7 +45,7 @@ def relationship(target: str = PART, more: str = "") -> str:
 
 
 def _filling(length: int) -> bytes:
-    """Return bytes that cannot be deflated, always the same."""
+    """Return random bytes, which compression does not shorten. They are the same in each call."""
     return Random(length).randbytes(length)
 
 
@@ -74,7 +74,7 @@ def office_parts(
 def docx(
     preview: bytes | None = None, part: str = PART, *, filling: int = 0, compressed: bool = True
 ) -> bytes:
-    """Write a Word document; without `preview`, its relationships name none."""
+    """Write a Word document. If `preview` is None, its relationships name no preview."""
     previews = [] if preview is None else [(part, preview)]
     related = "" if preview is None else relationship(part)
     parts = office_parts(*previews, related=related, filling=filling)
@@ -82,7 +82,7 @@ def docx(
 
 
 def opendocument(preview: bytes | None = None, *, filling: int = 0) -> bytes:
-    """Write an OpenDocument text, whose preview is a PNG in most files."""
+    """Write an OpenDocument text. The preview of such a file is usually a PNG."""
     previews = [] if preview is None else [("Thumbnails/thumbnail.png", preview)]
     return zip_of(
         [
@@ -98,7 +98,7 @@ def opendocument(preview: bytes | None = None, *, filling: int = 0) -> bytes:
 def summary(
     picture: bytes, clipboard: int = 8, *, tag: int = 0xFFFFFFFF, kind: int = 0x47
 ) -> bytes:
-    """Write the properties of an OLE document ([MS-OLEPS]): a code page, and a preview.
+    """Write a property set of an OLE document ([MS-OLEPS]): a code page, and a preview.
 
     `clipboard` is the number of a format of Windows: 8 is a DIB, 3 is WMF.
     """
@@ -108,7 +108,7 @@ def summary(
 
 
 def doc(content: bytes, *, gap: int = 0, before: int = 0, shift: int = 9) -> bytes:
-    """Write a Word 97 document with these properties."""
+    """Write a Word 97 document whose property set is `content`."""
     name = "\x05SummaryInformation"
     streams = ["WordDocument", name]
     return ole_of(streams, contents={name: content}, gap=gap, before=before, shift=shift)
@@ -146,7 +146,7 @@ def raw_deflated(content: bytes, mebibytes: int) -> bytes:
 
 
 def bomb(name: str = PART, parts: Entries | None = None) -> bytes:
-    """Write a document whose preview claims 1,000 bytes, and inflates to 900 MiB after a JPEG."""
+    """Write a document whose preview claims 1,000 bytes, but has a JPEG and 900 MiB of zeros."""
     content = zip_of(parts or office_parts((name, raw_deflated(jpeg(), 900))))
     deflated, length = struct.pack("<H", 8), struct.pack("<I", 1000)
     content = with_headers(content, name, central=(10, deflated), local=(8, deflated))
@@ -154,7 +154,7 @@ def bomb(name: str = PART, parts: Entries | None = None) -> bytes:
 
 
 def _many(*, first: bool) -> bytes:
-    """Write a document of 100,000 members; the preview is before or after most of them."""
+    """Write a document of 100,000 members. If `first`, the preview comes before most of them."""
     many: Entries = [(f"word/{index:06}.xml", b"") for index in range(100_000)]
     parts = office_parts((PART, jpeg()))
     return zip_of(parts + many if first else parts[:2] + many + parts[2:])
@@ -165,7 +165,7 @@ def _twice(*bodies: bytes) -> bytes:
     with zipfile.ZipFile(file, "w") as archive:
         for name, body in office_parts(*((PART, body) for body in bodies)):
             if name in archive.NameToInfo:
-                del archive.NameToInfo[name]  # otherwise a warning follows
+                del archive.NameToInfo[name]  # otherwise zipfile warns
             archive.writestr(zipfile.ZipInfo(name), body)
     return file.getvalue()
 
@@ -192,7 +192,7 @@ def _endless() -> bytes:
     """Write a document whose summary is a chain of sectors that leads back to its beginning."""
     content = bytearray(doc(summary(dib())))
     (table,) = struct.unpack_from("<I", content, 76)
-    start = 1 + 8  # after the directory and the first stream
+    start = 1 + 8  # the sector after the directory and the first stream
     struct.pack_into("<I", content, ((table + 1) << 9) + 4 * (start + 1), start)
     return bytes(content)
 
@@ -250,7 +250,7 @@ WITHOUT: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
         DOC,
     ),
 }
-"""Documents that get no thumbnail and no reason, by title, with their content types."""
+"""Documents by title, each with its content type. They get no thumbnail, and no reason for that."""
 
 SHOWN: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
     "before-100000-members": (lambda: _many(first=True), DOCX),
@@ -263,7 +263,8 @@ SHOWN: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
         DOCX,
     ),
 }
-"""Documents that get a thumbnail, which must be a new encoding, by title, with their types."""
+"""Documents by title, each with its content type. They get a thumbnail, which must not be a copy of
+the preview."""
 
 _NAMES: Final = {DOCX: "a.docx", ODT: "a.odt", DOC: "a.doc"}
 
@@ -289,4 +290,5 @@ SAMPLES: Final[tuple[Sample, ...]] = tuple(
 )
 
 FAR: Final = 3 * HEAD
-"""A length of other parts that puts the preview outside of the bytes that name the type."""
+"""If other parts of this length precede the preview, it is outside of the bytes by which the worker
+identifies the type."""

@@ -57,8 +57,8 @@ def _xyz(*values: float) -> bytes:
 def rgb_profile(name: str, *, padding: int = 0, points: bytes = b"") -> bytes:
     """Write the profile of one of RGB_SPACES.
 
-    `padding` adds bytes without a meaning. `points` are the code points of a tag `cicp`; without
-    them, the profile has no such tag.
+    `padding` adds bytes without a meaning. `points` are the code points of the tag `cicp`. If
+    `points` is empty, the profile has no such tag.
     """
     matrix, gamma = RGB_SPACES[name]
     tags = {b"wtpt": _xyz(0.9642, 1.0, 0.8249)}

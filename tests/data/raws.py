@@ -23,7 +23,7 @@ def tiff(
     magic: bytes | None = None,
     exif: Tags | None = None,
 ) -> bytes:
-    """Return a TIFF header with its first directory, sub-directories (`below`) and Exif data."""
+    """Return a TIFF header, its first directory, the sub-directories `below`, and the Exif data."""
     start = magic or (b"II*\0" if order == "<" else b"MM\0*")
     out = bytearray(start.ljust(4, b"\0") + struct.pack(f"{order}I", 16) + bytes(8))
     tags = dict(first)
@@ -70,7 +70,7 @@ def raw(maker: bytes, order: str = "<") -> bytes:
 
 
 def far_raw(maker: bytes, order: str = "<") -> bytes:
-    """Return a camera raw file whose sub-directory is after 200 kB of a preview."""
+    """Return a camera raw file. Its sub-directory follows a preview of 200 kB."""
     first: Tags = {_WIDTH: _PREVIEW[0], _HEIGHT: _PREVIEW[1], _PHOTOMETRIC: 2, _MAKE: maker + b"\0"}
     content = tiff(first | {_SUBFILES: 200_000}, order=order).ljust(200_000, b"\1")
     sensor: Tags = {_WIDTH: SIZE[0], _HEIGHT: SIZE[1], _PHOTOMETRIC: _SENSOR}
@@ -119,14 +119,14 @@ def cr2() -> bytes:
 
 
 def cr2_with_far_exif() -> bytes:
-    """Return a CR2 file whose Exif data is after 100 kB of a preview."""
+    """Return a CR2 file. Its Exif data follows a preview of 100 kB."""
     made = bytearray(tiff({_WIDTH: 1536, _HEIGHT: 1024, _EXIF: 100_000}).ljust(100_000, b"\1"))
     made[8:12] = b"CR\2\0"
     return bytes(made) + _directory({40962: SIZE[0], 40963: SIZE[1]}, 100_000, "<") + bytes(9000)
 
 
 def far_dng() -> bytes:
-    """Return a DNG file whose Exif data describe the preview, and whose crop is after 100 kB."""
+    """Return a DNG file with the preview's size in the Exif data, the picture's after 100 kB."""
     exif: Tags = {40962: _PREVIEW[0], 40963: _PREVIEW[1]}
     first: Tags = {_WIDTH: _PREVIEW[0], _HEIGHT: _PREVIEW[1], _DNG_VERSION: b"\1\6\0\0"}
     content = tiff(first | {_SUBFILES: 100_000}, exif=exif).ljust(100_000, b"\1")

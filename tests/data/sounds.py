@@ -24,7 +24,7 @@ def latm(frames: int = 5) -> bytes:
 
 
 def transport_stream(before: bytes = b"") -> bytes:
-    """Return packets of an MPEG transport stream; on a Blu-ray, each has 4 bytes `before` it."""
+    """Return packets of an MPEG transport stream. `before` precedes each: on a Blu-ray, 4 bytes."""
     return (before + b"\x47\x40\0\x10" + bytes(184)) * 20
 
 

@@ -11,7 +11,7 @@ from tests.data.writing import jar
 
 
 def tga(kind: int = 2, depth: int = 24) -> bytes:
-    """Return a TGA without a signature; one of 24 bits begins with the bytes of a cursor."""
+    """Return a TGA without a signature. A TGA of 24 bits begins with the same bytes as a cursor."""
     return struct.pack("<BBB9xHHBB", 0, 0, kind, *SIZE, depth, 0) + b"\x40" * 20_000
 
 

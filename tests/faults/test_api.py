@@ -1,4 +1,5 @@
-"""Faults of the API: its process dies around a commit, or clients never finish their requests."""
+"""Faults of the API: its process dies before or after a commit, or clients never finish
+requests."""
 
 import asyncio
 import json

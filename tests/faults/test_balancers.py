@@ -1,4 +1,4 @@
-"""Real nginx and haproxy: kept connections, restarts, long names, client addresses."""
+"""Real nginx and haproxy: idle connections, restarts, long names, client addresses."""
 
 import asyncio
 import json

@@ -156,7 +156,7 @@ async def test_f7_with_the_broker_dead_for_five_minutes_no_upload_waits_longer_t
     await valkey.start()
     back = time.monotonic()
 
-    async def consumes() -> bool:  # a sweep finds uploads only after 15 s
+    async def consumes() -> bool:  # a sweep would find the upload only after 15 s
         last = await service.client.upload(PHOTO, "img.jpg")
         await asyncio.sleep(1)
         return (await service.row(last)).state == "ready"

@@ -37,7 +37,7 @@ exec setpriv --reuid 12345 --regid 12345 --clear-groups --inh-caps +dac_read_sea
 """
 """A shell script that runs a command without a writable folder for temporary files.
 
-The command runs as a user without a name. The user may read every file, so also Python's.
+The command runs as a user without a name. This user may read every file, so Python can start.
 """
 
 

@@ -154,7 +154,7 @@ async def test_f18_a_wake_up_that_finds_the_database_away_is_not_spent(
     away: Callable[[Proxy], None],
 ) -> None:
     async with running_proxy(database_url) as way:
-        # During this time no row becomes due, so no sweep finds one.
+        # With this grace no row becomes due during the test, so no sweep finds one.
         service = await start_service(publish_grace="300")
         worker = await start_worker(service, database_url=way.url, log_level="debug")
         away(way)

@@ -32,7 +32,7 @@ async def test_f18_a_silent_database_is_given_up_after_its_timeout(
         row, event = await posted(service)
         healthy = {"database_url": database_url}
         if not silent_before:
-            await service.client.show(row.id)  # so connections are open before the fault
+            await service.client.show(row.id)  # opens a connection before the fault
         way.swallow()
         await is_unavailable(service, event)
         way.let_go()
@@ -57,7 +57,7 @@ async def test_f18_a_worker_stops_while_the_database_is_silent(
         attachment_id = await service.client.upload(PHOTO, "img.jpg")
         await reaches(service, attachment_id, "processing")
         way.swallow()
-        await worker.stop(within_s=15)  # operations.md gives a worker 15 s
+        await worker.stop(within_s=15)  # operations.md gives a worker 15 s to stop
         assert "Traceback" not in worker.log()
     await start_worker(service, **SOON)
     await reaches(service, attachment_id, "ready")

@@ -123,7 +123,7 @@ async def test_f20_a_worker_that_slept_through_its_lease_changes_nothing(
     await make_due(service, attachment_id)
     await start_worker(service, **SOON)
     row = await reaches(service, attachment_id, "ready")
-    assert row.attempt > 1  # above 2 if a lease ended early on a busy machine
+    assert row.attempt > 1  # more than 2 if a lease ended early on a busy machine
     proxy.let_go()
     psutil.Process(sleeper.pid).resume()
     # The resumed worker may still write the thumbnail, or may notice first that its claim is lost.

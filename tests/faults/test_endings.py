@@ -41,7 +41,7 @@ async def busy(request):
     return await plain(request)
 api.app.health_live = busy
 """
-"""The program of an API that a request with a query blocks for two seconds."""
+"""The program of an API in which a request with a query blocks the process for two seconds."""
 
 
 @pytest_asyncio.fixture
@@ -142,7 +142,7 @@ async def test_a_request_soon_after_the_signal_is_the_connections_last(
         status, head = await ask(wire, LIVE)
         assert status == 200
         assert "\r\nconnection: close\r\n" in head
-    for wire in wires[10:]:  # no request arrived on these connections
+    for wire in wires[10:]:  # no request has arrived on these connections
         assert await wire[0].read() == b""
     assert await api.stop() == 0
 

@@ -219,8 +219,8 @@ async def test_of_large_files_no_more_are_fetched_than_the_budget_has_room_for(
         async def fetched(count: int) -> bool:
             return files_on_disk(worker) == [len(image)] * count
 
-        # The budget has room for four images. But one organization may use only seven eighths of
-        # it, so three images fit.
+        # The worker's byte budget has room for four images. But one organization may use only seven
+        # eighths of the budget, so three images fit.
         await until(lambda: fetched(3))
         await until(
             lambda: service.database.fetchval(
@@ -244,7 +244,7 @@ async def test_of_large_files_no_more_are_fetched_than_the_budget_has_room_for(
 async def test_the_sweep_leaves_a_slot_for_an_organization_that_has_nothing_in_flight(
     start_service: StartService, start_worker: StartWorker
 ) -> None:
-    """The sweep leaves a slot free, although more uploads of the flood are due."""
+    """The sweep leaves a slot of the worker free, although more uploads of the flood are due."""
     service = await start_service(publish_grace="1")
     worker = await start_worker(
         service, concurrency="8", decoders="1", decoder_timeout="120", sweep_interval="0.5"

@@ -208,7 +208,7 @@ async def answers(port: int) -> bool:
             aiohttp.ClientSession() as session,
             session.get(f"http://127.0.0.1:{port}/health/live") as answer,
         ):
-            return answer.status in (200, 404)  # 404 from the metrics server
+            return answer.status in (200, 404)  # the metrics server may answer 404
     except aiohttp.ClientError:
         return False
 

@@ -114,8 +114,9 @@ async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
     await reaches(service, held, "ready")
     await is_whole(service, storage, held, PHOTO)
     await until(lambda: asyncio.sleep(0, processed(right) == Counter([held])))
-    # Now only the two workers with wrong clocks run. If the store accepts the signature of the
-    # first one, the upload becomes `ready`. If not, it is `uploaded` again, for another attempt.
+    # Now only the two workers with wrong clocks run. One of them claims the upload. If the store
+    # accepts this worker's signature, the upload becomes `ready`. If not, the upload is `uploaded`
+    # again, for another attempt.
     await right.stop()
     last = await service.client.upload(PHOTO, "img.jpg")
     row = await reaches(service, last, "ready", "uploaded", attempt=1)

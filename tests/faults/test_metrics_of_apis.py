@@ -27,7 +27,8 @@ from tests.support.starting import Launch, StartService
 pytestmark = pytest.mark.fault
 
 MARK_BYTES = 32
-"""The size in bytes of the object by which an API recognises its bucket. Each check reads it."""
+"""The size in bytes of the object by which an API recognises its bucket. Each check reads this
+object."""
 
 LIST, ITEM = "/api/v2/attachments", "/api/v2/attachments/{id}"
 ORGANIZATION = 1

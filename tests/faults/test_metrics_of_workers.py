@@ -26,7 +26,8 @@ TEXT = b"a text without a thumbnail"
 BROKEN = b"GIF89a"
 READ = 6 * len(PHOTO) + 3 * len(TEXT) + len(BROKEN)
 MARK_BYTES = 32
-"""The size in bytes of the object by which a worker recognises its bucket. Each check reads it."""
+"""The size in bytes of the object by which a worker recognises its bucket. Each check reads this
+object."""
 
 
 @pytest_asyncio.fixture
@@ -183,7 +184,7 @@ async def fail_at_the_store(service: Service, proxy: Proxy) -> None:
 
 
 async def kill_the_decoder(service: Service, worker: WorkerProcess) -> None:
-    """Kill the decoder that has an upload. The second attempt succeeds."""
+    """Kill the decoder that works on an upload. The second attempt at the upload succeeds."""
     for child in decoders(worker):
         child.suspend()
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
@@ -198,9 +199,9 @@ async def kill_the_decoder(service: Service, worker: WorkerProcess) -> None:
 
 
 async def lose_messages(service: Service) -> None:
-    """Let the sweep find an upload three times: without event, without wake-up, without worker."""
+    """Let the sweep find an upload after a lost event, a lost wake-up, and the loss of a worker."""
     row, _ = await posted(service)
-    service.stack.relay.target = service.base_url  # later events are delivered
+    service.stack.relay.target = service.base_url  # later events reach the API
     await make_due(service, row.id)
     await reaches(service, row.id, "ready")
     for state, revision in (("uploaded", 1), ("processing", 0)):

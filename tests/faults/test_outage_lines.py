@@ -120,7 +120,7 @@ async def killed_store(site: Site) -> GiveBack:
 
 @pytest_asyncio.fixture(scope="module")
 async def site(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    """Start the service's processes before the servers that they use. Then start the servers."""
+    """Start the service's processes, and only then the servers that they use."""
     async with running_site(stack, tmp_path_factory.mktemp("site")) as running:
         relay, before = stack.relay, stack.relay.target
         await until(partial(has_all, running, DATABASE, counted=False), within_s=60)
@@ -224,7 +224,7 @@ async def test_an_outage_is_all_that_a_process_warns_of(
         await until(partial(has_all, site, part, counted=True), within_s=60)
         for process in site.processes:
             assert await site.health(process, "live") == 200
-        if lose is not read_only_database:  # which can still be read
+        if lose is not read_only_database:  # a read-only database still answers queries
             for process in users(site, part.needed_by):
                 assert await site.health(process, "ready") == 503
     finally:

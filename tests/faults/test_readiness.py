@@ -123,7 +123,7 @@ async def test_a_worker_ends_in_order_however_often_ctrl_c_is_pressed(
     # Celery checks for signals once a second. A second SIGINT has an effect only after such a
     # check, so the signal is sent repeatedly.
     while again and not ending.done():
-        with suppress(ProcessLookupError):  # the process has just ended
+        with suppress(ProcessLookupError):  # the process may have just ended
             os.killpg(worker.pid, signal.SIGINT)
         await asyncio.wait([ending], timeout=0.5)
     assert await ending == 0

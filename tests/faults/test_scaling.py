@@ -25,9 +25,9 @@ LATE_S = 0.1
 store, and the processors are mostly idle."""
 
 DOUBLED = 1.5
-"""The load after it has doubled: events that are sent for each upload that the worker processes.
+"""The doubled load: the number of events that are sent for each upload that the worker processes.
 
-One worker can process the load before that, 0.75.
+Before it is doubled, the load is 0.75, which one worker can process.
 """
 
 RISE = 6
@@ -63,7 +63,7 @@ class Load:
             assert await self._service.stack.relay.post(orjson.dumps(self.events.pop())) == 200
 
     async def send_for_each(self, events: float) -> None:
-        """Send `events` events for each upload that the first worker processes.
+        """Send `events` events each time that the first worker has processed an upload.
 
         Runs until it is cancelled.
         """

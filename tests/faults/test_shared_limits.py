@@ -33,7 +33,7 @@ async def two_processes(
 
 
 async def statuses(client: Client, seconds: float) -> Counter[int]:
-    """Send requests one after another for some seconds. Return the answers' count by status."""
+    """Send requests one after another for some seconds. Count the answers by status."""
     clock, counts = asyncio.get_running_loop().time, Counter[int]()
     end = clock() + seconds
     while clock() < end:
@@ -56,7 +56,7 @@ async def counts_at(client: Any) -> list[str]:
 
 
 async def reports(client: Any) -> int:
-    """Return how many reports the broker has got. Processes report the requests they admitted."""
+    """Return how many reports of admitted requests the broker has got from the processes."""
     return int((await client.info("commandstats")).get("cmdstat_evalsha", {"calls": 0})["calls"])
 
 

@@ -24,7 +24,7 @@ ERROR_500 = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnect
 
 
 class KeepingProxy(Proxy):
-    """A proxy that answers every request with 500 from the first DELETE on."""
+    """A proxy to the store. From the first DELETE on, it answers every request with 500."""
 
     async def _ask(self, data: bytes, client: Stream, server: Stream) -> bool:
         if data.startswith(b"DELETE "):
@@ -267,8 +267,8 @@ async def test_f17_a_slow_store_is_waited_for(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
     await start_worker(service, s3_endpoint_url=proxy.url, lease="5", **SOON)
-    # Each piece is delayed. So reading takes longer than the lease, and the worker must renew the
-    # lease.
+    # The proxy delays each piece of the object. So reading takes longer than the lease, and the
+    # worker must renew the lease.
     proxy.delay(0.3)
     large = images.encode(images.noise(1800, 1400), "JPEG")
     assert len(large) > 15 * CHUNK_BYTES

@@ -51,7 +51,7 @@ async def refusing(stack: Stack) -> AsyncIterator[Refusing]:
 
 
 async def make_rows(service: Service, count: int, *, deleted: bool) -> list[int]:
-    """Insert due rows without an object. They are pending, or deleted if `deleted` is true."""
+    """Insert due rows without objects. The rows are deleted if `deleted` is true, else pending."""
     rows = await service.database.fetch(
         "INSERT INTO attachments (organization_id, bucket, name, file_name, policy_expires_at,"
         " due_at, deleted_at) SELECT $1, $2, 'a.txt', 'a.txt', now() + interval '1 hour', now(),"
@@ -126,7 +126,7 @@ async def test_purges_that_are_refused_cost_few_calls_and_one_line_and_are_made_
     assert first["cause"] == "StoreRefused: AccessDenied: s3:DeleteObject is needed"
     assert len(others) <= A_FEW_LINES
     await worker.stop()
-    # Before it ends, a worker logs all counts that it has not logged yet.
+    # A worker that ends first logs all counts that it has not logged yet.
     counted = refusals(worker, "purge postponed")[1:]
     assert sum(line["count"] for line in counted) >= 2 * MANY - 1
     assert len(counted) <= A_FEW_LINES

@@ -243,14 +243,14 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
             sweep_interval="300",
         )
     )
-    await becomes_ready(first, "worker")  # so the task that logs this has ended
+    await becomes_ready(first, "worker")  # the task that logs the readiness has ended
     idle = await logged_tasks(first)
     proxy.hold()
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
     await until(lambda: asyncio.sleep(0, proxy.held))
     assert proxy.links > 0
 
-    # Claim the upload as the sweep of another worker does when a lease is over.
+    # Claim the upload, as another worker's sweep does after the end of a lease.
     async def taken() -> Sequence[Due]:
         # If the worker renews its lease between these two statements, `until` repeats them.
         async with service.database.acquire() as connection:

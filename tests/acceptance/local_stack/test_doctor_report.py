@@ -1,4 +1,4 @@
-"""The report of `attachments doctor` about a service or a local stack, as JSON and as a table."""
+"""`attachments doctor` reports about a service or a local stack, as JSON and as a table."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Tests of the tickets from the page of `attachments up`: which clients and web pages get them."""
+"""The clients and web pages that get upload tickets from the page of `attachments up`."""
 
 import json
 from collections.abc import AsyncIterator
@@ -90,7 +90,7 @@ async def test_a_page_of_another_origin_needs_to_be_allowed(
 
 
 async def test_the_page_needs_the_secret_of_its_address(local: LocalStack) -> None:
-    """Other users of the machine can connect to the port, but do not know the secret."""
+    """Other users of the machine can connect to the page's port, but do not know the secret."""
     url = local.ready["upload_page_url"]
     origin = url[: url.index("/", len("http://"))]
     async with aiohttp.ClientSession() as session:

@@ -53,8 +53,8 @@ async def test_the_documented_page_uploads_and_shows_the_thumbnail(
             "(document.querySelector('img'))"
         )
         assert size == [320, 240]
-        # `fetch` follows the redirect from the API to the store. Browsers send the origin "null"
-        # after such a redirect, so the store must allow this origin.
+        # `fetch` follows the redirect from the API to the store. After a redirect to another host,
+        # browsers send the origin "null", so the store must allow it.
         read = "fetch(document.querySelector('img').src).then(async (a) => (await a.blob()).type)"
         assert await page.evaluate(read) == "image/jpeg"
         assert page.faults == []

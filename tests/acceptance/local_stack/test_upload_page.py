@@ -1,4 +1,4 @@
-"""The page of `attachments up`, its upload element and its module, in a real browser."""
+"""The page of `attachments up`, its upload element and its JavaScript module, in a real browser."""
 
 from collections.abc import AsyncIterator
 from importlib.resources import files

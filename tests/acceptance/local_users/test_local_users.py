@@ -58,7 +58,7 @@ def shell(up: Up, folder: str | Path, uid: int = 0) -> str:
         os.close(binary)
     try:
         return process.communicate("cluster.ps\nvolume.list\nfs.ls /buckets\n", 10)[0]
-    except subprocess.TimeoutExpired:  # the client retries forever if it is refused
+    except subprocess.TimeoutExpired:  # the client retries forever if the server refuses it
         process.kill()
         return process.communicate()[0]
 

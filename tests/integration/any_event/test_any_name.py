@@ -1,4 +1,4 @@
-"""File names: an event in any dialect leads to the right row, whatever the file's name is."""
+"""File names: an event in any dialect finds the right row for any file name."""
 
 from typing import Any
 
@@ -40,8 +40,8 @@ async def come_back(service: Service, name: str) -> None:
     assert status == 201, body
     recorded = await until(lambda: uploaded(service, attachment_id))
 
-    # The store itself has made these events, and has encoded the key. Below, the test makes events
-    # in the formats of other stores.
+    # The store itself has made the next events, and has encoded the key. Below, the test makes
+    # events in the formats of other stores.
     reported_by_store = [
         event["key"].removeprefix(f"/buckets/{BUCKET}/")
         for event in service.stack.relay.seen

@@ -37,7 +37,7 @@ class Good:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def good(service: Service) -> Good:
-    """Return a new attachment with a method that posts its valid events."""
+    """Create an attachment. Return it as a `Good`, which can post valid events about it."""
     return Good(service, await new_row(service))
 
 

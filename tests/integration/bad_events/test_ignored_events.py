@@ -1,4 +1,4 @@
-"""Events about no attachment are ignored and counted, and have no effect."""
+"""Events that are not about an attachment are ignored and counted, and have no effect."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Events without a valid token and events with too large bodies are refused."""
+"""Events without a valid token, or with a body that is too large, are refused."""
 
 import base64
 import gzip
@@ -89,7 +89,7 @@ async def test_row48_every_token_is_compared_in_constant_time(
         headers = {"Authorization": f"Bearer {token}"}
         await send(untouched.service, b'{"Records":[]}', headers)
         counts.append(len(compared))
-        # Digests are compared, not tokens: they all have the same length, so the time of a
+        # Digests are compared, not tokens. All digests have the same length, so the time of a
         # comparison does not show a token's length.
         assert {len(digest) for pair in compared for digest in pair} == {32}
     assert len(set(counts)) == 1

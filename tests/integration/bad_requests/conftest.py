@@ -12,7 +12,7 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def target(stack: Stack) -> AsyncIterator[Target]:
-    """Start an API for the whole test module; a refused request stores no data in it."""
+    """Start an API for the whole test module. Refused requests must store no data."""
     async with running_service(stack, await clone_database(stack)) as service:
         mine = await service.client.create("mine.png", attachable_type="comment", attachable_id=3)
         other = await service.organization()

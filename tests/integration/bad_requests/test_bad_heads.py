@@ -191,7 +191,8 @@ async def test_row45_a_burst_over_the_quota_gets_429(start_service: StartService
     other = await service.organization()
     answers = await asyncio.gather(*(service.client.request("GET", PATH) for _ in range(12)))
     refused = [answer for answer in answers if answer.status != 200]
-    # The limit is five requests per second. Meanwhile enough time may pass for a sixth one.
+    # The limit is five requests per second. The requests may take so long that a sixth one is
+    # allowed.
     assert len(answers) - len(refused) in (5, 6)
     for answer in refused:
         assert_refused(answer, 429)

@@ -24,8 +24,8 @@ async def two(stack: Stack) -> AsyncIterator[Two]:
             service = await exits.enter_async_context(
                 running_service(stack, url, s3_bucket=bucket, **QUICK)
             )
-            # The test databases are clones of one template, so they contain the same deployment
-            # id. It is removed here, and each deployment then makes its own.
+            # The test databases are clones of one template, so they contain the same deployment id.
+            # This id is removed here, and each deployment then makes its own id.
             await service.execute("DELETE FROM deployment")
             await service.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 1")
             services.append(service)

@@ -45,7 +45,7 @@ async def test_a_bucket_of_a_release_without_markers_is_marked_by_the_deployment
     worker = await start_worker(two.first)
     attachment_id = await two.first.client.upload(PHOTO)
     await two.first.client.settled(attachment_id)
-    await worker.stop()  # a running worker would write the marker again
+    await worker.stop()  # a worker that runs would write the marker again
     await two.storage.delete(MARKER)
     await two.second.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 1000")
 
