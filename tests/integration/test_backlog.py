@@ -1,4 +1,4 @@
-"""The backlog: which uploads are counted, and how old they are. Autoscaling uses it."""
+"""The backlog, which autoscaling uses: the number and the age of the waiting uploads."""
 
 import asyncio
 import json

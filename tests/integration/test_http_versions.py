@@ -127,7 +127,7 @@ async def test_two_requests_of_http_1_0_share_a_connection(service: Service) -> 
 async def test_a_body_that_waits_for_100_is_asked_for(service: Service) -> None:
     expecting = ("Host: a", "Expect: 100-continue")
     answer = await send(service.base_url, *create(service, "1.1", *expecting))
-    # The API may leave 100 Continue out if the body has already arrived (RFC 9110, section 10.1.1).
+    # The API may omit `100 Continue` if the body has already arrived (RFC 9110, section 10.1.1).
     answer = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 201 ")
 

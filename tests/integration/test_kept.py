@@ -1,4 +1,4 @@
-"""A caller may keep its connection between statements until another caller waits for one."""
+"""A caller may keep its connection between statements until another caller needs a connection."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -38,7 +38,7 @@ async def public(start_service: StartService) -> Service:
 
 
 async def served_type(service: Service, key: str) -> str:
-    """Return the content type that the store sends for an object. A CDN cannot replace it."""
+    """Return the content type that the store sends for an object."""
     async with open_bucket(service.stack) as bucket:
         answer = await bucket.head_object(Bucket=service.settings.s3_bucket, Key=key)
         return answer["ContentType"]

@@ -34,7 +34,7 @@ class Chaos:
     async def run(self, progress: Callable[[], float], over: asyncio.Event) -> None:
         """Inject each fault when `progress` returns at least the fault's `at`.
 
-        `progress` returns the fraction of the uploads that have ended. Once `over` is set, the
+        `progress` returns the fraction of the uploads that have ended. After `over` is set, the
         remaining faults are left out.
         """
         for fault in self._faults:

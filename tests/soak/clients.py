@@ -1,8 +1,7 @@
 """The clients of a soak test: they create, upload, overwrite and delete attachments.
 
-If a server is unavailable, a client retries for a while. An upload is accepted once the store has
-answered 201. An upload without an answer may also have reached the store, or may still reach it
-later.
+If a server is unavailable, a client retries for a while. An upload is accepted when the store has
+answered 201. If an upload gets no answer, the file may be in the store, or may reach it later.
 """
 
 import asyncio

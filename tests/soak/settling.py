@@ -138,7 +138,7 @@ async def purge(
 
 
 async def _wait_for(site: Site, count: str, wait_s: float, over: asyncio.Event) -> list[str]:
-    """Wait until the statement `count` returns zero. After a timeout, return the rows left."""
+    """Wait until the statement `count` returns zero. After a timeout, return the counted rows."""
     deadline = time.monotonic() + wait_s
     while await site.database.fetchval(count):
         if over.is_set():

@@ -98,7 +98,7 @@ class Table:
             )
 
     async def finish(self, claim: Claim, outcome: Outcome, revision: int | None = None) -> bool:
-        """Write an outcome for a claim, and return True if the claim still held.
+        """Write an outcome for a claim, and return True if the claim was still valid.
 
         The default of `revision` is the revision that was claimed.
         """

@@ -91,8 +91,10 @@ class Moto:
         return name
 
     async def make_inbox(self, name: str = "", *, receives: int | None = None) -> Inbox:
-        """Make a queue. If `receives` is given, a message goes to the dead-letter queue after so
-        many receives.
+        """Make a queue.
+
+        If `receives` is given, a message goes to the dead-letter queue after it has been received
+        this number of times.
         """
         attributes = {"VisibilityTimeout": str(VISIBILITY_S)}
         dead = None

@@ -9,8 +9,9 @@ DOCUMENT = body({"name": "a.png"})
 
 
 async def exchange(service: Service, head: bytes, sent: bytes | None = None) -> bytes:
-    """Send a request's head, send the body `sent` once the API answers `100 Continue`, and return
-    all received bytes.
+    """Send a request's head, and return all received bytes.
+
+    When the API has answered `100 Continue`, send the body `sent`.
     """
     host, _, port = service.base_url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))

@@ -37,7 +37,7 @@ The kernel refuses the filter, as it does in some containers.
 
 
 def python_that_cannot_seal(folder: Path, obstacle: str) -> str:
-    """Write a program that runs Python in such a way that it cannot load the decoder's filter.
+    """Write a program that runs a Python which cannot load the decoder's filter.
 
     Depending on `obstacle`, libseccomp cannot be loaded, or the kernel refuses the filter.
     """

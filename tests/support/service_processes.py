@@ -101,8 +101,7 @@ class ServiceProcess:
 class WorkerProcess(ServiceProcess):
     """A worker process.
 
-    The worker's loop runs once its log contains `sign`. The worker takes wake-ups once its log
-    contains `worker is ready`.
+    The worker logs `sign` when its loop runs, and `worker is ready` when it takes wake-ups.
     """
 
     program = ("-m", "worker")

@@ -22,6 +22,6 @@ class StartWorker(Protocol):
 
 
 class Launch(Protocol):
-    """A function that starts a process of the service, and returns the process once it runs."""
+    """A function that starts a process of the service, and returns the running process."""
 
     async def __call__(self, process: SomeProcess) -> SomeProcess: ...

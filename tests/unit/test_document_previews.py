@@ -24,11 +24,11 @@ from worker.sniffing.zip_preview import thumbnail_target
 
 PNG = images.encode(images.quadrants(), "PNG")
 LARGE = images.encode(images.noise(300, 300), "PNG")
-"""A picture that is longer than a range."""
+"""A picture that is longer than RANGE_BYTES."""
 
 
 def read(content: bytes, head_bytes: int = HEAD) -> tuple[Identified, list[tuple[int, int]]]:
-    """Identify a document; also return the ranges that only the preview needed."""
+    """Return the result for a document, and the byte ranges that were read only for its preview."""
     head, size = content[:head_bytes], len(content)
     found, asked = drive_reading(identify_document(head, size), content)
     _, before = drive_reading(identify(PartialFile(head, size)), content)

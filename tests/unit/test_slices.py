@@ -83,7 +83,7 @@ def test_newcomers_that_come_again_and_again_keep_no_flood_from_its_slices(flood
     order: list[int] = []
     for _ in range(120):
         for organization in (A, B, C):
-            # Remove the organization's job if it still waits, so that only the next one waits.
+            # Each of these organizations has one waiting job at a time.
             turns.withdraw(organization, organization)
             turns.wait(organization, organization)
         turns.end(given_slice, 0)

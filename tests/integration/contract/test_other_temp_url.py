@@ -1,4 +1,4 @@
-"""Tests of the contract: a `temp_url` that names another object or a forbidden object."""
+"""Tests of the contract: a `temp_url` that names another object, which is copied or refused."""
 
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote

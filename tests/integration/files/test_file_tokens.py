@@ -25,7 +25,7 @@ async def test_a_flood_of_one_link_has_no_other_refused(
     async with service.database.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE attachments IN ACCESS EXCLUSIVE MODE")
         flood = [asyncio.create_task(fetch(service.client, flooded)) for _ in range(40)]
-        # When the first request is refused, the maximum number of requests is waiting.
+        # A request is refused only while the maximum number of requests is waiting.
         first = next(asyncio.as_completed(flood))
         assert (await first).status == 429
         waiting = asyncio.create_task(fetch(service.client, other))

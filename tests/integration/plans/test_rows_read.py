@@ -133,5 +133,5 @@ async def test_an_operators_list_reads_no_more_than_it_may_show(
             if node.get("Relation Name") == "attachments":
                 passed_over = node.get("Rows Removed by Filter", 0)
                 read = (node["Actual Rows"] + passed_over) * node["Actual Loops"]
-                # The index on states does not help to find a reason, but few rows have a reason.
+                # The index on states cannot find a reason. But few rows have a reason.
                 assert read <= len(states) * 50 + 1100 * (reason is not None), node

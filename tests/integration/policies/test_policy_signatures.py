@@ -50,7 +50,7 @@ async def test_the_store_takes_nothing_once_the_policy_has_expired(
     await refusal(client, created, expired)
     assert await stored(bucket, BUCKET, key) is None
 
-    # The same request with another time is accepted. So the first one was refused for its time.
+    # The same request with a later time is accepted. So the time was the reason for the refusal.
     living = signed_at(running, created, now() - timedelta(minutes=50))
     status, answer = await client.post_file(created, CONTENT, changed=living)
     assert status == 201, answer

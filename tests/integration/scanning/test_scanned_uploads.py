@@ -271,7 +271,7 @@ async def test_slow_scans_of_one_organization_do_not_delay_another_one(
         service = await start_service(clamd_url=proxy.url)
         await start_worker(service, scan_concurrency="3")
         another = await service.organization()
-        # The connections on which clamd waits for the rest of a file, which the proxy holds back.
+        # On these connections, the proxy drops the rest of a file, so clamd waits for it.
         held: set[Link] = set()
 
         def is_slow(link: Link, _data: bytes) -> bool:

@@ -61,7 +61,7 @@ class TestOutages:
             await inbox.send(await message(service, one))
             await until_in_hand(inbox)
             other = await start_consumer(service)
-            # This is longer than the visibility timeout that the consumer sets first.
+            # The first visibility timeout ends in this time, so the consumer must extend it.
             await asyncio.sleep(HOLD_S + 3)
             assert await inbox.counts() == (0, 1)
         await taken_up(service, one)
