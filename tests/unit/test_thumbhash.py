@@ -48,12 +48,21 @@ def test_a_hash_is_that_of_the_reference_up_to_one_step(mode: str, width: int, h
     width=st.integers(1, 320),
     height=st.integers(1, 320),
     opacity=st.integers(0, 255),
+    colour=st.sampled_from(["teal", "red", "yellow", "blue", "lime", "white", "black"]),
 )
-def test_every_size_and_mode_has_a_hash(mode: str, width: int, height: int, opacity: int) -> None:
-    image = Image.new(mode, (width, height), "teal" if mode in ("RGB", "RGBA") else 99)
+def test_every_size_and_mode_has_a_hash(
+    mode: str, width: int, height: int, opacity: int, colour: str
+) -> None:
+    image = Image.new("RGB", (width, height), colour).convert(mode)
     if "A" in image.getbands():
         image.putalpha(opacity)
     assert 7 <= len(b64decode(thumbhash(image))) <= 27
+
+
+@pytest.mark.parametrize("colour", ["red", "yellow", "blue", "lime", "white", "black"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 320), (320, 1), (2, 2)])
+def test_a_narrow_picture_of_a_bright_colour_has_a_hash(size: tuple[int, int], colour: str) -> None:
+    assert len(b64decode(thumbhash(Image.new("RGB", size, colour)))) >= 7
 
 
 @pytest.mark.parametrize("edge", [1, 5, 400])

@@ -102,7 +102,8 @@ def _transform(
     A pixel with the value `zero` counts as 0, a pixel with the value `zero + one` as 1.
     """
     width, height = channel.size
-    pixels = channel.tobytes()
+    # In a narrow picture, the mean of a wave need not be 0. So `zero` is subtracted first.
+    pixels = [value - zero for value in channel.tobytes()]
     rows = [pixels[start : start + width] for start in range(0, width * height, width)]
     bent = [[sum(map(mul, row, wave)) for row in rows] for wave in _waves(width, across)]
     waves_down = _waves(height, down)
@@ -110,7 +111,7 @@ def _transform(
         sum(map(mul, bent[x], waves_down[y])) / (width * height * one)
         for x, y in _kept(across, down)
     ]
-    mean, found = strengths[0] - zero / one, strengths[1:]
+    mean, found = strengths[0], strengths[1:]
     scale = min(1.0, max(map(abs, found)))
     waves = [0.5 + 0.5 * each / scale for each in found] if scale > 1e-9 else [0.0] * len(found)
     return _Channel(mean, scale, waves)
