@@ -35,7 +35,7 @@ async def connection(
 
 
 def request(service: Service, method: str, path: str, *headers: str, known: bool = True) -> bytes:
-    """Return the head of an HTTP request. If `known` is true, it has the client's token."""
+    """Return the head of an HTTP request, with the client's token if `known` is true."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: {urlsplit(service.base_url).netloc}", *headers]
     if known:
         client = service.client

@@ -76,7 +76,8 @@ async def test_a_store_elsewhere_is_reached_through_the_proxy(
         proxy.seen.clear()
         monkeypatch.setenv("NO_PROXY", f"elsewhere.example,.{STORE.partition('.')[2]}")
         async with open_storage(make_settings(environment)) as storage:
-            with pytest.raises(StoreUnavailable):  # no proxy is used, and the host does not exist
+            # The request uses no proxy, and fails because the host does not exist.
+            with pytest.raises(StoreUnavailable):
                 await storage.head("by-a-proxy")
         assert proxy.seen == []
 

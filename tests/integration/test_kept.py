@@ -62,7 +62,7 @@ async def test_a_connection_that_is_not_used_goes_back(database: Database) -> No
 async def test_a_returned_connection_goes_to_a_waiting_caller(database: Database) -> None:
     served = await asyncio.gather(*(database.run(sleep, 0.01) for _ in range(60)))
     assert len(set(served)) == 2
-    # The pool can give out both connections, so no caller has kept one.
+    # The pool can give out both connections, so no caller has kept a connection.
     async with database.pool.acquire(), database.pool.acquire():
         with pytest.raises(DatabaseAway):
             await database.run(session)

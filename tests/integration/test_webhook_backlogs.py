@@ -30,7 +30,7 @@ class Busy:
         self.counts: list[int] = []
 
     async def answer(self, _request: web.Request) -> web.StreamResponse:
-        """Answer a little later with the status."""
+        """Wait a moment, then answer with `status`."""
         self.now += 1
         self.counts.append(self.now)
         await asyncio.sleep(0.02)
@@ -40,7 +40,7 @@ class Busy:
 
 @asynccontextmanager
 async def running_courier(service: Service) -> AsyncIterator[None]:
-    """Run the courier of a worker; nothing wakes it from outside."""
+    """Run the courier of a worker without events that wake it."""
     jobs = Jobs()
     async with (
         open_database(service.settings) as database,

@@ -109,7 +109,7 @@ def _photo(kind: str, width: int, height: int, **options: int | bool) -> Callabl
     def make(code: int) -> File:
         image = paint(code, width, height)
         if kind == "GIF":
-            image = image.convert("L")  # choosing a colour palette would take long
+            image = image.convert("L")  # a GIF in grey is encoded faster than in colour
         return File(
             content=encode(image, kind, **options),
             expected=Expected(
@@ -136,7 +136,7 @@ def _html(code: int) -> File:
 
 
 def _pdf(code: int) -> File:
-    cell = 40  # in PDF points (1/72 inch)
+    cell = 40  # the unit is a PDF point (1/72 inch)
     cells = b"".join(
         b"%.1f g %d %d %d %d re f\n"
         % (

@@ -100,7 +100,7 @@ def draw_upload(seed: int, number: int, mix: Mix, *, organizations: int) -> Uplo
         for place in range(count)
     )
     kind = versions[0].kind if versions else "jpeg"
-    if random.random() < 0.05:  # a wrong extension, in most cases
+    if random.random() < 0.05:  # the name mostly gets a wrong extension
         kind = random.choice(list(EXTENSIONS))
     stem = random.choice(["photo", "Größe", "scan of", "документ", "a+b%20", "x"])
     deleted = random.random() < mix.deletes

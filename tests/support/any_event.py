@@ -1,6 +1,4 @@
-"""Hypothesis strategies for events of any content, and the function that posts such events to the
-API.
-"""
+"""Hypothesis strategies for events of any content, and a function that posts events to the API."""
 
 import asyncio
 import json

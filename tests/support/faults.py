@@ -62,7 +62,7 @@ async def reaches(
 async def posted(service: Service) -> tuple[Attachment, bytes]:
     """Upload a photo, and return its row and the event that the store sent.
 
-    The relay delivers neither this event nor any later one.
+    The relay does not deliver this event or later events.
     """
     relay = service.stack.relay
     relay.target, before = None, len(relay.seen)

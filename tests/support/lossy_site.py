@@ -72,7 +72,7 @@ process makes no progress with copies and uploads.
 SMALL, LARGE = PHOTO[:50_000], PHOTO
 """The contents of two objects that are copied.
 
-The API of this site copies the small object itself. A worker copies the large one.
+The API of this site copies the small object itself. A worker copies the large object.
 """
 
 

@@ -15,8 +15,9 @@ BUCKET = "bucket"
 
 WEBHOOKS = 200
 USUAL_WEBHOOK = 50
-"""WEBHOOKS is the number of webhooks; each organization has at most one. USUAL_WEBHOOK is the id of
-the webhook of the organization USUAL.
+"""WEBHOOKS is the number of webhooks; an organization has at most one webhook.
+
+USUAL_WEBHOOK is the id of the webhook of the organization USUAL.
 """
 
 UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)

@@ -32,7 +32,7 @@ class Link:
 
     def reset(self) -> None:
         """Reset both connections, as a crash of a machine between client and server would."""
-        if self.task is not asyncio.current_task():  # the current task ends by itself
+        if self.task is not asyncio.current_task():  # the task must not cancel itself
             self.task.cancel()
         for end in self.ends:
             connection = end.transport.get_extra_info("socket")
@@ -102,7 +102,7 @@ class Proxy:
         self._answering.clear()
 
     def lose(self, which: Callable[[Link, bytes], bool]) -> None:
-        """Drop every piece, in either direction, for which `which` returns True."""
+        """Drop every piece of data for which `which` returns True, in both directions."""
         self._loses = which
 
     def delay(self, seconds: float) -> None:
@@ -161,7 +161,7 @@ class Proxy:
         finally:
             self._links.discard(link)
             for end in link.ends:
-                end.close()  # asyncio still sends the bytes in its buffer
+                end.close()  # asyncio first sends the bytes that are in its buffer
 
     async def _relay(self, link: Link, client: Stream) -> None:
         try:

@@ -12,8 +12,10 @@ TOGETHER = (
     "tests/integration/plans/",
     "tests/integration/sqs/",
 )
-"""Folders whose tests share a server or a database that is costly to set up. One process runs all
-tests of such a folder."""
+"""Folders whose tests share a server or a database, because its start takes long.
+
+One process runs all tests of a folder.
+"""
 
 SECONDS = {
     "tests/integration/sqs/": 162,
@@ -105,7 +107,7 @@ class UnitScheduling(LoadScopeScheduling):  # type: ignore[misc]  # its base has
     """Gives a process its next unit shortly before the process finishes its current unit."""
 
     def _split_scope(self, nodeid: str) -> str:
-        # `_split_scope` is private in pytest-xdist, but its own schedulers also override it.
+        # `_split_scope` is private in pytest-xdist, whose own schedulers override this method.
         return unit_of(nodeid)
 
 

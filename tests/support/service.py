@@ -217,7 +217,7 @@ class Service:
         return found
 
     async def execute(self, statement: str, *values: Any) -> str:
-        """Run a statement that prepares a test; no client can make such a change."""
+        """Run an SQL statement for a change that no client can make."""
         return await self.database.execute(statement, *values)
 
 

@@ -44,7 +44,7 @@ def pytest_runtest_setup() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Fail a test that starts a process but has neither the marker `slow` nor `soak`.
+    """Fail a test that starts a process without having the marker `slow` or `soak`.
 
     `make unit` excludes tests with these markers.
     """
@@ -69,7 +69,7 @@ async def ended_decoders(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]
     monkeypatch.setattr(Decoders, "__init__", note)
     yield
     for decoders in begun:
-        await decoders.close()  # no effect if the test has closed `decoders`
+        await decoders.close()  # a second `close` has no effect
     for child in find_decoders(os.getpid()):
         with suppress(psutil.NoSuchProcess):
             child.kill()

@@ -44,8 +44,8 @@ def test_running_installs_its_packages_and_none_of_the_tests() -> None:
     needed = names(PROJECT["dependencies"]) | names(extras["embedded"])
     assert needed <= PINS["up"].keys()
     assert PINS["runtime"].keys() <= PINS["up"].keys() <= PINS["dev"].keys()
-    # Two packages of the tests are also needed without the tests: aiohttp requires multidict, and
-    # PostgreSQL's wheel requires psutil.
+    # Not only the tests need these packages: aiohttp requires multidict, and PostgreSQL's wheel
+    # requires psutil.
     also_needed = {"multidict", "psutil"}
     only_tests = names(extras["dev"]) | names(extras["heic"]) | names(extras["otel"])
     assert only_tests & PINS["up"].keys() == also_needed

@@ -49,7 +49,7 @@ def settings(bucket: str, region: str | None, endpoint: str | None) -> Settings:
 def theirs(bucket: str, region: str | None, endpoint: str | None) -> tuple[str, str, str]:
     """Return botocore's address for an upload, its signed GET address, and its signing region."""
     session = botocore.session.Session()
-    # For AWS, set an addressing style. Without one, botocore returns the global endpoint for every
+    # For AWS, set an addressing style. Otherwise, botocore returns the global endpoint for every
     # region.
     style: Any = (
         {} if endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") else {"addressing_style": "virtual"}

@@ -17,8 +17,10 @@ REFERENCE = {
     ("RGBA", 90, 90): "lJqGFQ4kf2N/d3c4Z39/9/d3aVT5NmZIUw==",
     ("RGBA", 100, 40): "lIqGEo4Uf2N+d2V/fvXnV2hU90dTKFI=",
 }
-"""The hashes of the images that `drawn` draws, by the package `thumbhash` 0.1.1 of npm, which the
-author of the format wrote."""
+"""The hashes that the npm package `thumbhash` 0.1.1 computes for the images of `drawn`.
+
+The author of the format wrote this package.
+"""
 
 
 def drawn(mode: str, width: int, height: int) -> Image.Image:

@@ -25,7 +25,7 @@ POLICY = {
 
 @dataclass(slots=True)
 class Scripted:
-    """A fake server for the API and the store. It sends the test's answers, then correct ones."""
+    """A fake server for the API and the store. It sends answers of the test, then correct ones."""
 
     server: TestServer
     access: int = 404

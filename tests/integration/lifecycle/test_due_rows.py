@@ -63,7 +63,7 @@ async def test_the_store_is_asked_about_rows_that_are_not_processing(
     await table.make_due(row)
     (due,) = await table.take_due()
     assert (due.duty, due.attachment.state) == (Duty.CHECK, state)
-    assert await table.take_due() == []  # not due before its lease ends
+    assert await table.take_due() == []  # the row is not due before its lease ends
     due_in = await table.due_in(row)
     assert due_in is not None
     assert 0 < due_in <= LEASE_S

@@ -127,8 +127,8 @@ async def test_a_session_token_is_a_field_and_a_condition_that_is_signed(
     assert fields == signed_with(credentials)
     without = signed_with(replace(credentials, token=None))
     assert fields["x-amz-signature"] != without["x-amz-signature"]
-    # SeaweedFS has no session tokens. But it compares every form field with the policy, also this
-    # one.
+    # SeaweedFS has no session tokens. But it compares every form field with the policy, also
+    # `x-amz-security-token`.
     for other in ("another-token", None):
         await refusal(service.client, created, {"x-amz-security-token": other})
     assert await stored(bucket, BUCKET, row.key) is None

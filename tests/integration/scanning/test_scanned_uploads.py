@@ -151,7 +151,7 @@ async def test_a_ready_file_that_is_replaced_by_an_infected_one_does_not_open(
     resource = await service.client.settled(created["data"]["id"])
     assert await opened(service.client, resource) == PHOTO
     relay, target = service.stack.relay, service.stack.relay.target
-    relay.target = None  # the event of the replacement is lost
+    relay.target = None  # the API gets no event of the replacement
     assert (await service.client.post_file(created, INFECTED_PHOTO))[0] == 201
     assert await opened(service.client, resource) is None
     # Now the service learns of the replacement. The worker scans the new file, and removes the

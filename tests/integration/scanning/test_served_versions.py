@@ -44,7 +44,7 @@ async def test_row111_a_link_serves_the_version_that_was_scanned(
         assert (row.state, row.scan_verdict) == ("ready", "clean")
         assert row.version_id is not None
 
-        stack.relay.target = None  # the event of the replacement is lost
+        stack.relay.target = None  # the API gets no event of the replacement
         assert (await service.client.post_file(created, PHOTO + MARKER))[0] == 201
         assert len(await versions(client, bucket, row.key)) == 2
         url = resource["attributes"]["url"]

@@ -78,7 +78,7 @@ async def opened(
 
     `change` may replace the worker's storage.
     """
-    stack.relay.target = None  # no event changes the row
+    stack.relay.target = None  # so that no event changes the row
     attachment_id = await service.client.upload(body, name="img.jpg")
     await service.execute(
         "UPDATE attachments SET state = 'uploaded', revision = 1 WHERE id = $1", int(attachment_id)

@@ -39,7 +39,7 @@ def status_line(status: int) -> bytes:
 async def is_logged_in_pairs(consumer: ConsumerProcess, part: str) -> None:
     """Wait until the log has one line `… is back` for each line `… is unavailable`.
 
-    There may be two such pairs: on a slow machine, the part may fail a second time.
+    There may be two pairs of lines, because the part may fail again on a slow machine.
     """
 
     def count(state: str) -> int:
