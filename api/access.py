@@ -143,8 +143,8 @@ async def open_gate(
 ) -> AsyncIterator[Gate]:
     """Open the gate. Until the end of the block, listen for changes of tokens and record their use.
 
-    One database connection receives the notifications about tokens, and those about settled
-    attachments for `waiters`.
+    One database connection receives the notifications about tokens. It also receives the
+    notifications about settled attachments, which are for `waiters`.
     """
     use = TokenUse(database)
     # Look-ups of unknown tokens may use all connections but one. The last one is for known tokens.

@@ -219,7 +219,8 @@ def routes() -> list[web.RouteDef]:
         web.options("/health/ready", health_ready),
         *served.ROUTES,
     ]
-    # Routes are searched in order. These come last, because few paths end with a slash.
+    # aiohttp searches routes in their order. Routes with a slash at the end come last, because few
+    # requests use them.
     slashed = [
         web.RouteDef(each.method, f"{each.path}/", each.handler, each.kwargs) for each in usual
     ]

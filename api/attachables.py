@@ -99,7 +99,7 @@ def _merged(
         and (value := read_value(name, attributes[name])) != (getattr(row, name) if row else None)
     }
     if wanted.id is None and plain.get("attachable_type") is not None:
-        # `wanted` removes a link of one type, and the attributes set a link of another type
+        # no contradiction: `wanted` removes a link, and the attributes set a link of another type
         return attributes
     for name, value in plain.items():
         if value != link[name]:

@@ -214,9 +214,9 @@ def _check_structure(body: bytes) -> None:
     """
     if _count_brackets(body) <= MAX_DEPTH and len(body) <= SHORT_BYTES:
         return
-    # Without escapes, every second piece between quotes is outside of strings. If a backslash is
-    # outside of a string, the pieces may be wrong. But then the body is no JSON, and the decoder
-    # rejects it.
+    # Remove escapes first. If the rest is then split at the quotes, every second piece is outside
+    # of strings. If a backslash is outside of a string, the pieces may be wrong. But then the body
+    # is no JSON, and the decoder rejects it.
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
     # The split below needs memory for each string, so count the quotes first. A body with so many
     # quotes has more than MAX_MARKS strings. Between any two strings there is a comma or a colon,

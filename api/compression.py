@@ -1,7 +1,7 @@
 """Compress JSON answers with gzip for clients that accept it.
 
 The attack BREACH learns a secret from the length of a compressed answer. The attack is not possible
-here: no answer has a secret beside text that another party chose, and a browser sends a token only
+here: no answer has both a secret and text that an attacker chose, and a browser sends a token only
 if a page's script adds it.
 """
 

@@ -22,7 +22,7 @@ from shared.request_ids import HEADER, new_id, request_id
 HEAD_TIMEOUT_S = 10.0
 """Time, in seconds, in which a client must send the head of a request. For a connection's first
 request, the time starts when the connection is opened. For a later request, it starts with the
-request's first byte. A body has its own timeout, which is as long.
+request's first byte. A body has another timeout of the same length.
 """
 
 HTTP2 = b"PRI * HTTP/2.0\r\n"
@@ -39,7 +39,10 @@ log = get_logger(__name__)
 
 
 def name_no_inside(response: web.StreamResponse) -> None:
-    """Set the headers of every answer. `Server` hides the versions of aiohttp and Python."""
+    """Set the headers that every answer has.
+
+    A fixed value of `Server` hides the versions of aiohttp and Python.
+    """
     headers = response.headers
     headers["Server"] = SERVER
     if "Cache-Control" not in headers:

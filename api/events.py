@@ -53,7 +53,7 @@ messages have at most 256 KiB; their JSON form is somewhat longer.
 
 MAX_STRANGE_BYTES = 16 * 1024
 """Maximum length, in bytes, of a body from a sender without a token if no SNS topic is configured.
-It is enough to recognise an SNS message, and to answer why it is not accepted."""
+This length is enough to recognise an SNS message, and to answer why the message is not accepted."""
 
 MAX_STRANGERS = 64
 """Maximum number of long bodies of unauthenticated senders that are received at one time. A body

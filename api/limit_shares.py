@@ -1,9 +1,9 @@
 """Let all API processes of a deployment share one rate limit, through counts in the broker.
 
-While there is traffic, a process reports in the background how many requests it has admitted. It
-learns how many all processes may still admit, and how many processes there are. Requests are
-counted in memory and never wait for the broker. While the broker is away, each process applies the
-whole limit by itself.
+While there is traffic, a process reports in the background how many requests it has admitted. From
+the answer, it learns how many requests all processes together may still admit, and how many
+processes there are. Requests are counted in memory and never wait for the broker. While the broker
+is away, each process applies the whole limit by itself.
 """
 
 import asyncio
@@ -72,10 +72,10 @@ admitted (negative if too many were admitted), and the processes that share the 
 
 
 class LimitShares:
-    """Reports to the broker what this process admitted. If that fails, the process counts alone.
+    """Reports to the broker how many requests this process has admitted.
 
-    No request waits for a report. `learn_prefix` returns the prefix of the service's keys at the
-    broker.
+    If a report fails, this process applies the whole limit by itself. No request waits for a
+    report. `learn_prefix` returns the prefix of the service's keys at the broker.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class LimitShares:
                 key: (float(left), max(1, int(processes)))
                 for key, (left, processes) in zip(spent, answers, strict=True)
             }
-        except Exception:  # after any error, this process counts alone
+        except Exception:  # after any error, this process applies the whole limit by itself
             self._limits.alone = True
             return False
         self._limits.learn(known)

@@ -53,7 +53,8 @@ DenialReason = Literal[
 
 SnsReason = NewType("SnsReason", str)
 """The logged reason of a 403 for an SNS message: `SNS: ` and the text of SnsRefused. Only
-`api.events` makes one. It is not a secret: the sender gets the same text as the error's detail."""
+`api.events` makes this reason. The text is not a secret: the sender gets it too, as the error's
+detail."""
 
 log = get_logger(__name__)
 

@@ -126,7 +126,7 @@ def origin(request: web.Request, settings: Settings) -> str:
 
     A client can send any Host header. So Host is used only if the settings allow it, or if it is a
     loopback name and the API listens only on loopback. A trusted proxy may report another scheme
-    and host. They are used instead, if the settings allow that host in the same way.
+    and host. These are used instead of the request's own if the settings allow that host.
     """
     if settings.api_url is not None:
         return settings.api_url

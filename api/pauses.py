@@ -3,7 +3,7 @@
 import asyncio
 
 RESOURCES_AT_ONCE = 25
-"""Number of resources that a handler writes or signs before it pauses. They take about 2 ms."""
+"""Number of resources that a handler writes or signs before it pauses. This takes about 2 ms."""
 
 
 async def pause_after(written: int) -> None:

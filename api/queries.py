@@ -62,8 +62,9 @@ class Listing:
     """The parsed parameters of a list request.
 
     If `cursor` is true, the ids `after` and `before` decide which page is read. Otherwise `number`
-    decides. `from_end` is true if the last page is requested; `before` is then an id behind the end
-    of the list (0 if `descending`). `kept` has the parameters that links to other pages repeat.
+    decides. `from_end` is true if the last page is requested. Then `before` is an id that comes
+    after all others in the list (0 if `descending`). `kept` has the parameters that links to other
+    pages repeat.
     """
 
     view: View

@@ -9,7 +9,7 @@ from shared.turns import Turns
 RECEIVED, RECEIVED_EACH = 64, 16
 """RECEIVED is the maximum number of long bodies in the memory of this process. RECEIVED_EACH is the
 maximum for one organization. A body is counted from the time when more than LONG_BYTES of it have
-arrived until it is parsed. It takes up to 1 MiB, and briefly twice as much."""
+arrived until it is parsed. A body takes up to 1 MiB of memory, and briefly twice as much."""
 
 LONG_BYTES = 64 * 1024
 """Number of bytes that are received of each body without waiting for a turn. Only bodies of bulk

@@ -35,7 +35,7 @@ class _Group:
     def end(self, rows: dict[int, Attachment], error: Exception | None) -> None:
         for attachment_id, futures in self.reads.items():
             for future in futures:
-                if future.done():  # the client has left
+                if future.done():  # the client no longer waits
                     continue
                 if error is None:
                     future.set_result(rows.get(attachment_id))

@@ -105,7 +105,7 @@ def _shortened(row: Attachment, signed: Callable[[dict[str, str]], str], excess:
 def ttl_s(settings: Settings, row: Attachment, key: str) -> int:
     """Return the minimum time, in seconds, for which a target is valid.
 
-    It is longer for audio and video.
+    This time is longer for audio and video.
     """
     if key == row.key and row.content_type is not None and is_played(row.content_type):
         return settings.redirect_ttl_media

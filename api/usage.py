@@ -153,7 +153,7 @@ def quota_error(exceeded: QuotaExceeded, pointer: str, *, asked: int) -> ErrorOb
 async def check_growth(parts: Parts, caller: Caller, row: Attachment, source: Source) -> None:
     """Raise Problem 422 if the quota of bytes has no room for a copy that replaces a row's file.
 
-    Concurrent requests are not seen here. `copies.change` checks again in its transaction.
+    This check does not see concurrent requests, so `copies.change` checks again in its transaction.
     """
     if quotas_of(parts, caller) is None:
         return

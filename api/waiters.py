@@ -43,7 +43,7 @@ RENEW_EVERY_S = 20.0
 
 UNSURE_S = 2.5
 """For this many seconds, the rows of waiting clients are read every second, even if notifications
-arrive. This begins after a gap in the notifications. It also begins after this process has
+arrive. This period begins after a gap in the notifications. It also begins after this process has
 announced its first waiting client, because transactions that are already running do not see the
 announcement and send no notification.
 """
@@ -100,9 +100,9 @@ class Waiters:
         """Return a row as soon as it is settled, or in its present state after `within_s` seconds.
 
         `note_leave` is called with a function that the caller must call if the client leaves. At
-        the end, it is called with None. If `by_ticket` is true, the client has no token. Returns
-        None if the organization has no such row. Raises Problem 429 or 503 if too many clients
-        wait, and DatabaseAway.
+        the end, `note_leave` is called with None. If `by_ticket` is true, the client has no token.
+        Returns None if the organization has no such row. Raises Problem 429 or 503 if too many
+        clients wait, and DatabaseAway.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within_s

@@ -74,7 +74,7 @@ class Walks:
         self._large: dict[Hashable, tuple[int, float]] = {}
 
     def are_long(self, organization_id: int, asked: Listing) -> bool:
-        """Return True if a list is a walk, as far as this is known before rows are read."""
+        """Return True if a list is known to be a walk before any row is read."""
         return (
             read_many(asked.filters)
             or (asked.number - 1) * asked.size > LONG_OFFSET

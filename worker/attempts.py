@@ -123,7 +123,7 @@ class Attempts:
             await asyncio.sleep(DATABASE_RETRY_S)
         if claim is not None:
             self._slots.assign(slot, claim.attachment.organization_id)
-        else:  # the wake-up may be about a copy
+        else:  # the wake-up may request a copy
             self._copying.begin(attachment_id, None, None)
         return claim
 
@@ -193,8 +193,8 @@ class Attempts:
     async def _end(self, claim: Claim, attempt: Measured, state: State | None) -> None:
         """Count an attempt that found no object. `state` is the state that was written to the row.
 
-        If `state` is None, nothing was written, because a newer upload was recorded meanwhile. It
-        is then processed at once.
+        If `state` is None, nothing was written, because a newer upload was recorded meanwhile. That
+        newer upload is then processed at once.
         """
         if state == "failed":
             missing = Outcome(state=state, reason="missing")

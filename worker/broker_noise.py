@@ -18,8 +18,8 @@ class BrokerNoise(logging.Filter):
     """Drops log records of Celery, kombu and redis about broker errors; reports the errors itself.
 
     Celery logs a traceback at level critical for each message that it cannot acknowledge. This is
-    harmless: the broker delivers the message again, and it changes nothing in a row that is already
-    processed.
+    harmless: the broker delivers the message again, and a repeated message has no effect if its
+    upload is already processed.
     """
 
     def __init__(self, server: str) -> None:

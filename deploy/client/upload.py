@@ -192,8 +192,8 @@ class _Client:
     async def check_access(self) -> None:
         """Check that the API accepts the token, before any file is sent. Raises ApiUnusable.
 
-        It requests the attachment with the id 0, which never exists. So the answer to a valid token
-        is 404.
+        The check requests the attachment with the id 0, which never exists. So the answer to a
+        valid token is 404.
         """
         try:
             async with (

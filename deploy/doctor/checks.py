@@ -125,8 +125,8 @@ async def diagnose(
         except asyncio.CancelledError:
             task = asyncio.current_task()
             assert task is not None
-            # The task was cancelled, but the last check must still run to its end. It has a time
-            # limit.
+            # The task was cancelled, but the last check must still run to its end. That check has a
+            # time limit.
             task.uncancel()
             stopped, *left = CHECKS[len(verdicts) - 1 :]
             verdicts[stopped.name] = failed("the doctor received a signal to stop", AGAIN)

@@ -22,7 +22,7 @@ UTF8 = "UTF8"
 async def check_database(examination: Examination) -> Verdict:
     """Check that PostgreSQL answers, is new enough and writable, and applies session settings.
 
-    This function opens the database. It stays open for the later checks.
+    Opens the connections to the database, which stay open for the later checks.
     """
     try:
         database = await examination.exits.enter_async_context(open_database(examination.settings))

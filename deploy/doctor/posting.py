@@ -114,8 +114,8 @@ async def _create(examination: Examination) -> Attachment:
         creator_id=None,
         bucket=settings.s3_bucket,
         policy_ttl_s=settings.policy_ttl,
-        # If the event is lost, the sweep finds the upload after this time. It is at most half of
-        # `wait_s`, so that enough time is left for the later checks.
+        # If the event is lost, the sweep finds the upload after this time. The time is at most half
+        # of `wait_s`, so that enough is left for the later checks.
         first_check_s=min(settings.pending_check, examination.wait_s / 2),
     )
     examination.created = row

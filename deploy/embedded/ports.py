@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 
 HOST = "127.0.0.1"
 PORTS: range = range(12_000, 22_000)
-"""The range of chosen ports. It is below the ports that systems use for outgoing connections. So no
-outgoing connection takes the port of a server that is being restarted.
+"""The range of chosen ports. All of them are below the ports that systems use for outgoing
+connections. So no outgoing connection takes the port of a server that is being restarted.
 """
 PARTNER = 10_000
 """Some servers of SeaweedFS listen on two ports. The second is the first plus this number, so both

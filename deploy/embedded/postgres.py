@@ -138,7 +138,7 @@ def hand_over(data: Path, ids: tuple[int, int]) -> None:
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if found.st_uid == status.st_uid:
                 os.chown(name, *ids, dir_fd=descriptor, follow_symlinks=False)
-    # Change the directory last. Its new owner then shows that all files have been changed.
+    # Change the owner of the directory last. The new owner then shows that all files are done.
     os.chown(data, *ids)
 
 

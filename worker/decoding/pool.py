@@ -27,8 +27,8 @@ one about every 50 ms, and a fork takes 5 ms."""
 
 KEPT: Final = 16
 """At most `size` plus this number of decoders belong to organizations. If more organizations are
-active at the same time, most turns need a new decoder, which costs as much CPU time as a small
-JPEG. An idle decoder usually has 3 to 9 MiB of its own memory, never much more than
+active at the same time, most turns need a new decoder. A new decoder costs as much CPU time as a
+small JPEG. An idle decoder usually has 3 to 9 MiB of its own memory, never much more than
 MAX_IDLE_BYTES."""
 
 MAX_IDLE_BYTES: Final = 64 * 1024**2

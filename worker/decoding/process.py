@@ -165,7 +165,7 @@ class Decoder:
         return "the decoder wrote without a job" if unasked else "the decoder has ended"
 
     def resident_bytes(self) -> tuple[int, int]:
-        """Return the child's resident memory in bytes, now and at its peak; zeros outside Linux."""
+        """Return the child's resident memory in bytes: now and peak. Both are 0 outside Linux."""
         found = {"VmRSS": 0, "VmHWM": 0}
         with suppress(OSError), open(f"/proc/{self.pid}/status", "rb") as status:
             for name, kibibytes in _MEMORY.findall(status.read()):
@@ -174,7 +174,7 @@ class Decoder:
 
     @property
     def peak_bytes(self) -> int:
-        """The highest resident memory of the child, in bytes; 0 before `stop`."""
+        """The highest resident memory of the child, in bytes; 0 until `stop` is called."""
         return self._peak * _MAXRSS_UNIT if self._peak > self._held else 0
 
     def _cpu_s(self) -> float:

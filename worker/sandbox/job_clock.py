@@ -49,7 +49,7 @@ class JobClock:
         self._excused_s = 0.0
 
     def left_s(self, now: float) -> float:
-        """Return in how many seconds to check again; 0 or less if the timeout is over."""
+        """Return the seconds until the next check; 0 or less if the timeout is over."""
         passed = now - self._began
         waited = None if self._waited_before is None else waited_s(self._pid)
         if waited is not None and self._waited_before is not None:

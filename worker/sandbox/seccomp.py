@@ -214,7 +214,7 @@ def seal(*, threads: bool = False) -> bool:
     """
     if _LIBRARY is None or (compiled := compile_filter(threads=threads)) is None:
         return False
-    os.chdir("/")  # so that getcwd reveals nothing
+    os.chdir("/")  # otherwise getcwd would reveal a path
     libc = ctypes.CDLL(None)
     zero = ctypes.c_ulong(0)
     if libc.prctl(_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero) != 0:

@@ -2,8 +2,8 @@
 
 libmagic recognizes texts, but often returns the wrong type. For example, it returns a table if each
 line of a poem contains a comma, HTML if a note contains a tag, and Java if a note contains a
-keyword of Java. It recognizes fewer types if the text has a byte order mark, is in UTF-16, or is
-longer than the part that libmagic gets. So this module checks the first bytes again. The rest of
+keyword of Java. libmagic recognizes fewer types if the text has a byte order mark, is in UTF-16, or
+is longer than the part that libmagic gets. So this module checks the first bytes again. The rest of
 the text may be anything, so no safety rule may depend on the result.
 """
 

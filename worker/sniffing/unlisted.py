@@ -1,9 +1,9 @@
 """Identify types that libmagic 5.41, the version in the wheel, does not know or confuses.
 
-There is one table of signatures, and a few checks of structure. They read the head of the file.
-Those of ASF and of camera raws may request one range after it. Sources: the registrations at IANA,
-the specification of each format, and shared-mime-info for the names of formats that are not
-registered.
+There is one table of signatures, and a few checks of structure. All of them read the head of the
+file. The checks of ASF and of camera raws may request one range after the head. Sources: the
+registrations at IANA, the specification of each format, and shared-mime-info for the names of
+formats that are not registered.
 """
 
 import re

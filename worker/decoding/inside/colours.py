@@ -139,7 +139,7 @@ def _grey_by_rgb(image: Image.Image, profile: bytes) -> Image.Image:
         return image
     if shown is None:
         return image
-    grey = shown.getchannel("G")  # grey stays grey in every profile of a screen
+    grey = shown.getchannel("G")  # all channels are equal: a screen's profile keeps grey
     if image.mode == "LA":
         grey.putalpha(image.getchannel("A"))
     return grey

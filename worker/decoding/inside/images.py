@@ -177,7 +177,7 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
         findings.damaged = True
         rest = damage.decode_rest(file, findings, open_)
         image, missing = rest.image, rest.missing
-        findings.opened = image  # free the memory of the first attempt
+        findings.opened = image  # this frees the image of the first attempt
     if image.format == "JPEG" and findings.jpeg_header is not None and _ends_grey(image):
         findings.damaged |= jpeg.ends_early(file, findings.jpeg_header)
     # Decoding also succeeds if the file is cut off in a later frame, or in a PNG's last chunks.

@@ -25,7 +25,8 @@ as a multiple of the picture's stated length."""
 _MAX_FILLED_BYTES: Final = 64 * 1024 * 1024
 _KEPT: Final = (b"VP8X", b"ICCP", b"ANIM", b"ALPH", b"EXIF")
 _MAX_KEPT_BYTES: Final = 4 * 1024 * 1024
-"""Maximum size, in bytes, of the metadata chunks that are kept. It is that of a colour profile."""
+"""Maximum size, in bytes, of the metadata chunks that are kept. A colour profile has the same
+maximum."""
 
 
 def read_size(head: bytes) -> tuple[int, int] | None:
