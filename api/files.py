@@ -31,7 +31,7 @@ yet."""
 
 
 def open_links(settings: Settings) -> Turns:
-    """Return the turns with which requests for files share their database connections.
+    """Return the `Turns` object that limits how many requests for files read their rows at once.
 
     Each connection of the share FILES serves one request at a time. Requests for the same
     attachment wait for each other, so many requests for one link do not delay other links.

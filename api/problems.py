@@ -127,7 +127,7 @@ def about(
     kind: str | None = None,
     meta: dict[str, Any] | None = None,
 ) -> Problem:
-    """Add to an error the query parameter that caused it.
+    """Add the name of a query parameter to the error that it caused.
 
     `kind` is explained at `bad_parameter`.
     """

@@ -23,7 +23,7 @@ wait to be parsed.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readers:
-    """The turns in which long bodies are received, and the turns in which they are parsed."""
+    """Limits how many long bodies are received at one time, and how many are parsed."""
 
     receiving: Turns = field(
         default_factory=lambda: Turns(RECEIVED, each=RECEIVED_EACH, waiting=WAITING)

@@ -91,9 +91,9 @@ job reached its timeout, but used little CPU time. `died`: the decoder ended by 
 decoder did something while it had no job. `cancelled`: the attempt was stopped."""
 
 Recovered = Literal["no_event", "no_wake_up", "dead_worker"]
-"""Why an upload was processed only because the sweep found it. `no_event`: the store had an object,
-but no event about it came. `no_wake_up`: the wake-up did not arrive in time. `dead_worker`: the
-lease of an earlier claim ended."""
+"""The fault because of which an upload had to wait for the sweep. `no_event`: the store had an
+object, but no event about it came. `no_wake_up`: the wake-up did not arrive in time. `dead_worker`:
+the lease of an earlier claim ended."""
 
 
 class Measured:
@@ -132,7 +132,7 @@ def measured_attempt(row: Attachment) -> Iterator[Measured]:
 
 
 def count_upload(state: State, reason: ReasonCode | None) -> None:
-    """Count an end state with its reason; a reason that this release does not know is `other`."""
+    """Count an end state with its reason. An unknown reason is counted as `other`."""
     known = "" if reason is None else reason if reason in REASONS else "other"
     _upload(state, known).inc()
 

@@ -63,8 +63,9 @@ def report(
 ) -> None:
     """Log that work was postponed because the store or the scanner failed.
 
-    A failure that `shared.outages` logs too is logged here only at level debug. Of all other lines,
-    only some are written for each cause, because a store that denies one call may deny all.
+    A failure that `shared.outages` logs too is logged here only at level debug. For any other
+    failure, only a few lines are written for each cause, because a store that denies one call may
+    deny all.
     """
     cause = f"{type(error).__name__}: {error}"
     if isinstance(error, StoreUnavailable | TimeoutError):

@@ -71,8 +71,8 @@ class Reception:
         """Start to process the upload of a wake-up, or keep the wake-up until a slot is free.
 
         `done` is called as soon as the broker may forget the wake-up: when the attempt has ended,
-        or at once if the wake-up waits. After `close` it is not called, so that the broker gives
-        the wake-up to another worker.
+        or at once if the wake-up must wait for a slot. After `close`, `done` is not called, so that
+        the broker gives the wake-up to another worker.
         """
         if not self._open:
             return

@@ -149,7 +149,7 @@ class Slices(Generic[T]):
         return self._take(Slice(newcomer, now, ahead=True, paused=paused))
 
     def _is_full_of_open(self) -> bool:
-        """Return True if each free place has an open slice that may continue in it."""
+        """Return True if there are as many open slices as free places."""
         return len(self._open) >= self._places - self._busy.total()
 
     def _is_over(self, given: Slice, now: float) -> bool:

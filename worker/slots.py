@@ -65,9 +65,9 @@ class Slots:
     def next_of(self, waiting: Iterable[int]) -> int | None:
         """Return the organization that gets the next free slot; None if none may get it.
 
-        The slot goes to the organization that holds the fewest slots. Among equals, it goes to the
-        first of them in `waiting`, which is in the order of turns. At most `total` + 1
-        organizations are looked at.
+        The slot goes to the organization that holds the fewest slots. If several hold the fewest,
+        it goes to the first of them in `waiting`, which has the organizations in the order of their
+        turns. At most `total` + 1 organizations are read.
         """
         best: int | None = None
         for organization in waiting:

@@ -58,7 +58,7 @@ class SteadyConsumer(Consumer):
             self._rest()
 
     def on_ready(self) -> None:
-        """Record that the broker is back."""
+        """Record that the broker is available again."""
         BROKER_UP.set(1)
         BROKER.success()
         super().on_ready()

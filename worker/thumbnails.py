@@ -21,8 +21,8 @@ async def store_thumbnail(
 ) -> Outcome:
     """Write a thumbnail; return the outcome with the thumbnail's name and facts.
 
-    The name is written to the row first. So the row can find the object even if this worker dies.
-    May be repeated. Raises ClaimLost if another worker holds the upload, and StoreError.
+    The name is written to the row first. So the row always names the object, even if this worker
+    dies. May be repeated. Raises ClaimLost if another worker holds the upload, and StoreError.
     """
     row, lease_s = claim.attachment, tools.settings.lease
     key = keys.thumbnail_key(row.key, thumbnail.extension)

@@ -55,7 +55,7 @@ log = get_logger(__name__)
 
 
 def open_copies() -> Turns:
-    """Return the turns in which the copies of organizations run."""
+    """Return the `Turns` object that limits how many copies run at once."""
     return Turns(COPIES, each=COPIES_EACH, waiting=COPIES_WAITING, wait_s=COPY_WAIT_S)
 
 

@@ -68,5 +68,5 @@ async def find_source(
 
 
 def open_lookups() -> Turns:
-    """Return the turns in which the sources of organizations are looked up."""
+    """Return the `Turns` object that limits how many sources are looked up at once."""
     return Turns(LOOKUPS, each=LOOKUPS_EACH, wait_s=LOOKUP_WAIT_S)

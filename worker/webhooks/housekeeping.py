@@ -37,8 +37,7 @@ async def keep_house(database: Database, settings: Settings) -> None:
 
 
 async def tidy_once(database: Database, vault: Vault | None) -> None:
-    """Remove deliveries that are too old, orphaned or too many; encrypt old secrets with the new
-    key.
+    """Remove old, orphaned and surplus deliveries; encrypt old secrets with the new key.
 
     May be repeated, also by several workers at once. Raises DatabaseAway, and SecretUnreadable if
     no key in the settings can decrypt a secret.
