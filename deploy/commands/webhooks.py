@@ -7,7 +7,7 @@ import typer
 
 from deploy.commands.attachments import check_organization
 from deploy.commands.environment import Misused, Unusable, note, print_line, with_database
-from deploy.commands.options import LOCAL, DataDir, Json, Organization
+from deploy.commands.options import LOCAL, DataDir, Json, Organization, check_name
 from shared.keys import MAX_ID
 
 if TYPE_CHECKING:
@@ -58,6 +58,23 @@ def _check_url(url: str, settings: "WebhookCommandSettings") -> None:
         raise Misused(f"URL {fault}")
 
 
+def _check_description(text: str | None) -> str | None:
+    """Return the description of a webhook, or None for a blank one, as the API does.
+
+    Raises Misused if it is too long, not UTF-8 or not one line.
+    """
+    from shared.webhooks.kinds import MAX_DESCRIPTION
+
+    if text is None or not text.strip():
+        return None
+    check_name("--description", text)
+    if len(text) > MAX_DESCRIPTION:
+        raise Misused(f"--description is too long (maximum is {MAX_DESCRIPTION} characters)")
+    if "\n" in text or "\r" in text:
+        raise Misused("--description must be one line")
+    return text
+
+
 def _print_secret(made: "WithSecret", as_json: bool) -> None:
     from deploy.commands import output
 
@@ -80,7 +97,12 @@ def create_webhook(
     """Create a webhook. Its secret is printed once, alone on standard output."""
     from shared.webhooks import registry
 
-    events = _check_events(event)
+    values = {
+        "target_url": url,
+        "events": _check_events(event),
+        "description": _check_description(description),
+        "active": True,
+    }
 
     async def work(database: "Database", settings: "WebhookCommandSettings") -> "WithSecret":
         vault, refused = settings.vault, settings.webhooks_refused
@@ -88,7 +110,6 @@ def create_webhook(
             raise Unusable(f"no webhook can be made: {refused}")
         _check_url(url, settings)
         await check_organization(database, organization)
-        values = {"target_url": url, "events": events, "description": description, "active": True}
         return await database.run(registry.create, organization, values, vault)
 
     _print_secret(run_work(data_dir, work), as_json)
@@ -164,7 +185,9 @@ def update_webhook(
     organization: Organization,
     url: Annotated[str | None, typer.Option(help="Another address.")] = None,
     event: Events = None,
-    description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+    description: Annotated[
+        str | None, typer.Option(help="What it is for; an empty text removes it.")
+    ] = None,
     active: Annotated[
         bool | None, typer.Option("--active/--inactive", help="Whether deliveries are sent.")
     ] = None,
@@ -173,10 +196,12 @@ def update_webhook(
     """Change a webhook. Making it active also resets its count of failures."""
     from shared.webhooks import registry
 
-    changes: dict[str, Any] = {"target_url": url, "description": description, "active": active}
+    given = {"target_url": url, "active": active}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if event:
         changes["events"] = _check_events(event)
-    changes = {name: value for name, value in changes.items() if value is not None}
+    if description is not None:
+        changes["description"] = _check_description(description)
 
     async def work(database: "Database", settings: "WebhookCommandSettings") -> bool:
         if url is not None:

@@ -74,6 +74,9 @@ MAX_KEPT: Final = 1_000_000
 MAX_WEBHOOKS: Final = 20
 """One organization may have at most this many webhooks."""
 
+MAX_DESCRIPTION: Final = 255
+"""The most characters of a webhook's description. Other texts of the API have the same limit."""
+
 
 def delay_s(attempt: int) -> float | None:
     """Return the seconds from the failed attempt `attempt` to the next; None if it was the last.

@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.commands import command
-from tests.support.receiver import SETTINGS
+from tests.support.receiver import PATH, SETTINGS
 from tests.support.service import Service
 from tests.support.starting import StartService
 
@@ -68,11 +68,31 @@ async def test_a_webhook_is_made_listed_changed_and_removed(service: Service) ->
     assert (await command(service, "webhooks", "delete", webhook_id, *ours)).status == 1
 
 
+async def test_the_api_takes_every_description_that_a_command_stores(service: Service) -> None:
+    ours = ("--organization", str(service.client.organization_id))
+    made = await command(service, "webhooks", "create", URL, *ours, "--description", "", "--json")
+    webhook_id = str(json.loads(made.out)["id"])
+
+    for given, stored in ((None, None), ("x" * 255, "x" * 255), (" ", None)):
+        if given is not None:
+            change = ("update", webhook_id, *ours, "--description", given)
+            assert (await command(service, "webhooks", *change)).status == 0
+        shown = (await service.client.request("GET", f"{PATH}/{webhook_id}")).data
+        assert shown["attributes"]["description"] == stored
+        back = {"data": {name: shown[name] for name in ("id", "type", "attributes")}}
+        same = await service.client.request("PATCH", f"{PATH}/{webhook_id}", back)
+        assert (same.status, same.data) == (200, shown)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("create", "https://10.0.0.1/"), "must lead to a public address"),
         (("create", URL, "--event", "attachment.made"), "--event: must be one or more of"),
+        (("create", URL, "--description", "x" * 256), "--description is too long (maximum is 255"),
+        (("create", URL, "--description", "a\nb"), "--description must be one line"),
+        (("create", URL, "--description", "\udcff"), "--description must be UTF-8"),
+        (("update", "1", "--description", "\udcff"), "--description must be UTF-8"),
         (("retry", "1"), "give either --delivery or --since"),
         (("retry", "1", "--since", "yesterday"), "--since: must be a time such as"),
         (("retry", "1", "--since", "2020-01-01"), "nothing to retry"),
