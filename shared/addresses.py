@@ -72,8 +72,8 @@ def _without_user(url: str) -> str:
 def _decoded(url: str) -> tuple[str, Sequence[int]]:
     """Decode percent escapes and fold characters until nothing changes, at most _ROUNDS times.
 
-    Returns the decoded text, and the position in `url` of each of its characters. One more position
-    follows: the end of the decoded part of `url`.
+    Returns the decoded text, and the position in `url` of each of its characters. The list of
+    positions has one more element: the end of the decoded part of `url`.
     """
     if "%" not in url and url.isascii():  # the usual case: nothing to decode
         return url.lower(), range(len(url) + 1)

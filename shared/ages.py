@@ -21,9 +21,10 @@ _warned = False
 
 
 def is_older_than_row(object_age_s: float | None, row_age_s: float) -> bool:
-    """Return whether an object existed before its row. Both ages must be of one moment.
+    """Return whether an object existed before its row.
 
-    Returns False if the object's age is unknown (None).
+    Both ages must be measured at the same moment. Returns False if the object's age is unknown
+    (None).
     """
     return object_age_s is not None and object_age_s > row_age_s + MARGIN_S
 

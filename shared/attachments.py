@@ -36,8 +36,8 @@ ATTACHABLE_TYPES = (
 (contract.md)."""
 
 CHECK_MARGIN = "60 seconds"
-"""How long after a policy's end the store is asked whether the object was uploaded or replaced. An
-expired attachment is checked once more, later: see LATE_UPLOAD_S."""
+"""The time from a policy's end to the check whether the object was uploaded or replaced. An expired
+attachment is checked once more, later: see LATE_UPLOAD_S."""
 
 
 LATE_UPLOAD_S = 3600
@@ -184,8 +184,8 @@ class Attachment(FromRow):
     def policy_bytes(self, max_size: int) -> int:
         """Return the largest size, in bytes, that the attachment's policy allows.
 
-        Under a quota it is at most `promised_bytes`. `max_size` is the service's own limit, in
-        bytes.
+        If a quota limits the policy, this size is at most `promised_bytes`. `max_size` is the
+        service's own limit, in bytes.
         """
         allowed = self.max_bytes(max_size)
         return allowed if self.promised_bytes is None else min(allowed, self.promised_bytes)

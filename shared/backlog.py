@@ -1,8 +1,8 @@
 """The backlog: the number of uploads that wait for a worker, and how long the oldest has waited.
 
 An autoscaler can set the number of workers by the backlog. The view `attachments_backlog`
-(migration 0014) counts it. Every few seconds, one process counts the rows and stores the result as
-a sample. All processes show that sample, so not every process counts the rows.
+(migration 0014) computes the backlog. Every few seconds, one process counts the rows and stores the
+result as a sample. All processes show that sample, so not every process counts the rows.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog(FromRow):
-    """The uploads that wait for a worker. `oldest_seconds` is 0 if no upload waits."""
+    """The number of waiting uploads, and how long the oldest has waited: 0 if no upload waits."""
 
     oldest_seconds: float
     waiting: int

@@ -26,7 +26,8 @@ LONGEST_PAUSE_S: Final = 10.0
 deployment. The pause doubles after each check until it has this length."""
 
 ASK_WITHIN_S: Final = 3.0
-"""The longest time, in seconds, that a request waits for the check if the check at start failed."""
+"""If the check at the start of the process failed, a request waits at most this many seconds for a
+new check."""
 
 log = get_logger(__name__)
 

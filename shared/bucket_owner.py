@@ -68,8 +68,8 @@ class Owner:
     def may_be_anothers(self, row: Attachment, found: StoredObject | None = None) -> bool:
         """Return whether an object under a row's key may be the former owner's.
 
-        Returns False if a worker has processed the row: the object is then the row's own. If
-        `found` is given and its etag is not the row's, that object is not the row's own.
+        Returns False if a worker has processed the row: the object is then the row's own. But if
+        `found` is given and has another etag than the row, the result may be True.
         """
         own = row.processed_at is not None and (found is None or row.etag == found.etag)
         return row.id <= self.taken_at and not own
@@ -161,7 +161,7 @@ async def take_over(database: Database, storage: Storage) -> Owner:
 
 
 async def _place_marker(storage: Storage, ours: str) -> None:
-    """Write the marker if there is none. Without `If-None-Match`, the last writer wins."""
+    """Write the marker if there is none. A store that ignores `If-None-Match` replaces it."""
     content = ours.encode()
     try:
         if not await storage.create(MARKER, content, content_type=MARKER_TYPE):

@@ -1,4 +1,4 @@
-"""Connect to PostgreSQL; leave out the settings of the database address that the server refuses.
+"""Connect to PostgreSQL, without those settings of the address that the server refuses.
 
 PgBouncer refuses session settings that it does not know. The first connection asks for a setting
 that no pooler knows, so a refusal proves that there is a pooler. From then on, connections are made

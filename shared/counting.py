@@ -93,7 +93,7 @@ async def _mend(
     day: date,
     drift: Mapping[str, int],
 ) -> bool:
-    """Add the corrections to the counters. Does nothing if another recount ended since `before`."""
+    """Add the corrections to the counters, unless another recount has ended since `before`."""
     mended = await connection.fetchval(
         """
         WITH ours AS (

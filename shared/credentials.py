@@ -4,7 +4,7 @@ The service signs addresses and policies that clients use. botocore alone is not
 - It does not say when credentials expire.
 - It stops signing ten minutes before they expire if they cannot be renewed.
 - It renews credentials that are valid for less than 15 minutes at every request.
-- It reports a later expiry for the credentials of an instance than AWS does.
+- For the credentials of an instance, it reports a later expiry than AWS does.
 
 Here, credentials keep their true expiry and are used until then. One task at a time renews them,
 with pauses, so that renewals do not slow down requests.
@@ -113,7 +113,7 @@ class RenewedCredentials(AioCredentials):
         self._note(before, fault)
 
     def _note(self, before: Credentials | None, fault: Exception | None) -> None:
-        """Log when renewals begin to fail or work again. Set the time of the next renewal."""
+        """Log when renewals begin to fail, or work again. Set the time of the next renewal."""
         if fault is not None and self._fault is None:
             log.warning(
                 "AWS credentials cannot be renewed",

@@ -137,7 +137,7 @@ class Database:
 
     @property
     def connections(self) -> tuple[int, int, int]:
-        """The numbers of used and of free connections, and how many may be open at most."""
+        """The numbers of used and free connections, and the maximum number of open connections."""
         free = self.pool.get_idle_size() + self._kept.spare
         return max(0, self.pool.get_size() - free), free, self.pool.get_max_size()
 

@@ -8,7 +8,7 @@ from shared.stored_objects import StoredObject
 
 
 class Kind(StrEnum):
-    """The kinds of difference. The first three are only reported, the others can be mended.
+    """The kinds of difference. The first three members are only reported, the others mended.
 
     `FOREIGN`: the bucket's marker names another deployment. `UNMARKED`: the bucket has no marker
     and may belong to another deployment. Both are mended by marking the bucket as this

@@ -73,8 +73,8 @@ class Documents:
     ) -> dict[str, Any]:
         """Return the resource of one attachment.
 
-        `fieldset` lists the attributes and relationships to return; None means all. A `policy` is
-        always returned, because the client cannot upload without it.
+        `fieldset` lists the attributes and relationships to return; None means all. If `policy` is
+        given, it is returned in any case, because the client cannot upload without it.
         """
         url = self.links.url(row.key, row.uploaded_at, now, origin)
         thumb = None

@@ -42,7 +42,7 @@ class Listing:
 
 
 def listings_of(row: Attachment) -> tuple[Listing, Listing]:
-    """Return an attachment's listings: that of its original, that of its possible thumbnails."""
+    """Return the listings of an attachment: for its original, and for possible thumbnails."""
     thumbnails = keys.thumbnail_keys(row.key)
     current = () if row.thumbnail_key is None else (row.thumbnail_key,)
     folder = keys.thumbnail_key(row.key).rpartition("/")[0]

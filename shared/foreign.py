@@ -55,8 +55,8 @@ MACHINE = frozenset(
 MACHINE_PREFIXES = ("LC_", "XDG_", "LD_", "DYLD_", "PYTHON")
 
 SERVICE_LINKS = ("tcp://", "udp://", "sctp://")
-"""How the values begin that Kubernetes sets for a Service. For example, for a Service named
-`attachments-api` it sets ATTACHMENTS_API_PORT to `tcp://10.0.0.1:80`.
+"""The beginnings of the values that Kubernetes sets for a Service. For example, for a Service named
+`attachments-api`, Kubernetes sets ATTACHMENTS_API_PORT to `tcp://10.0.0.1:80`.
 
 Source: Kubernetes documentation, "Service", environment variables.
 """
@@ -83,7 +83,7 @@ def counts(name: str) -> bool:
 
 
 def forget_foreign_variables(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Remove every variable that is not kept, and the ports that Kubernetes sets for a Service.
+    """Remove every variable that is not kept, and those that Kubernetes sets for a Service.
 
     If traces are off, this process can no longer import OpenTelemetry.
 
@@ -94,7 +94,7 @@ def forget_foreign_variables(environment: MutableMapping[str, str] = os.environ)
         if not counts(name) or (name.endswith("_PORT") and value.startswith(SERVICE_LINKS)):
             del environment[name]
     if environment is os.environ:
-        time.tzset()  # the C library must read TZ again, which may now be removed
+        time.tzset()  # TZ may be removed now, so the C library must read it again
         if not any(name.upper() == TRACES and value for name, value in environment.items()):
             # If the extra for traces is installed, redis-py 8.1 imports OpenTelemetry, which takes
             # half a second. redis-py works without it.

@@ -62,7 +62,7 @@ def parse(body: bytes) -> Any:
 
 
 def read_message(body: bytes, *, source: MessageSource, bucket: str, sender: str = "") -> Message:
-    """Read a message with any content, without raising. If `sender` is empty, it is `source`."""
+    """Read a message with any content. Never raises. If `sender` is empty, `source` is used."""
     sender = sender or source
     try:
         reading = notifications.read(parse(body), bucket=bucket)

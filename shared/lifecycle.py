@@ -428,8 +428,8 @@ async def process_again(connection: Connection, attachment_id: int) -> bool:
     A worker calls this if it wrote or removed a thumbnail and then found its claim lost. If another
     worker holds the attachment now, that worker must store the thumbnail again before it can
     finish. A row that is not `processing` and has no thumbnail is not changed. Otherwise an upload
-    that makes every worker lose its claim would be retried without end. Returns whether the row was
-    changed.
+    that makes every worker too slow to keep the claim would be retried without end. Returns whether
+    the row was changed.
     """
     status = await connection.execute(
         """

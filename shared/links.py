@@ -65,7 +65,10 @@ class Links:
     def admits_status(
         self, attachment_id: int, stamp: str, ends: str, signature: str, now: datetime
     ) -> bool:
-        """Return whether a signature is valid for the status of an attachment made at `stamp`."""
+        """Return whether a signature is valid for the status of an attachment.
+
+        `stamp` is the time of the attachment's creation.
+        """
         path = f"{STATUS_PATH}/{attachment_id}"
         return self._is_secret and bool(ends) and self.admits(path, stamp, ends, signature, now)
 

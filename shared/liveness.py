@@ -161,7 +161,7 @@ async def _ask(check: Check) -> str:
 
 
 def answers(database: Database) -> Check:
-    """Return a check that the database answers a statement."""
+    """Return a check whether the database answers a statement."""
 
     async def check() -> str | None:
         await database.run_within(CHECK_S, _select_one)
@@ -175,7 +175,7 @@ async def _select_one(connection: Connection) -> None:
 
 
 def reports(outage: Outage) -> Check:
-    """Return a check that asks nothing: it returns the cause of the present outage, or None."""
+    """Return a check that sends no request: it returns the cause of the present outage, or None."""
 
     async def check() -> str | None:
         return outage.away
@@ -184,7 +184,7 @@ def reports(outage: Outage) -> Check:
 
 
 def reads(read: Callable[[], Awaitable[object]]) -> Check:
-    """Return a check that the store answers; `read` reads something from the bucket."""
+    """Return a check whether the store answers; `read` reads something from the bucket."""
 
     async def check() -> str | None:
         await read()

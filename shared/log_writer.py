@@ -86,7 +86,10 @@ class LineWriter:
         self._add(line, len(line))
 
     def queue(self, build: Callable[..., bytes | None], args: tuple[Any, ...]) -> None:
-        """Queue a line that the thread builds with `build(*args)`. None means no line."""
+        """Queue a line that the thread builds later with `build(*args)`.
+
+        If `build` returns None, no line is written.
+        """
         self._add((build, args), LATER_BYTES)
 
     def _add(self, line: bytes | Later, size: int) -> None:
@@ -201,7 +204,7 @@ class LineWriter:
         return 0
 
     def _await_room(self) -> None:
-        """Wait until the pipe has room, as a write to a blocking pipe does. New lines queue."""
+        """Wait until the pipe has room, as a write to a blocking pipe does."""
         room = select.poll()
         room.register(self._descriptor, select.POLLOUT)
         room.poll()
@@ -222,7 +225,7 @@ def _pieces(text: bytes, first: int) -> Iterator[bytes]:
 
 
 class LineHandler(logging.Handler):
-    """Passes the records of `logging`, formatted, to a LineWriter."""
+    """Formats the records of `logging`, and passes the lines to a LineWriter."""
 
     def __init__(self, writer: LineWriter) -> None:
         super().__init__()

@@ -15,7 +15,8 @@ from prometheus_client.metrics_core import Metric
 disable_created_metrics()  # type: ignore[no-untyped-call]  # its package has no types for it
 
 EVENTS = Counter("attachments_events_total", "Events by dialect and effect", ["dialect", "effect"])
-"""The effects are those of `shared.intake.effects`. Messages of SNS can also be `refused`."""
+"""The values of `effect` are those of `shared.intake.effects`, and `refused` for messages of
+SNS."""
 
 OLDER_OBJECTS = Counter(
     "attachments_older_objects_total",

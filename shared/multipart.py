@@ -66,7 +66,7 @@ class Multipart:
         return answer["CopyPartResult"].get("ETag", "")
 
     async def end(self, key: str, upload_id: str, parts: Sequence[Any]) -> str:
-        """Join the parts (`PartNumber` and `ETag` each) to the object; return the object's etag."""
+        """Join the parts, each with `PartNumber` and `ETag`. Return the object's etag."""
         with mapped("multipart"):
             answer = await self._client.complete_multipart_upload(
                 Bucket=self._bucket,
@@ -88,7 +88,7 @@ class Multipart:
                 raise
 
     async def unfinished(self, key: str) -> list[str]:
-        """List the ids of unfinished multipart uploads to a key, at most 1000."""
+        """List the ids of up to 1000 unfinished multipart uploads to a key."""
         with mapped("multipart"):
             answer = await self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=key)
         return [each["UploadId"] for each in answer.get("Uploads", ()) if each["Key"] == key]

@@ -30,7 +30,8 @@ _NEXT = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
                   THEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' END"""
 
 # $5 is the number of seconds to the next check. The facts that the client declared are kept, unless
-# an object was processed: then they may be measured facts of the older object, so they are cleared.
+# an object was processed: then they may have been measured in the older object, so they are
+# cleared.
 _FORGET_FACTS = ", ".join(
     f"{name} = CASE WHEN a.processed_at IS NULL THEN a.{name} END"
     if name in DECLARED

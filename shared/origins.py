@@ -15,7 +15,7 @@ LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 ANY_LOOPBACK = tuple(
     f"{scheme}://{host}:*" for scheme in ("http", "https") for host in LOOPBACK_HOSTS
 )
-"""All origins of pages that come from the browser's own machine."""
+"""The origins of all pages that come from the browser's own machine, with any port."""
 
 RULE = (
     "must be origins such as https://app.example or http://localhost:*, as browsers send them:"

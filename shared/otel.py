@@ -117,7 +117,7 @@ class OpenSpan:
 
 
 class Call(OpenSpan):
-    """A span that ends with its block, but is not the current span inside the block."""
+    """A span that ends with its `with` block, but is not the current span inside the block."""
 
     __slots__ = ()
 
@@ -186,7 +186,7 @@ class OtelRecorder:
         return Call(self._tracer.start_span(name, context, kind, _known(attributes)))
 
     def past(self, name: str, seconds: float) -> None:
-        """Record a span that lasted `seconds` and ends now. Does nothing without a current span."""
+        """Record a span that lasted `seconds` and ends now. Does nothing if no span is current."""
         if (above := _current.get()) is not None:
             context = trace.set_span_in_context(above.inner, Context())
             now = time.time_ns()
@@ -231,7 +231,7 @@ def _traceparent_of(span: trace.Span) -> str:
 
 @contextmanager
 def recording(settings: TraceSettings, process: str) -> Iterator[None]:
-    """Record and export the spans of this process during the block. Export the last ones after it.
+    """Record and export the spans of this process during the block, and the last ones after it.
 
     The export after the block takes at most FLUSH_S, even if the collector does not answer.
     """

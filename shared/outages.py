@@ -21,11 +21,12 @@ LINE_EVERY_S: Final = 60.0
 
 QUIET_S: Final = 2.0
 """An outage ends after this many seconds without a fault. One success is not enough, because it
-proves little. If an outage begins within LINE_EVERY_S after the last one, this time is doubled, up
-to LINE_EVERY_S. So a part that works only now and then has one long outage, not hundreds."""
+proves little. If an outage begins within LINE_EVERY_S seconds after the last outage, this number is
+doubled, up to LINE_EVERY_S. So a part that works only now and then has one long outage, not
+hundreds."""
 
 TICK_S: Final = 1.0
-"""Seconds between two checks whether a line is due."""
+"""Seconds between two checks whether a log line is due."""
 
 log = get_logger(__name__)
 
@@ -66,7 +67,7 @@ class Outage:
             self._add(cause, only_writes)
 
     def late_fault(self, cause: str) -> None:
-        """Record a fault of an older connection, without restarting the QUIET_S seconds."""
+        """Record a fault of an older connection. The outage does not last longer because of it."""
         with self._lock:
             self._add(cause, only_writes=False)
 

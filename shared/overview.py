@@ -88,7 +88,7 @@ def _range(
     after: int = 0,
     before: int = MAX_ID,
 ) -> tuple[list[str], str, list[Any]]:
-    """Return the columns of ORDER BY, the condition for one value of `column`, and the parameters.
+    """Return the columns of ORDER BY, the condition for one value of `column`, and its parameters.
 
     $1 lists the values of `column` whose rows are read. The condition compares all columns of ORDER
     BY with > and <. If a column were compared with "=", the planner would ignore it in ORDER BY. It
@@ -116,7 +116,7 @@ def _walk(
 ) -> tuple[str, list[Any]]:
     """Return a statement that lists the rows of each state by id, and merges these lists.
 
-    With a reason, it lists the rows of that reason instead.
+    If `selection` has a reason, the statement lists the rows with that reason instead.
     """
     column: str = "state"
     walked: Sequence[str] = selection.states

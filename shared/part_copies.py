@@ -45,9 +45,10 @@ async def copy_object(
 ) -> str:
     """Copy an object of any size to `key` inside the store. Return the copy's etag.
 
-    A small object is copied by one request, and so is any object if the store cannot copy parts. A
-    copy in parts first removes the unfinished parts of earlier copies to this key, so only one copy
-    to a key may run at a time. Raises the errors of `Storage.copy`. May be repeated.
+    A small object is copied by one request. If the store cannot copy parts, every object is copied
+    by one request. A copy in parts first removes the unfinished parts of earlier copies to this
+    key, so only one copy to a key may run at a time. Raises the errors of `Storage.copy`. May be
+    repeated.
     """
     source: Any = {"source_bucket": source_bucket, "source_key": source_key, "pin": pin}
     if pin.size > IN_ONE_BYTES:
@@ -96,8 +97,9 @@ async def _copy_parts(
 async def remove_unfinished(storage: Storage, key: str) -> None:
     """Remove the parts of unfinished copies to `key`, which a killed worker leaves.
 
-    Needs s3:ListBucketMultipartUploads and s3:AbortMultipartUpload. If the store refuses that, the
-    parts stay; the bucket's rule for incomplete multipart uploads can remove them. May be repeated.
+    Needs s3:ListBucketMultipartUploads and s3:AbortMultipartUpload. If the store refuses the
+    requests, the parts stay; a lifecycle rule of the bucket for incomplete multipart uploads can
+    remove them. May be repeated.
     """
     with suppress(StoreRefused):
         for upload_id in await storage.multipart.unfinished(key):

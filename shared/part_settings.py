@@ -63,14 +63,14 @@ def none_if_blank(value: Any) -> Any:
 
 
 def refuse_blank(value: Any) -> Any:
-    """Raise ValueError for an empty setting that is required, as for a missing one."""
+    """Raise ValueError if a required setting is empty, as if it were missing."""
     if value == "":
         raise ValueError("is not set")
     return value
 
 
 def check_address(value: str | None) -> str | None:
-    """Check an http(s) address, and remove its last slash. Returns None for an empty address.
+    """Check an http(s) address, and remove a slash at its end. Returns None for an empty address.
 
     Raises ValueError. Its text names the broken rule, but not the address.
     """

@@ -12,7 +12,7 @@ class Pool(Protocol):
 
     @property
     def connections(self) -> tuple[int, int, int]:
-        """The numbers of used and of free connections, and how many may be open at most."""
+        """The numbers of used and free connections, and the maximum number of open connections."""
 
 
 _pools: WeakSet[Pool] = WeakSet()

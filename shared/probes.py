@@ -66,7 +66,7 @@ async def find_arrivals(connection: Connection, attachment_id: int) -> list[Arri
 async def find_leftovers(connection: Connection, *, bucket: str) -> list[Attachment]:
     """List up to 100 probes of a bucket that were not removed within an hour."""
     rows = await connection.fetch(
-        # Each side of the OR is the condition of an index.
+        # Each side of the OR below is the condition of an index.
         f"SELECT {COLUMNS} FROM attachments AS a"
         " WHERE (a.deleted_at IS NULL OR a.due_at IS NOT NULL) AND a.organization_id = $1"
         " AND a.bucket = $2 AND a.created_at < now() - interval '1 hour' LIMIT 100",
@@ -77,7 +77,7 @@ async def find_leftovers(connection: Connection, *, bucket: str) -> list[Attachm
 
 
 async def forget(connection: Connection, ids: Sequence[int]) -> None:
-    """Remove probes with their arrivals, and all arrivals older than an hour. May be repeated."""
+    """Remove probes and their arrivals, and all arrivals older than an hour. May be repeated."""
     async with connection.transaction():
         await connection.execute(
             "DELETE FROM attachments WHERE id = ANY($1::bigint[]) AND organization_id = $2",

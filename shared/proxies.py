@@ -163,7 +163,7 @@ class Proxies:
 
 
 def plain_address(address: str) -> str | None:
-    """Return an address without its zone, IPv4-mapped ones as IPv4; None for any other text."""
+    """Return an address without its zone. IPv4-mapped ones become IPv4. None for other texts."""
     parsed = _parsed(address)
     return None if parsed is None else str(parsed)
 

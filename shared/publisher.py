@@ -32,14 +32,14 @@ under load many wake-ups share one round trip, and the event loop gets the proce
 wake-up after a quiet time does not wait."""
 
 PAUSE_AWAY_S = 0.1
-"""Seconds to pause after a failure. So a broker that does not work gets ten requests a second, not
-thousands."""
+"""Seconds to pause after a failure. So a broker that refuses requests gets ten of them a second,
+not thousands."""
 
 MAX_QUEUED = 10_000
 LOOK_EVERY_S = 1.0
 """A queue takes at most MAX_QUEUED messages, so that the broker's memory is bounded if no worker
 runs. Further wake-ups are dropped, and the sweep finds those uploads. The length of a queue is read
-again after LOOK_EVERY_S seconds."""
+at most every LOOK_EVERY_S seconds."""
 
 MEASURE_EVERY_S = 10.0
 """Seconds between two reads of the lengths of all queues, for the metrics, in one round trip."""
@@ -256,7 +256,7 @@ class Publisher:
 
 
 def _span_of(wake_up: WakeUp) -> traces.Span | None:
-    """Begin the span of a wake-up, in the upload's trace, and link it to the current span."""
+    """Begin the span of a wake-up in the upload's trace, with a link to the current span."""
     recorder = traces.recorder
     assert recorder is not None
     cause = recorder.current

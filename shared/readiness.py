@@ -8,11 +8,11 @@ from shared.liveness import Health, Readiness
 from shared.log import get_logger
 
 FIRST_S: Final = 1.0
-"""A line names the missing parts if the start takes longer than this, in seconds. Most starts are
-faster."""
+"""If the start takes longer than this number of seconds, a log line names the missing parts. Most
+starts are faster."""
 
 AGAIN_S: Final = 60.0
-"""Seconds until a line names the same missing parts again."""
+"""Seconds until a log line names the same missing parts again."""
 
 LOOK_S: Final = 0.1
 """Seconds between two checks. The parts are asked less often, because `Health.ask` caches."""

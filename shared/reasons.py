@@ -1,6 +1,6 @@
 """Stable codes for why an attachment is `rejected` or `failed`, or what is wrong with its file.
 
-A final code is caused by the file, and the attempt is never repeated. With the other codes, the
+The cause of a final code is the file, so the attempt is never repeated. With the other codes, the
 attempts were repeated until none was left. `attachments retry` lets attachments with any reason be
 processed again.
 """

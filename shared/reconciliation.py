@@ -50,7 +50,7 @@ class IdSet:
 
 
 async def name_bucket(connection: Connection, seen: Attachment, bucket: str) -> None:
-    """Change the bucket of a row to `bucket`, if the row is unchanged since `seen` was read."""
+    """Set the bucket of a row to `bucket`, if the row is unchanged since `seen` was read."""
     await connection.execute(
         "UPDATE attachments SET bucket = $4"
         " WHERE id = $1 AND revision = $2 AND state = $3 AND deleted_at IS NULL",
@@ -114,9 +114,9 @@ class Reconciliation:
         """Yield the differences. Raises DatabaseAway, or StoreRefused if listing is forbidden.
 
         The first difference is that of the id sequence, the second that of the bucket's owner. If
-        the caller mends them in this order, no id is reused in a bucket that is taken over. At the
-        end, the id sequence may be reported again, because the complete listing shows a greater id
-        or ids of lost rows.
+        the caller mends them in this order, no id is reused in a bucket that is taken over. The id
+        sequence may be reported again at the end: the complete listing may show a greater id, or
+        ids of lost rows.
         """
         owner = self._owner = await bucket_owner.find_owner(self._database, self._storage)
         try:
@@ -172,8 +172,8 @@ class Reconciliation:
     def _judge_moved(self, row: Attachment, key: str, found: StoredObject) -> Difference | None:
         """Return a difference if a row describes this object, but names another bucket.
 
-        Etag and size must be equal. A copy of a large object may have another etag. It then counts
-        as an original without a row.
+        Etag and size must be equal. A copy of a large object may have another etag. Such a copy
+        counts as an original without a row.
         """
         same = row.key == key and (row.etag, row.size) == (found.etag, found.size)
         if not same or row.deleted_at is not None or not _is_settled(row):
@@ -287,7 +287,8 @@ class Reconciliation:
             case Kind.MISSING if row is not None:
                 await run(lifecycle.settle_missing, row, next_check_s=check_s)
             case Kind.OLDER if row is not None and difference.found is not None:
-                # If the row describes another object than the older one, that other object is gone.
+                # If the row describes another object than the older one, the object that it
+                # describes is gone.
                 lost = row.etag not in (None, difference.found.etag)
                 settle = lifecycle.settle_missing if lost else older_objects.settle_older
                 await run(settle, row, next_check_s=check_s)

@@ -167,9 +167,9 @@ TEXT_DETAIL = "The text cannot be stored: the database does not use the encoding
 
 
 def find_refusal(error: BaseException, server: str = "") -> Refusal | None:
-    """Explain an error of the database or of the connection; None means a bug of the service.
+    """Explain an error of the database or the connection. Returns None for a bug of the service.
 
-    `server` is the server's address without secrets. It is shown if no server answered.
+    `server` is the server's address without secrets. The Refusal contains it if no server answered.
     """
     if isinstance(error, asyncpg.PostgresError):
         code = str(error.sqlstate or "")

@@ -76,7 +76,8 @@ async def renew_counted(
     `usual` are the quotas of the settings; None if the organization has no quotas. Other requests
     that check the organization's quotas wait until the transaction ends. `max_size` is the
     service's limit in bytes. Returns None if the row cannot be renewed. Raises QuotaExceeded and
-    changes nothing if a quota would be exceeded. A repetition counts again.
+    changes nothing if a quota would be exceeded. If the call is repeated, the upload is counted
+    again.
     """
     async with connection.transaction():
         if usual is not None:

@@ -67,7 +67,7 @@ async def _set(connection: Connection, name: str, value: str) -> bool:
 
 
 async def find_missing(connection: Connection, wanted: Mapping[str, str]) -> list[str]:
-    """List the settings whose value in this session differs from the wanted value.
+    """List the settings whose value in this session is not the wanted value.
 
     Settings that PostgreSQL does not know, or whose wanted value it refuses, are left out.
     """
@@ -79,8 +79,8 @@ async def find_missing(connection: Connection, wanted: Mapping[str, str]) -> lis
         transaction = connection.transaction()
         await transaction.start()
         try:
-            # PostgreSQL shows a value in its own form, such as 5s for 5000. So it must also convert
-            # the wanted value, before the two are compared.
+            # PostgreSQL shows a value in its own form, such as 5s for 5000. So PostgreSQL must also
+            # convert the wanted value, before the two values are compared.
             meant = await connection.fetchval("SELECT set_config($1, $2, true)", name, value)
         except asyncpg.PostgresError:
             continue

@@ -63,8 +63,8 @@ def columns_of(record: type[Any]) -> tuple[str, ...]:
 def _unfrozen(record: type[Any]) -> _Unfrozen:
     """Return a class like `record` that is not frozen, and a function that reads a row's columns.
 
-    The function returns the values in the order of the new class's arguments. So they are passed by
-    position, because passing them by name would take most of the time. Both classes have the same
+    The function returns the values in the order of the new class's arguments. So the values can be
+    passed by position. Passing them by name would take most of the time. Both classes have the same
     slots, so Python allows `__class__` of an object to be set to `record`.
     """
     if record not in _UNFROZEN:

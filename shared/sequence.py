@@ -1,8 +1,8 @@
 """The sequence of attachment ids, and a search of the bucket for originals with higher ids.
 
 Such originals exist after rows were lost (by a restore, or a failover to a replica that lagged), or
-if a second deployment uses the bucket. New rows would then get ids, and so keys, of objects that
-exist already. And policies of lost rows may still allow uploads to these keys.
+if a second deployment uses the bucket. Then new rows would get the ids, and so the keys, of
+existing objects. And policies of lost rows may still allow uploads to these keys.
 """
 
 from collections.abc import Sequence
@@ -78,10 +78,10 @@ async def mend_sequence(database: Database, greatest: int) -> int | None:
 async def keep_clear(database: Database, lost_id: int) -> int | None:
     """Raise the sequence STEP above every known id, unless it is STEP above `lost_id` already.
 
-    `lost_id` is the id of a lost row, and the sequence is above it again. Other lost rows may have
-    had ids above the sequence. Their policies may still be valid, even if their objects have not
-    arrived. Returns the new value of the sequence, or None if it was not changed. Safe while
-    processes run. May be repeated.
+    `lost_id` is the id of a lost row. The sequence has already been raised above this id. Other
+    lost rows may have had ids above the sequence. Their policies may still be valid, even if their
+    objects have not arrived. Returns the new value of the sequence, or None if it was not changed.
+    Safe while processes run. May be repeated.
     """
     last_id = await database.run(find_last_id)
     if last_id >= lost_id + STEP:
@@ -154,7 +154,7 @@ class IdSearch:
     met_empty: bool = field(default=False, init=False)
 
     async def find(self) -> int | None:
-        """Return the greatest id above `last_id` with up to nine digits, else a longer id, or None.
+        """Return the greatest id of up to nine digits above `last_id`, else a longer id, or None.
 
         Raises IdsUndecided if the allowed number of listings did not suffice.
         """
@@ -229,7 +229,7 @@ class IdSearch:
         return None
 
     async def _names(self, groups: tuple[str, ...]) -> list[str]:
-        """List those subfolders of a folder whose name is three digits or `original`."""
+        """List the subfolders whose names are three digits or `original`."""
         if len(groups) > 7:
             return []
         self._use_one()
@@ -242,7 +242,7 @@ class IdSearch:
         ]
 
     async def _holds_original(self, groups: tuple[str, ...]) -> bool:
-        """Return whether a folder has an original. A store may list folders that are empty."""
+        """Return whether a folder has an original, because a store may list empty folders."""
         self._use_one()
         async for page in self.storage.list_keys(f"{_folder(groups)}original/", page_size=1):
             if page:

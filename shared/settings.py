@@ -187,9 +187,8 @@ class Settings(
             raise ValueError("must be a time zone such as Europe/Berlin") from None
         return value
 
-    # A rule about two settings is checked in a validator of the later field. A validator of the
-    # model would not report the fault if another field is invalid, because pydantic then skips the
-    # validators of the model.
+    # A rule about two settings is checked in a validator of the later field. If any field is
+    # invalid, pydantic skips the validators of the model, so these would not report the fault.
     @field_validator("files_public")
     @classmethod
     def _public(cls, value: bool, info: ValidationInfo) -> bool:
@@ -242,8 +241,8 @@ class Settings(
     def fences(self) -> Fences:
         """The buckets from which `temp_url` may copy, and the allowed prefixes in each bucket.
 
-        The service's own bucket is always included: as a whole, or only with the prefixes that the
-        setting lists for it.
+        The service's own bucket is always included: with the prefixes that the setting lists for
+        it, or else as a whole.
         """
         named = parse_fences(self.temp_url_buckets, own_bucket=self.s3_bucket)
         return {self.s3_bucket: WHOLE_BUCKET, **named}

@@ -23,7 +23,7 @@ MAX_MADE = 1000
 
 
 class Share(Database):
-    """The part of the pool that one key may use. Each statement first waits for its turn."""
+    """The part of the pool that one key may use. Each statement waits for its turn."""
 
     def __init__(self, shares: "Shares", key: Hashable) -> None:
         self.pool = shares.whole.pool
@@ -95,9 +95,10 @@ class Shares:
 
 
 def split_pool(total: int) -> tuple[int, int]:
-    """Split an API's connections: some for clients, the others for events, tokens and health.
+    """Return how many of an API's connections are for clients, and how many for other uses.
 
-    The others are three in ten, but at least one.
+    The other uses are events, tokens and health. They get three connections in ten, but at least
+    one.
     """
     others = max(1, total * 3 // 10)
     return total - others, others

@@ -23,10 +23,10 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """AWS credentials at one moment. Only temporary ones have `token` and expire at `ends_at`.
+    """AWS credentials at one moment.
 
-    After that time AWS refuses every signature made with them, even if the signature itself expires
-    later.
+    Only temporary credentials have a `token`, and expire at `ends_at`. After that time AWS refuses
+    every signature made with them, even if the signature itself expires later.
     """
 
     access_key: str
@@ -72,8 +72,9 @@ def _hmac(key: bytes, text: str) -> bytes:
 
 @lru_cache(maxsize=64)
 def _iso_of(seconds: int) -> str:
-    # Cached, because all policies that are signed in one second have the same two times. One call
-    # of `isoformat` takes as long as the rest of a policy's text; strftime takes ten times as long.
+    # Cached, because all policies that are signed in the same second have the same two times. One
+    # call of `isoformat` takes as long as the rest of a policy's text; strftime takes ten times as
+    # long.
     return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}Z"
 
 

@@ -113,7 +113,7 @@ def _folded_segments(key: str) -> tuple[str, ...] | None:
 
 
 def _decoded(key: str) -> str | None:
-    """Decode and fold a text until nothing changes. Returns None if that takes too many rounds."""
+    """Decode and fold a text until nothing changes. Returns None after MAX_ROUNDS rounds."""
     text = key
     for _ in range(MAX_ROUNDS):
         before, text = text, _once(text)

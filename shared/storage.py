@@ -1,4 +1,4 @@
-"""The object store, in the few operations that the service needs; it raises only StoreErrors."""
+"""The operations of the object store that the service needs. They raise only StoreErrors."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -222,8 +222,8 @@ class Storage:
 
         Only keys greater than `after` are listed; `after` itself need not exist. A page has up to
         `page_size` objects; S3 allows 1000. An object that is stored during the listing may be
-        missing. `version_id` and checksum are None, because a listing does not contain them. Needs
-        s3:ListBucket.
+        missing. In the results, `version_id` and checksum are None, because a listing does not
+        contain them. Needs s3:ListBucket.
         """
         start = {"StartAfter": after} if after else {}
         async for answer in self._pages(prefix, MaxKeys=page_size, **start):
@@ -241,7 +241,7 @@ class Storage:
             ]
 
     async def list_prefixes(self, prefix: str) -> list[str]:
-        """List the prefixes that extend `prefix` up to the next `/`. Needs s3:ListBucket.
+        """List the prefixes that begin with `prefix` and end at the next `/`. Needs s3:ListBucket.
 
         A store may still list a prefix whose objects are all deleted; SeaweedFS does so for
         minutes.

@@ -51,8 +51,9 @@ def find_store(bucket: str, region: str | None, endpoint_url: str | None) -> Sto
     """Find the address of a bucket. Takes about 0.1 s.
 
     Without `endpoint_url`, the store is AWS. botocore then also reads the AWS_* variables and its
-    config file. If `region` is None, they give the region. With `endpoint_url`, they do not change
-    the address. Raises SettingsError if botocore has no address for this bucket.
+    config file. If `region` is None, the variables or the file give the region. With
+    `endpoint_url`, they do not change the address. Raises SettingsError if botocore has no address
+    for this bucket.
     """
     if endpoint_url is not None:
         return _find_own(bucket, region or USUAL_REGION, endpoint_url)

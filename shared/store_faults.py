@@ -29,7 +29,7 @@ METHODS: Final[Mapping[StoreVerb, str]] = {
     "list": "ListObjectsV2",
     "versions": "ListObjectVersions",
 }
-"""The S3 operation of each verb, for traces. A verb that is missing has several operations."""
+"""The S3 operation of each verb, for traces. Verbs with several operations are missing."""
 
 WRITES: Final[Collection[StoreVerb]] = ("put", "copy", "delete", "multipart")
 
@@ -41,8 +41,8 @@ _errors = cache(STORE_ERRORS.labels)
 def mapped(verb: StoreVerb, *, timed: bool = True) -> Iterator[None]:
     """Raise errors of `shared.errors` in place of the client's errors in the block.
 
-    Faults of the store are counted by verb and reported to the store's `Outage`. A call that a
-    limit of `shared.store_limits` cancels counts as a fault too. If `timed`, the seconds of the
+    Faults of the store are counted by verb and reported to the store's `Outage`. If a limit of
+    `shared.store_limits` cancels a call, that counts as a fault too. If `timed`, the seconds of the
     call are counted, and a span is recorded.
     """
     began = time.perf_counter()

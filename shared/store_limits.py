@@ -19,7 +19,7 @@ recorded when the time is over."""
 
 @asynccontextmanager
 async def store_limit(seconds: float, fault: str = NO_ANSWER) -> AsyncIterator[None]:
-    """Raise TimeoutError if the block takes longer than `seconds`. Use it for calls of the store.
+    """Raise TimeoutError if a block with calls of the store takes longer than `seconds`.
 
     If the block is waiting for the store when the time is over, `shared.store_faults` records and
     counts `fault`. If the block is waiting for something else, nothing is recorded. `fault` is

@@ -36,7 +36,7 @@ class StoredVersion:
 
 
 def listed_version(item: Any, kind: str, page: Any) -> StoredVersion:
-    """Build a record from an entry of a page. `kind` is the name of the list with the entry."""
+    """Build a record from an entry of a page. `kind` is the name of the list that has the entry."""
     return StoredVersion(
         key=item["Key"],
         version_id=item.get("VersionId") or "null",

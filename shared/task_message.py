@@ -11,11 +11,11 @@ from shared.lifecycle import WakeUp
 
 
 class TaskMessage:
-    """Builds the message of a wake-up exactly as Celery and kombu would put it into Redis.
+    """Builds the message of a wake-up exactly as Celery and kombu would store it in Redis.
 
     Sending a task with Celery takes about 300 µs, more than all other work for an event. So Celery
-    sends only one task, to kombu's memory transport. Its message becomes a template, and the ids
-    of each wake-up are filled in.
+    sends only one task, to kombu's memory transport. The message of this task becomes a template,
+    into which the ids of each wake-up are filled.
     """
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ Clock = Callable[[], float]
 
 @dataclass(slots=True, kw_only=True)
 class Counted:
-    """How many lines of one key were written since `written_at`, and how many were only counted."""
+    """The numbers of a key's lines that were written since `written_at`, and only counted."""
 
     written_at: float
     written: int = 1

@@ -170,7 +170,7 @@ async def has_ended(connection: Connection, token: str) -> bool:
 
 
 async def record_use(connection: Connection, ages_s: Mapping[int, float]) -> None:
-    """Record when tokens were last used. `ages_s` has the seconds since then, by token id.
+    """Record when tokens were last used. `ages_s` has the seconds since the last use, by token id.
 
     A row that another process is writing is skipped, because that process writes nearly the same
     time. So no statement waits or deadlocks. May be repeated.
@@ -212,7 +212,7 @@ class Caller(FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found(FromRow):
-    """The caller whose token was found, and the seconds until the token expires, or None."""
+    """The caller whose token was found, and the seconds until the token expires (None: never)."""
 
     caller: Caller
     seconds_left: float | None

@@ -18,8 +18,8 @@ class Turns:
     """Gives out `places` places, at most `each` of them to one key at the same time.
 
     At most `waiting` callers of one key wait, each for at most `wait_s` seconds. A free place goes
-    to the key whose last turn was longest ago. The last `newcomers` free places go only to keys
-    that hold no place.
+    to the waiting key whose last turn was longest ago. The last `newcomers` free places go only to
+    keys that hold no place.
     """
 
     def __init__(

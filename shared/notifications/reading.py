@@ -1,4 +1,5 @@
-"""Parse messages of any dialect: events of this service's originals, faults, and other records."""
+"""Parse messages of any dialect into events about originals, faults, and a count of other
+records."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field

@@ -23,8 +23,8 @@ LOOKED_AT = 100
 
 CREATED = "ObjectCreated:"
 REMOVED = ("ObjectRemoved:", "LifecycleExpiration:", "ObjectLifecycle:Expiration:")
-"""The beginnings of the names of removals. The last two name removals by lifecycle rules; the very
-last is Ceph's."""
+"""The beginnings of the names of removals. The last two are for removals by lifecycle rules; of
+these, the second is Ceph's."""
 
 _KINDS = (CREATED, *REMOVED)
 
@@ -32,7 +32,7 @@ _SEQUENCER = re.compile(r"[0-9A-Fa-f]{1,64}")
 
 
 def source_of(document: Any) -> str | None:
-    """Return the source of a list of records: the known source that most records name.
+    """Return the source of a list of records: that known source which most records name.
 
     If the first hundred records name no known source, all records are counted. The result is one of
     SOURCES, or else an unknown source, or empty if no record names a source. The result is None if
@@ -136,7 +136,7 @@ def optional(item: Any, name: str) -> str | None:
 
 
 def etag(value: str | None) -> str | None:
-    """Remove the quotes that some stores leave around an etag. Returns None if it is empty."""
+    """Remove the quotes that some stores leave around an etag. Returns None for an empty etag."""
     return (value or "").strip('"') or None
 
 

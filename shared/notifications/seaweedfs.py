@@ -77,8 +77,8 @@ def _of_version(
     """Return the event about the file of a version, or None.
 
     SeaweedFS updates an old version when a newer one replaces it. That event is ignored, because it
-    says nothing about the current object. The removal of any version only makes the sweep ask the
-    store.
+    says nothing about the current object. If any version is removed, the event only makes the sweep
+    ask the store.
     """
     if not removed and _extended(entry, "Noncurrent-Since-Ns"):
         return None

@@ -117,7 +117,7 @@ def read_certificate(pem: bytes, *, now: datetime) -> x509.Certificate:
 
 
 def verify(document: Any, certificate: x509.Certificate) -> None:
-    """Verify a message's signature with the certificate. Raises SnsRefused if it is wrong."""
+    """Verify a message's signature by the certificate. Raises SnsRefused if it is invalid."""
     key = certificate.public_key()
     assert isinstance(key, RSAPublicKey)
     try:
@@ -145,7 +145,7 @@ def signed_text(document: Any) -> bytes:
 
 
 def subscribe_url(document: Any) -> str:
-    """Return the address that confirms a subscription. Raises SnsRefused if it is not SNS's."""
+    """Return the address that confirms a subscription. Raises SnsRefused if SNS does not own it."""
     url = document.get("SubscribeURL")
     if not isinstance(url, str) or not _SUBSCRIBE.fullmatch(url):
         raise SnsRefused("SubscribeURL is not one of SNS's addresses")

@@ -1,9 +1,9 @@
 """The messages of versitygw. Their source is `aws:s3`, so the configuration id identifies them.
 
 A key is a part of the path of the upload's request, and is percent-encoded as in that path. For an
-upload by form, the path contains no key. So these events are ignored, and the sweep finds the
-uploads. The order of sequencers is unknown, so they are not used. One version of versitygw posts
-the list of records without an envelope.
+upload by form, the path contains no key. So events of such uploads are ignored, and the sweep finds
+the uploads. The order of sequencers is unknown, so sequencers are not used. One version of
+versitygw posts the list of records without an envelope.
 """
 
 from collections.abc import Iterator

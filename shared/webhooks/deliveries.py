@@ -50,7 +50,8 @@ class DeliveryRow(FromRow):
     state: DeliveryState
     #: The number of attempts that have begun.
     attempt: int
-    #: When the next attempt is due, or when the lease of the running attempt ends; else None.
+    #: When the next attempt is due, or when the lease of the running attempt ends. None if neither
+    #: exists.
     due_at: datetime | None
     #: When the last attempt ended.
     attempted_at: datetime | None
@@ -114,7 +115,7 @@ async def find(
 async def retry(
     connection: Connection, webhook_id: int, delivery_id: int, organization_id: int
 ) -> DeliveryRow | None:
-    """Make a delivery due now, and begin its schedule of attempts again, in any state.
+    """Make a delivery in any state due now, and begin its schedule of attempts again.
 
     Returns None if the delivery does not exist or its webhook is inactive. May be repeated; the
     receiver may then get the event again.
@@ -202,7 +203,7 @@ async def prune_old(connection: Connection) -> int:
 
 
 async def prune_orphans(connection: Connection) -> int:
-    """Remove up to REMOVED_AT_ONCE deliveries of one removed webhook, and return how many.
+    """Remove up to REMOVED_AT_ONCE deliveries of one removed webhook. Return their number.
 
     The statement reads one index entry for each webhook that has deliveries. May be repeated.
     """

@@ -56,8 +56,8 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
 def find_fault(url: str, *, allow_http: bool, networks: Sequence[Network]) -> str | None:
     """Return the rule that the URL of a webhook breaks, or None if the URL is accepted.
 
-    If the host is an address, it is checked here. If it is a name, it is resolved and checked at
-    each connection, because it may have another address by then.
+    If the host is an address, it is checked here. If it is a name, the name is resolved and its
+    address is checked at each connection, because the address of a name may change.
     """
     if len(url) > MAX_URL:
         return f"is too long (maximum is {MAX_URL} characters)"

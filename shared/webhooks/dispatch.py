@@ -1,4 +1,4 @@
-"""SQL statements of couriers, which send deliveries: take due ones, and record their attempts.
+"""SQL statements of couriers, which send deliveries: take due deliveries, and record attempts.
 
 Each row of `webhook_deliveries` is an entry of the queue: `due_at` is when the next attempt is due,
 or when the lease of the running attempt ends. A courier records a result only if the row still has
@@ -38,7 +38,7 @@ WALK = 1000
 
 
 COUNT_EVERY_S = 60
-"""At most one failure of a webhook in this number of seconds counts for its deactivation."""
+"""In this number of seconds, at most one failure of a webhook counts for its deactivation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

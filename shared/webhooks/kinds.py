@@ -69,7 +69,7 @@ longer, there was no delivery to attempt."""
 
 KEPT_DAYS: Final = 30
 MAX_KEPT: Final = 1_000_000
-"""Deliveries are kept for KEPT_DAYS days, and at most MAX_KEPT of all organizations together."""
+"""Deliveries are kept for KEPT_DAYS days. All organizations together keep at most MAX_KEPT."""
 
 MAX_WEBHOOKS: Final = 20
 """One organization may have at most this many webhooks."""

@@ -13,7 +13,8 @@ from shared.webhooks.secret_signing import make_secret
 from shared.webhooks.vault import SecretUnreadable, Vault
 
 PREVIOUS_S: Final = 86_400
-"""Seconds after a rotation during which deliveries are signed with the former secret too."""
+"""For this number of seconds after a rotation, deliveries are also signed with the former
+secret."""
 
 
 class TooManyWebhooks(AttachmentsError):
@@ -38,7 +39,7 @@ class Webhook(FromRow):
     active: bool
     #: When the webhook was created.
     created_at: datetime
-    #: When the former secret stops signing too; None before the first rotation.
+    #: When the former secret becomes invalid; None before the first rotation.
     previous_ends_at: datetime | None
     #: When the first failure after the last success happened; None after a success.
     failing_since: datetime | None
@@ -152,7 +153,7 @@ async def update(
 async def rotate(
     connection: Connection, webhook_id: int, organization_id: int, vault: Vault
 ) -> WithSecret | None:
-    """Replace the secret of a webhook. The former secret signs too for PREVIOUS_S seconds.
+    """Replace the secret of a webhook. The former secret also signs, for PREVIOUS_S seconds.
 
     The secret before the former one becomes invalid at once. Returns None if the webhook does not
     exist.
@@ -197,7 +198,7 @@ async def reencrypt(connection: Connection, vault: Vault) -> int:
     """Encrypt the secrets of up to 1,000 webhooks again, with the first key of the vault.
 
     Returns the number of these webhooks. Webhooks whose secrets have this key already are left out.
-    If some secrets cannot be decrypted with any key, raises SecretUnreadable after the others are
+    If no key decrypts some of the secrets, raises SecretUnreadable after the other secrets are
     done. May be repeated.
     """
     rows = await connection.fetch(

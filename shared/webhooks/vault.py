@@ -15,7 +15,7 @@ class SecretUnreadable(AttachmentsError):
 
 
 class Vault:
-    """Encrypts with the first key, and decrypts with any key; `keys` are texts of the settings.
+    """Encrypts with the first of `keys`, and decrypts with any. The settings list the keys.
 
     `key_id` identifies the first key and is no secret. If a row has another `key_id`, its secrets
     must be encrypted again.
