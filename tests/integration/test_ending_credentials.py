@@ -83,9 +83,10 @@ def policy_of(created: Any) -> tuple[datetime, dict[str, str]]:
 
 
 def an_hour_from_now() -> datetime:
-    """Return a time shortly before a policy that is signed now usually expires.
+    """Return a time 3,500 s from now.
 
-    It is 100 s before the expiry, and a test takes less time than that.
+    A policy that was signed in the last 100 s expires later than this time, unless its credentials
+    expire first.
     """
     return datetime.now(UTC) + timedelta(seconds=3500)
 

@@ -242,7 +242,7 @@ async def test_a_bucket_without_versions_needs_no_right_to_ask_and_few_calls(
             assert await eraser.erase([LISTING], row_age_s=lambda: YOUNG_S)
             asked = [line.split()[0] for line in refusing.asked if b"?version" not in line]
             assert asked == [b"HEAD", b"DELETE"]
-        # No request names a version, because the eraser remembers that the bucket has none.
+        # No request names a version, because the eraser remembers that the bucket has no versions.
         assert not any(b"?version" in line for line in refusing.asked)
     assert await versions(store.client, bucket) == []
 

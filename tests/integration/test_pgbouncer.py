@@ -273,7 +273,7 @@ async def ask(connection: Connection, number: int) -> Any:
     "more",
     [
         pytest.param("", id="defaults"),
-        # PgBouncer refuses none of the service's startup parameters here. So the service notices
+        # Here, PgBouncer accepts all startup parameters of the service. So the service notices
         # PgBouncer only when a prepared statement fails.
         pytest.param(
             "ignore_startup_parameters = attachments.session,statement_timeout,lock_timeout,jit,"

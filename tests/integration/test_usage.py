@@ -1,4 +1,4 @@
-"""Usage: which attachments count, from when until when, and how usage is shown."""
+"""Usage: which attachments count, in which time they count, and how usage is shown."""
 
 import asyncio
 from typing import Any

@@ -123,5 +123,5 @@ async def test_a_failing_receiver_gets_its_backlog_one_by_one(start_service: Sta
                 return await states(service) == {"pending": count}
 
             await until(all_attempted, within_s=60)
-    # The first WIDEST deliveries are in flight together. After their failures, the limit is 1.
+    # The first WIDEST deliveries are in flight together. After they fail, only one may be.
     assert set(busy.counts[WIDEST:]) == {1}

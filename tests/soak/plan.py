@@ -69,7 +69,7 @@ class Odds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
-    """The fractions of attachments that are never uploaded, overwritten or deleted."""
+    """The fractions of attachments that get no upload, are overwritten, or are deleted."""
 
     never: float = 0.03
     overwrites: float = 0.17
@@ -120,7 +120,7 @@ def _draw_kind(random: Random) -> str:
 
 
 def _draw_pause(random: Random) -> float:
-    # The pause is zero, or shorter than most processing takes, or longer.
+    # The pause is zero, shorter than most processing, or longer than most processing.
     return random.choice([0, random.uniform(0.02, 0.6), random.uniform(0.6, 5)])
 
 

@@ -110,8 +110,8 @@ async def stored_keys(storage: Storage, prefix: str) -> list[str]:
 
 
 async def no_orphans(service: Service, storage: Storage, attachment_id: str | int) -> None:
-    """Assert that the store holds the attachment's original, and besides it only the thumbnail that
-    the row names.
+    """Assert that the store holds only the original and the thumbnail that the attachment's row
+    names.
     """
     row = await service.row(attachment_id)
     found = set(await stored_keys(storage, row.key.partition("/original/")[0] + "/"))

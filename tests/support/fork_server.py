@@ -130,11 +130,12 @@ def _report(results: dict[int, socket.socket]) -> None:
 
 
 class Ending:
-    """The end of a forked process, without the work that Python does for its memory.
+    """Ends a forked process without freeing its objects.
 
-    Python would free all objects of the service one by one. That would write to all memory that the
-    process shares with the fork server, and so copy it: 0.1 s of CPU time. All other work of an end
-    is done: threads are awaited, the functions of `atexit` run, and output is flushed.
+    Python would free all objects of the service one by one. To do so, it would write to the memory
+    that the process shares with the fork server. The kernel would then copy this memory, which
+    costs 0.1 s of CPU time. All other steps of an end are done: threads are awaited, the functions
+    of `atexit` run, and output is flushed.
     """
 
     def __init__(self) -> None:

@@ -39,8 +39,10 @@ def memory_folder(otherwise: Path) -> Iterator[Path]:
         _delete_left()
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, suffix=SUFFIX, dir=MEMORY))
         held = os.open(folder, os.O_RDONLY)
-        fcntl.flock(held, fcntl.LOCK_EX)  # the kernel releases the lock when this process ends
-    folder.chmod(0o755)  # if the tests run as root, PostgreSQL runs as another user
+        # The kernel releases this lock when the process ends.
+        fcntl.flock(held, fcntl.LOCK_EX)
+    # If the tests run as root, PostgreSQL runs as another user, who must read the folder.
+    folder.chmod(0o755)
     try:
         yield folder
     finally:

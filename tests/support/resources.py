@@ -34,7 +34,7 @@ RELATIONSHIPS = {
     "document_type": "document_types",
     "deal": "deals",
 }
-"""Each relationship of the contract maps to its resource type."""
+"""Maps each relationship of the contract to its resource type."""
 
 
 def written(document: Any) -> str:

@@ -24,7 +24,7 @@ class Shown:
     types: Mapping[str, str]
 
     def sum(self, name: str, **labels: str) -> float:
-        """Return the sum of the samples with this name and these labels; 0 if no sample matches."""
+        """Return the sum of all samples with this name and these labels."""
         wanted = set(labels.items())
         return sum(
             value

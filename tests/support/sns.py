@@ -17,7 +17,7 @@ def written(when: datetime) -> str:
 
 
 def ago(**duration: float) -> str:
-    """Return the time that lies the given duration in the past, in the format of SNS."""
+    """Return the present time minus a duration, in the format of SNS."""
     return written(datetime.now(UTC) - timedelta(**duration))
 
 

@@ -75,7 +75,7 @@ def until(condition: Callable[[], bool], within_s: float) -> None:
 def running(data_dir: Path, *options: str, **settings: str) -> Iterator[Up]:
     """Run `attachments up` in the block, and end all its processes at the end."""
     ready_file = data_dir.with_name(f"{data_dir.name}-ready.json")
-    ready_file.unlink(missing_ok=True)  # a killed run may have left it
+    ready_file.unlink(missing_ok=True)  # a killed run may have left this file
     log = data_dir.with_name(f"{data_dir.name}.log")
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -107,7 +107,7 @@ def printed_json(text: str) -> None:
     assert {"up", "api", "worker"} <= {line["process"] for line in lines}
     (listens,) = named(text, "api listens")
     assert listens["process"] == "api"
-    assert listens["logger"] != "output"  # "output" means: not JSON
+    assert listens["logger"] != "output"  # "output" is for lines that are not JSON
     assert isinstance(listens["port"], int)
 
 

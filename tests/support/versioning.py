@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 
 
 async def make_bucket(client: "S3Client", versioning: Versioning) -> str:
-    """Make a bucket and return its name. Suspended versioning is enabled before it is suspended."""
+    """Make a bucket and return its name. Versioning must be enabled before it can be suspended."""
     bucket = f"versions-{os.getpid()}-{next(_numbers)}"
     await client.create_bucket(Bucket=bucket)
     if versioning is not None:

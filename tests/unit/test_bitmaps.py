@@ -127,7 +127,7 @@ ORDERS = {
 def test_row83_masks_give_the_order_of_bytes(
     order: str, size: int, compression: int, *, has_alpha: bool
 ) -> None:
-    """Chromium 156 draws the same."""
+    """The wanted pixels are those that Chromium 156 draws for the same files."""
     places, pixel = ORDERS[order]
     masks = struct.pack("<4I", *(0xFF << place for place in places[:3]), 0)
     if has_alpha:

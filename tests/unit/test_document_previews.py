@@ -1,4 +1,4 @@
-"""The preview picture of a document: which one is found, and from how few bytes."""
+"""The preview picture of a document: which picture is found, and how few bytes are read."""
 
 import io
 import struct

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shared.part_copies import IN_ONE_BYTES, MAX_PARTS, PART_BYTES, plan
 
 GIB = 1024**3
-MAX_PART_BYTES = 5 * GIB  # S3's limits are 5 MiB (except the last part) and 5 GiB
+MAX_PART_BYTES = 5 * GIB  # S3's limits for a part are 5 MiB (except the last part) and 5 GiB
 MIN_PART_BYTES = 5 * 1024**2
 
 

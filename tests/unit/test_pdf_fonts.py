@@ -38,7 +38,7 @@ def own_fonts() -> Iterator[None]:
 
 
 def simple(name: bytes, kind: bytes = b"Type1", glyphs: bytes = b"/a/b") -> bytes:
-    """Write a PDF with two letters, in a font of one byte per letter that lists glyph names."""
+    """Write a PDF with two letters. Its font has one byte per letter, and names the glyphs."""
     encoding = b"/Encoding<</Type/Encoding/Differences[97%s]>>" % glyphs
     widths = b"/FirstChar 97/LastChar 98/Widths[1000 1000]"
     descriptor = b"<</Type/FontDescriptor/FontName/%s/Flags 32/StemV 80>>" % name

@@ -76,8 +76,9 @@ def test_a_lenient_accept_is_met(accept: str) -> None:
 
 
 def status_of_create(body: bytes) -> int:
-    """Return the status of the answer to a create request with this body; 201 if the body
-    is valid.
+    """Return the status of the answer to a create request with this body.
+
+    The status is 201 if the body is valid.
     """
     try:
         attributes = check_identity(resource_object(parse_json(body)), attachment_id=None)
@@ -87,8 +88,9 @@ def status_of_create(body: bytes) -> int:
 
 
 def status_of_change(body: bytes) -> int:
-    """Return the status of the answer to a PATCH request with this body; 200 if the body
-    is valid.
+    """Return the status of the answer to a PATCH request with this body.
+
+    The status is 200 if the body is valid.
     """
     row = attachment()
     try:

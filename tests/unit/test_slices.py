@@ -14,7 +14,7 @@ A, B, C = 1, 2, 3
 
 
 def fill(turns: Slices[int], organization: int, count: int) -> None:
-    """Let `count` jobs of an organization wait. The organization's number represents each job."""
+    """Let `count` jobs of an organization wait. Each job is the organization's number."""
     for _ in range(count):
         turns.wait(organization, organization)
 
@@ -143,7 +143,7 @@ def test_none_takes_the_last_place_while_another_waits() -> None:
     turns.end(held.pop(), 0)
     served = turns.serve(0)
     assert served is not None
-    assert served[0] == A  # A has only one of the three places, so it gets another one
+    assert served[0] == A  # A has one of the three places, so it may get a second one
 
 
 @pytest.mark.parametrize("places", [2, 3, 8])
@@ -220,8 +220,8 @@ def test_a_waiter_lets_every_other_begin_at_most_one_slice(data: st.DataObject) 
                 assert busy + 1 < places
             if given_slice.ahead:
                 assert given_slice.jobs == 1
-                # An organization may go ahead of the others once, and then only after a usual slice
-                # has begun.
+                # An organization may go ahead of the others once. It may do so again only after a
+                # usual slice has begun.
                 assert organization not in went_ahead
                 went_ahead.add(organization)
             elif given_slice.jobs == 1:

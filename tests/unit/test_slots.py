@@ -47,7 +47,7 @@ def test_no_organization_fills_all_slots_while_another_waits(
     for organization in range(10, 10 + newcomers):
         assert slots.next_of([A, organization]) == organization
         assert slots.take(organization)
-        # The other free slots are kept for organizations without a slot. This one has a slot now.
+        # The other free slots are kept for organizations without a slot. This organization has one.
         assert slots.take(organization) is None
     assert slots.take(B) is None
     assert slots.next_of([A, B]) is None

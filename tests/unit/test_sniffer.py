@@ -37,7 +37,7 @@ async def test_a_file_has_the_same_type_inside_and_outside_the_sandbox(sniffers:
         found, asked = measure(content)
         assert await identify(sniffers, content) == found, name
         asked_of += bool(asked)
-    # Several files must need further ranges. Otherwise, the test would not cover these requests.
+    # Several files must need further ranges, so that the test covers requests for ranges.
     assert asked_of > 5
     for content in (b"", b"\0", b"\xe9t\xe9\n", images.HTML, images.SVG):
         assert await identify(sniffers, content) == measure(content)[0]

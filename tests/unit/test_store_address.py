@@ -37,7 +37,7 @@ def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def settings(bucket: str, region: str | None, endpoint: str | None) -> Settings:
-    """Make settings of a service that uses this bucket; None leaves a setting out."""
+    """Make settings of a service that uses this bucket. A setting that is None is left out."""
     given = {"ATTACHMENTS_S3_BUCKET": bucket}
     if region is not None:
         given["ATTACHMENTS_S3_REGION"] = region

@@ -75,7 +75,7 @@ def test_row74_too_many_scans_are_refused(progressive: bool) -> None:
 
 
 BOMB = b"64 MiB of zeros, compressed"
-"""A placeholder for bytes that the test makes. Making them at import would slow down pytest."""
+"""A placeholder. The test itself makes these bytes, so that the import of this module is fast."""
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ async def test_nothing_is_left_of_a_row_that_is_deleted_while_it_is_copied(
 ) -> None:
     attachment_id = await wanted(quiet, bucket, "deleted.jpg", gradient_photo())
     key = (await quiet.row(attachment_id)).key
-    proxy.hold()  # the second `lose` drops the store's answer to the copy
+    proxy.hold()  # the second `lose` drops the store's answer to the copy request
     proxy.lose(lambda _link, _data: False)
     worker = await start(quiet, lease="1")
     proxy.let_go()

@@ -86,7 +86,7 @@ async def test_a_message_that_cannot_be_kept_has_no_partial_effect(service: Serv
         assert answer.status == 503
         assert (await service.row(row.id)).state == "pending"
         # All records of the next message are readable, so it needs no dead letter. It is recorded
-        # in spite of the lock on `dead_letters`.
+        # although `dead_letters` is locked.
         other = await new_row(service)
         whole = json.dumps(aws.message(aws.make_event(BUCKET, other.key, etag="e1"))).encode()
         assert (await send(service, whole)).document["meta"] == RECORDED

@@ -140,7 +140,7 @@ async def test_a_walk_goes_on_where_the_last_one_stopped(
     )
     sweeps = [await table.take_due(limit=4) for _ in range(5)]
     assert [shares(sweep).get(13, 0) for sweep in sweeps] == [0, 0, 1, 0, 0]
-    assert {len(sweep) for sweep in sweeps} == {4}  # each sweep takes `limit` rows
+    assert {len(sweep) for sweep in sweeps} == {4}
     # The sweeps reached the last organization and then continued with the first.
     assert table.walked_to == 4
 

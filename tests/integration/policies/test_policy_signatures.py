@@ -78,7 +78,7 @@ async def test_the_policys_life_is_a_setting(start_service: StartService) -> Non
 async def test_the_store_takes_no_field_that_the_policy_does_not_name(
     client: Client, bucket: "S3Client", fields: dict[str, str]
 ) -> None:
-    # S3 also refuses `acl` and similar fields. SeaweedFS 4.48 ignores them, but it has no public
+    # S3 refuses `acl` and similar fields. SeaweedFS 4.48 ignores them, but it has no public
     # objects: see the next test.
     created = await client.create()
 

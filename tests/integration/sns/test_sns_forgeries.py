@@ -1,4 +1,4 @@
-"""Forged SNS messages: each is refused, mostly without a request for a certificate."""
+"""Forged SNS messages are refused, most of them before the API requests a certificate."""
 
 import base64
 from collections.abc import Callable

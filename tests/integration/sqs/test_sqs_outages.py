@@ -61,7 +61,7 @@ class TestOutages:
             await inbox.send(await message(service, one))
             await until_in_hand(inbox)
             other = await start_consumer(service)
-            # The first visibility timeout ends in this time, so the consumer must extend it.
+            # The wait is longer than the first visibility timeout, so the consumer must extend it.
             await asyncio.sleep(HOLD_S + 3)
             assert await inbox.counts() == (0, 1)
         await taken_up(service, one)
@@ -79,8 +79,9 @@ class TestOutages:
         async with locked(service, one):
             consumer = await start_consumer(service)
             await taken_up(service, *ids)
-            await until_in_hand(inbox)  # all messages except one are deleted
-            # The consumer extends the visibility timeout of the message that waits for the lock.
+            # Only the message that waits for the lock is left. The consumer extends the visibility
+            # timeout of this message.
+            await until_in_hand(inbox)
             await asyncio.sleep(HOLD_S / 2)
             assert (await service.row(one)).state == "pending"
             assert await inbox.counts() == (0, 1)
