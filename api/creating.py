@@ -115,7 +115,8 @@ def stored_type(settings: Settings, content_type: str | None, file_name: str) ->
     """Return the content type with which an upload must be stored; None allows any type.
 
     In public mode, browsers get the type from the store, so a type is always required. Otherwise
-    the redirect to the store overrides the stored type, so only a declared type is required.
+    the redirect to the store overrides the stored type, so a type is required only if the client
+    declared one.
     """
     if settings.files_public:
         return content_types.public_type(content_type, file_name)

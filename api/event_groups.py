@@ -48,7 +48,7 @@ class EventGroups:
 
     The effect is the same as if each message were recorded alone. All messages of a group are about
     different attachments. If a group fails, each of its messages is recorded alone. Three kinds of
-    messages are always recorded alone: dead letters, probes, and those of requests with a trace.
+    messages are always recorded alone: dead letters, probes, and messages of requests with a trace.
     """
 
     def __init__(self, database: Database, settings: Settings, *, concurrent: int) -> None:

@@ -104,8 +104,8 @@ async def _check_object(parts: Parts, row: Attachment) -> None:
     restore of the database. If the present row is `ready` or `rejected`, a worker has already
     compared the ages. In other states, no worker has done so, and this function asks the store.
 
-    It also asks the store if the object was scanned but has no version. Then a redirect cannot name
-    the scanned version, and the object may have been replaced since.
+    The store must also be asked about an object that was scanned but has no version: a redirect
+    cannot name the scanned version, and the object may have been replaced since.
 
     Raises StoreUnavailable if the store does not answer in time, and BucketForeign if the bucket
     belongs to another deployment.

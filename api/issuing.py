@@ -155,7 +155,7 @@ async def renew(
 async def find_known(parts: Parts, caller: Caller, key: GivenKey) -> Repeated | None:
     """Return what an earlier request with this Idempotency-Key created, or None.
 
-    Raises KeyReused if that request was a different one.
+    Raises KeyReused if that request differs from this one.
     """
     return await parts.clients.of(caller.organization_id).run(idempotency.find_made, key.known)
 

@@ -124,7 +124,7 @@ def _content_types(value: Any, at: str) -> tuple[tuple[str, ...] | None, Errors]
 def check_declared(
     values: dict[str, Any], limits: Limits, errors: Errors, *, pointer: str
 ) -> Errors:
-    """Return `errors`, with one more if the limits do not allow the declared type.
+    """Return `errors`, and one more error if the limits do not allow the declared type.
 
     The order of errors is kept. If no type is declared, a worker checks the type that it measures.
     """

@@ -41,7 +41,7 @@ ESTIMATE_KEPT_S = 10.0
 
 
 def too_long(asked: Listing) -> str:
-    """Return the error text for a walk that takes too long, with the parameter and the remedy."""
+    """Return the error text for a walk that takes too long. It names the cause and the remedy."""
     if not read_many(asked.filters):
         name = "page[after]" if asked.cursor else "page[number]"
         return (

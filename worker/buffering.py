@@ -38,9 +38,9 @@ async def buffered(
 ) -> AsyncIterator[tuple[BinaryIO, str]]:
     """Read the rest of an object after `head`; yield a file of all its bytes and their hex SHA-256.
 
-    `chunks` is the rest of the request that has read `head`. Later requests read the rest of the
-    object. Raises ObjectChanged if the store then has another object than `found`, and other
-    StoreErrors.
+    `chunks` has the bytes after `head` that the same request reads. If they are not all, another
+    request reads the remaining bytes. Raises ObjectChanged if the store then has another object
+    than `found`, and other StoreErrors.
     """
     digest = hashlib.sha256(head)
     in_memory = found.size <= MEMORY_BYTES

@@ -1,6 +1,6 @@
-"""Copy the objects to which a `temp_url` points. The API copies small ones.
+"""Copy the objects to which a `temp_url` points.
 
-But the API may leave some small ones to workers too. A worker makes a few copies at a time;
+The API copies most small objects itself. Workers make all other copies, a few at a time, and
 organizations take turns. A copy needs no slot and no decoder: it only waits for the store, possibly
 for minutes.
 """

@@ -230,10 +230,10 @@ async def examine(tools: Tools, claim: Claim, scanned: Scanned | None = None) ->
 async def _identify_if_possible(
     tools: Tools, row: Attachment, found: StoredObject, head: bytes
 ) -> tuple[Sniffed, bool]:
-    """Identify the content type; return it and False.
+    """Identify the content type. Return it, and True if the identification was given up.
 
-    If the child process that identifies it died and no attempt is left, returns UNKNOWN and True.
-    Raises DecoderFault for other faults, which should be retried.
+    It is given up if the child process died in every attempt; the type is then UNKNOWN. Raises
+    DecoderFault for other faults, which should be retried.
     """
     try:
         return await identify(tools, row, found, head), False

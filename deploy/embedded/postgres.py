@@ -254,7 +254,7 @@ class EmbeddedPostgres(Server):
     def _program(self, run_as: RunAs, argv: tuple[str, ...]) -> Program:
         # SIGINT makes PostgreSQL shut down cleanly without waiting for clients. SIGQUIT ends it
         # immediately, as in a crash. But with SIGQUIT, PostgreSQL still removes its shared memory
-        # and its lock file, which could prevent the next start.
+        # and its lock file. If they remained, they could prevent the next start.
         return Program(
             name=self.name,
             argv=argv,

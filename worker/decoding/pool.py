@@ -22,8 +22,8 @@ JOBS_PER_DECODER = 500
 
 SPARES: Final = 2
 """Maximum number of spare decoders. If `size` is smaller, `size` is the maximum. Spare decoders are
-sealed and belong to no organization yet. A few are enough: two organizations that take turns need
-one about every 50 ms, and a fork takes 5 ms."""
+sealed and belong to no organization yet. A few are enough: two organizations that take turns need a
+spare decoder about every 50 ms, and a fork takes 5 ms."""
 
 KEPT: Final = 16
 """At most `size` plus this number of decoders belong to organizations. If more organizations are
@@ -99,7 +99,7 @@ class DecoderPool:
         self._ending: set[asyncio.Task[int]] = set()
 
     async def warm_up(self) -> None:
-        """Start the spare decoders. If one does not start, another is tried when it is needed."""
+        """Start the spare decoders. If this fails, a decoder is started when it is needed."""
         self._wanted = True
         await self._fill()
 

@@ -217,7 +217,7 @@ class Decoder:
         return self._status
 
     def ran_out_of_memory(self) -> bool:
-        """Return True if the child aborted because memory ran out, as C++ code does.
+        """Return True if the child probably aborted because it ran out of memory.
 
         Call it after `stop`.
         """

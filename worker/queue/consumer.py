@@ -152,7 +152,7 @@ class Consumer:
         """Record the messages in `held`, and remove the recorded ones from `held`.
 
         Retries while the database is unavailable. After a stop, some messages may be left in
-        `held`. Every second retry records each message separately: if only one message waits for a
+        `held`. Every other retry records each message separately: if only one message waits for a
         lock, the others are recorded.
         """
         failures = 0

@@ -68,8 +68,8 @@ begin with certain instructions, as one in 130 random files does. Windows runs s
 its name ends in `.com`, and such names are reserved."""
 
 _GUESSED: Final = frozenset({UNKNOWN, "image/x-tga"})
-"""Results of libmagic that mean nothing. TGA has no signature, so random bytes often look like
-it."""
+"""Results of libmagic that do not identify a type. TGA has no signature, so random bytes often look
+like it."""
 
 _SETTLED: Final = IMAGES.union(*MORE.values())
 """Types that stay images even if another file is appended to the image."""

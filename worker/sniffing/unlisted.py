@@ -95,7 +95,7 @@ _MAX_OBJECTS: Final = 100
 
 
 def identify_unlisted(file: PartialFile) -> Reading[str | None]:
-    """Return the type of a file; None if it is not known here.
+    """Return the type of a file; None if this module does not know the type.
 
     Requests at most one range. Never raises for any bytes.
     """

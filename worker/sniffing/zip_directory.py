@@ -32,8 +32,8 @@ _LOCAL_BYTES: Final = 2048
 has 30 bytes, the name, and an extra field, in which Office stores padding."""
 
 Names = Callable[[bytes], Iterable[bytes]]
-"""A function that finds the names that matter, in lower case, in a part of a directory that is not
-parsed."""
+"""A function that searches an unparsed part of a directory. It returns the names that matter, in
+lower case."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,9 +52,9 @@ def find_in_archive(name: str, file: PartialFile) -> Reading[Preview | None]:
 
 
 def _related_part(directory: Directory, file: PartialFile) -> Reading[bytes | None]:
-    """Return the name of the part, in lower case, that the package's relationships call thumbnail.
+    """Return the name of the part, in lower case, that is a thumbnail by the relationships.
 
-    The relationships are read only if the package has any picture.
+    The relationships are read only if the package contains a picture.
     """
     if not any(name.endswith(_PICTURES) for name in directory.entries):
         return None

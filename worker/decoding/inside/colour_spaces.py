@@ -104,8 +104,8 @@ def by_code_points(
 ) -> ColourSpace | None:
     """Return the colour space of two H.273 code points; None if one is unspecified or unknown.
 
-    If `transfer` is a function of video cameras, the result has the gamma `video_gamma` instead. If
-    `video_gamma` is None, the result has the function of sRGB instead.
+    If `transfer` is a function of video cameras, it is replaced by the gamma `video_gamma`. If
+    `video_gamma` is None, it is replaced by the function of sRGB.
     """
     known = PRIMARIES.get(primaries)
     if known is None:

@@ -74,7 +74,7 @@ def colour_space(meta: bytes) -> ColourSpace | None:
 
 
 def is_exact(meta: bytes) -> bool:
-    """Return True if a picture is stored in a form that encoders use only without loss.
+    """Return True if a picture is stored in a form that encoders use only for lossless pictures.
 
     The form is RGB, or YCgCo with additional bits (ITU-T H.273, table 4).
     """
@@ -86,7 +86,7 @@ def _code_points(meta: bytes) -> bytes:
     """Return the code points of the primary picture; empty if it has none.
 
     If the picture is derived, its sources may have the code points instead. Other pictures in the
-    file, such as a gain map, have their own.
+    file, such as a gain map, have their own code points, which are ignored.
     """
     try:
         properties, owned = _properties(meta)

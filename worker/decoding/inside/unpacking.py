@@ -1,7 +1,8 @@
 """Unpack the preview picture of a document. Only the simplest and oldest formats pass.
 
 The picture comes from inside another file, where a client may hide any format. So only JPEG, PNG,
-GIF and BMP are decoded, whatever the worker decodes otherwise. This runs only inside the sandbox.
+GIF and BMP are decoded, even if the worker decodes other formats in uploads. This runs only inside
+the sandbox.
 """
 
 import io
