@@ -27,7 +27,7 @@ costs little per event."""
 
 ALONE_S: Final = 10.0
 """Time, in seconds, for which every message is recorded alone after a group has failed. So a
-message that makes its group fail delays only few other messages."""
+message that makes its group fail delays only a few other messages."""
 
 
 @dataclass(slots=True, kw_only=True)

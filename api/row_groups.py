@@ -75,8 +75,9 @@ class RowGroups:
         found: _Found = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, OrderedDict()).setdefault(attachment_id, []).append(found)
         if self._reader is None:
-            # The task begins in the next turn of the event loop, so that all requests of this turn
-            # join the group. Its context is empty, because it belongs to no single request.
+            # The task begins in the next iteration of the event loop, so that all requests of this
+            # iteration join the group. The task's context is empty, because it belongs to no single
+            # request.
             self._reader = asyncio.create_task(self._read_all(), context=Context())
         row = await found
         return None if row is None or row.deleted_at is not None else row

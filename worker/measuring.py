@@ -82,8 +82,8 @@ SWEEP_RAN = Gauge(
 
 AttemptResult = Literal["ended", "retried", "given_back", "lost"]
 """How an attempt ended. `ended`: the upload has its end state. `retried`: there will be another
-attempt. `given_back`: the attempt was stopped and does not count. `lost`: another worker took
-over."""
+attempt. `given_back`: the attempt was stopped and does not count. `lost`: another worker claimed
+the upload."""
 
 KillCause = Literal["cpu_time", "wall_clock", "memory", "died", "idle", "cancelled"]
 """Why a decoder ended. `cpu_time`, `memory`: the file needed more than the limit. `wall_clock`: the

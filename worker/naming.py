@@ -1,6 +1,7 @@
-"""Name the type of an upload, and measure an image that is not decoded, by a few ranges of bytes.
+"""Identify the type of an upload, and find the size of an image that is not decoded.
 
-All ranges are read from the same object: a replaced object raises ObjectChanged.
+Both read only a few ranges of bytes. All ranges are read from the same object: if it is replaced,
+ObjectChanged is raised.
 """
 
 from functools import partial

@@ -48,9 +48,9 @@ def pause_s(attempt: int, *, first_s: float, longest_s: float) -> float:
 def backoff_s(attempt: int) -> float:
     """Return the pause, in seconds, after the failed attempt number `attempt`, which is 1 or more.
 
-    5 s, 20 s, 80 s, 320 s, …, at most 15 minutes: five attempts cover a store's outage of seven
-    minutes. Up to a fifth is added or subtracted at random, so that uploads that failed together
-    are not retried together.
+    The pauses are 5 s, 20 s, 80 s, 320 s, …, at most 15 minutes. Five attempts cover a store's
+    outage of seven minutes. Up to a fifth is added or subtracted at random, so that uploads that
+    failed together are not retried together.
     """
     return spread(min(5 * 4 ** (attempt - 1), 900))
 

@@ -79,7 +79,7 @@ async def process(tools: Tools, claim: Claim) -> Outcome:
 
 
 async def _finish(tools: Tools, claim: Claim, outcome: Outcome, revision: int) -> int | None:
-    """Write the outcome and return None. If it is out of date, return the revision to examine next.
+    """Write the outcome and return None. If the outcome is out of date, return the next revision.
 
     Raises ClaimLost if another worker holds the upload, and StoreError.
     """

@@ -1,7 +1,7 @@
 """Make the thumbnail of a document from the preview picture that its program has put inside it.
 
-A document is kept whatever its preview is: it gets no reason and no size from it. A preview that is
-broken gives no thumbnail.
+The preview does not decide whether the document is kept. The document gets no reason and no size
+from its preview. A preview that is broken gives no thumbnail.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Copy small sources while the client waits: a few at a time, in turns by organization.
+"""Copy small sources while the client waits, a few at a time. Organizations take turns.
 
 Before a copy begins, the row records which object must be copied (see `shared.copies`). So a copy
 that fails here is not lost and is no error: a worker makes it.

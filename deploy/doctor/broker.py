@@ -98,7 +98,7 @@ def judge(info: dict[str, str], where: str) -> Verdict:
 
 
 async def check_persistence(examination: Examination) -> Verdict:
-    """Check that the broker keeps its messages at a restart. If not, uploads are only delayed."""
+    """Check that the broker keeps its messages at a restart. Losing them only delays uploads."""
     enabled = examination.broker.get("aof_enabled")
     mend = (
         "set appendonly yes and appendfsync everysec;"

@@ -83,7 +83,7 @@ class Child:
 
     @property
     def status(self) -> int | None:
-        """The exit status, or minus the number of the signal that ended the program, or None."""
+        """The exit status (after a signal, minus its number); None while the program runs."""
         return self._process.poll()
 
     def _read(self) -> None:

@@ -1,4 +1,4 @@
-"""All decoders of a worker: a pool for each kind, and turns by organization for their use."""
+"""All decoders of a worker: a pool for each kind. Organizations take turns to use them."""
 
 import asyncio
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Identify sound after an ID3 tag. Players accept an ID3 tag also before FLAC, AAC and others.
+"""Identify the sound after an ID3 tag: MPEG audio, FLAC, AAC or another format.
 
 Source: ID3v2.4.0, section 3.1. No I/O: bytes after the head are requested by yielding a range
 (`worker.sniffing.ranges`).

@@ -55,7 +55,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """The content type of a file; the preview, if it is a document that has one."""
+    """The content type of a file, and the preview if the file is a document with a preview."""
 
     name: str
     preview: Preview | None = None

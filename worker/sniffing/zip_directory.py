@@ -28,8 +28,8 @@ _WALKED_BYTES: Final = 3 * RANGE_BYTES
 ms."""
 
 _LOCAL_BYTES: Final = 2048
-"""Number of bytes that are requested for the local header of a member, beside its data. The header
-has 30 bytes, the name, and an extra field, in which Office stores padding."""
+"""Number of bytes that are requested for the local header of a member, in addition to its data. The
+header has 30 bytes, the name, and an extra field, in which Office stores padding."""
 
 Names = Callable[[bytes], Iterable[bytes]]
 """A function that searches an unparsed part of a directory. It returns the names that matter, in

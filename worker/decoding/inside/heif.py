@@ -65,7 +65,8 @@ def has_other_codec(meta: bytes) -> bool:
 def colour_space(meta: bytes) -> ColourSpace | None:
     """Return the colour space of a picture's code points; None if they are missing or unknown.
 
-    In AVIF and HEIC, browsers use the transfer function of sRGB for the functions of video cameras.
+    In AVIF and HEIC, browsers use the transfer function of sRGB instead of the functions of video
+    cameras.
     """
     points = _code_points(meta)
     if len(points) < 4:

@@ -1,9 +1,8 @@
 """Draw SVG with resvg, only inside a sandbox of its own.
 
 resvg runs no scripts, plays no animations, and has no network code. But it would open files whose
-paths are in the drawing. The sandbox prevents this. So does a limit on descriptors while resvg
-draws. resvg is written in Rust, so a hostile drawing can use up time or memory, but hardly take
-over the process.
+paths are in the drawing. Both the sandbox and a limit on descriptors prevent this. resvg is written
+in Rust, so a hostile drawing can use up time or memory, but can hardly take control of the process.
 """
 
 import codecs
