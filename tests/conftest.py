@@ -77,8 +77,8 @@ def pytest_configure() -> None:
 def pytest_collection() -> Generator[None, object, object]:
     """Exclude the modules and the collected tests from all later garbage collections.
 
-    These objects live as long as the process. To search them in each garbage collection would take
-    a third of the time in which pytest collects the tests.
+    These objects live as long as the process. If each garbage collection searched them, that would
+    take a third of the time in which pytest collects the tests.
     """
     try:
         return (yield)
@@ -111,7 +111,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> UnitSched
 
 @pytest.fixture(autouse=True)
 def unconfigured_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prevent an API in this process from configuring the log, also for later tests."""
+    """Prevent an API in this process from configuring the log: that would affect later tests."""
     monkeypatch.setattr("shared.log.configure_logging", lambda *_, **__: None)
 
 

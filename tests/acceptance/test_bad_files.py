@@ -1,6 +1,7 @@
 """Disguised, broken and malicious files (limits.md, rows 67 to 89).
 
-These tests do more than upload one file. `test_hostile_files.py` has the tests that only do that.
+These tests do more than upload one file. The tests that only upload one are in
+`test_hostile_files.py`.
 """
 
 import asyncio
@@ -269,9 +270,9 @@ async def test_row87_an_object_deleted_before_it_is_fetched_is_missing(
 async def test_row88_an_object_replaced_while_it_is_fetched_is_processed_again(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
-    """Test a bad file that a good one replaces.
+    """Test a bad file that is replaced by a good one.
 
-    A good file that another good one replaces is fault F16: `tests/faults/test_store.py`.
+    A good file that is replaced by another good file is fault F16: `tests/faults/test_store.py`.
     """
     async with store_proxy(service.stack) as proxy:
         await start_worker(service, s3_endpoint_url=proxy.url, **SOON)

@@ -1,4 +1,5 @@
-"""`attachments doctor` checks deletion: in buckets with versioning, and without permission."""
+"""`attachments doctor` checks deletion: with versioned buckets, and without the permission to
+delete."""
 
 import pytest
 

@@ -136,7 +136,7 @@ async def test_leftovers_of_an_hour_ago_are_removed_and_younger_ones_are_not(
     assert [row[0] for row in rows] == ids[2:]
     arrivals = await working.database.fetch("SELECT attachment_id FROM probe_arrivals")
     # The store sent an event when the test wrote the object of the youngest probe. So this probe
-    # can have two arrivals, and the test compares sets of ids.
+    # can have two arrivals. That is why the test compares sets of ids.
     assert {row[0] for row in arrivals} == set(ids[2:])
     await working.execute("DELETE FROM attachments WHERE organization_id = 0")
     await working.execute("DELETE FROM probe_arrivals")

@@ -1,4 +1,4 @@
-"""`attachments doctor` names what is wrong with an API, with events, or with workers."""
+"""`attachments doctor` reports what is wrong with an API, with events, or with workers."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""`attachments doctor` names what is wrong with an unusable database or its schema."""
+"""`attachments doctor` reports what is wrong with an unusable database or its schema."""
 
 import asyncpg
 import pytest

@@ -1,4 +1,4 @@
-"""`attachments doctor` names what is wrong with a store, its bucket and its addresses."""
+"""`attachments doctor` reports what is wrong with a store, its bucket and its addresses."""
 
 import json
 from collections.abc import AsyncIterator

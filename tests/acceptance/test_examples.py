@@ -1,4 +1,5 @@
-"""Each example backend gives a ticket to a page, and receives the file's state by a webhook."""
+"""Each example backend gives an upload ticket to a page, and receives the file's state by a
+webhook."""
 
 import json
 import os

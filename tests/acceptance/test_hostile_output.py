@@ -1,4 +1,4 @@
-"""No command prints hostile text from any field unescaped to the terminal.
+"""Every command escapes hostile text, from any field, before it prints the text to the terminal.
 
 The list of commands comes from the command line's parser. So a new command makes this test fail
 until the test knows how to run it.

@@ -1,4 +1,4 @@
-"""`make install` and the other targets that build `.venv`, with packages from a folder."""
+"""`make install` and other targets that build `.venv`. The packages come from a folder."""
 
 import hashlib
 import os
@@ -136,19 +136,17 @@ def test_running_and_developing_each_install_their_packages_once(
 
 
 def too_old(folder: Path) -> Path:
-    """Write a program that acts as Python 3.9."""
+    """Write a program that pretends to be Python 3.9."""
     return pretend(folder, "sys.version_info = (3, 9, 18, 'final', 0)")
 
 
 def pypy(folder: Path) -> Path:
-    """Write a program that acts as a Python other than CPython."""
+    """Write a program that pretends to be PyPy, a Python other than CPython."""
     return pretend(folder, "sys.implementation.name = 'pypy'")
 
 
 def without_venv(folder: Path) -> Path:
-    """Write a program that acts as a Python without `ensurepip`, which Debian packages
-    separately.
-    """
+    """Write a program that pretends to be a Python without `ensurepip`, such as Debian's."""
     return pretend(folder, "sys.modules['ensurepip'] = None")
 
 

@@ -19,7 +19,7 @@ Internal errors and timeouts are not allowed: a small file must not cause them.
 """
 
 SHOWN = {("ready", None), ("ready", "damaged")}
-"""The states and reasons with which an attachment may have a thumbnail."""
+"""The pairs of state and reason with which an attachment may have a thumbnail."""
 
 
 async def all_come_to_an_end(service: Service, formats: Sequence[str], count: int) -> None:

@@ -1,4 +1,5 @@
-"""`attachments retry` makes workers process failed attachments again, and changes no others."""
+"""`attachments retry` makes workers process failed attachments again, and changes no other
+attachment."""
 
 from typing import Any
 

@@ -103,7 +103,7 @@ async def test_it_works_in_a_folder_of_any_name(tmp_path: Path, name: bytes) -> 
 
 
 def check_out(folder: Path) -> Path:
-    """Copy the code into a folder with an environment as of `make up`. Return its Python.
+    """Copy the code into a folder, with an environment like that of `make up`. Return its Python.
 
     The environment has symbolic links to installed packages. PostgreSQL's package is copied,
     because PostgreSQL resolves links to find its files.

@@ -1,7 +1,7 @@
 """Run benchmarks: `python -m tests.benchmarks [NAME…] [--quick]` prints figures and asserts
 nothing.
 
-The machine may be busy, so only the ratios matter. Therefore the two compared things are measured
+The machine may be busy, so only the ratios of two figures matter. Therefore the two are measured
 alternately.
 """
 

@@ -138,7 +138,7 @@ def steps_cpu_ms(content: bytes, times: int) -> float:
 
 
 def sandbox_cpu_ms(photo: Photo, times: int, environment: Mapping[str, str]) -> float:
-    """Make thumbnails in a sandbox. Return the CPU ms of all processes for one thumbnail."""
+    """Make thumbnails in a sandbox. Return the CPU ms for one thumbnail, over all processes."""
     return uvloop.run(_sandbox_cpu_ms(photo, times, make_settings(environment)))
 
 

@@ -34,7 +34,7 @@ QUICK_EVERY: Final = 4
 
 @dataclass(kw_only=True)
 class Seen:
-    """The results so far: peak memory, longest CPU time of one file, and how decoding ended."""
+    """The results so far: peak memory, longest CPU time of one file, counts of the outcomes."""
 
     peak_bytes: int = 0
     peak_by: str = ""

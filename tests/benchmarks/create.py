@@ -1,4 +1,4 @@
-"""Create requests per second and their CPU time: the API, compared with a handler of one INSERT."""
+"""The rate and the CPU time of create requests: the API, compared with a handler of one INSERT."""
 
 import asyncio
 import json

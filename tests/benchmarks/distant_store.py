@@ -70,7 +70,7 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def _relay(client: Stream, store: Stream, delay_s: float, received: Any) -> None:
-    """Pass bytes in both directions until one side ends; delay the first bytes after a request.
+    """Pass bytes in both directions until one side ends; delay the first bytes of an answer.
 
     The client sends no request before it has read the last answer. So a change of direction shows
     where an answer begins.

@@ -1,8 +1,8 @@
-"""How long organizations wait while another one floods a worker, and with an idle worker (p95).
+"""How long organizations wait (p95) while another one floods a worker, and with an idle worker.
 
 The wait is the time from the recorded event to `ready`, by the database's clock. One of the waiting
 organizations has the same queue at the broker as the flood. So its wake-up comes after all wake-ups
-of the flood.
+of the flood in that queue.
 """
 
 import asyncio

@@ -58,7 +58,7 @@ def make_kinds() -> list[Kind]:
 
 
 async def run(site: Site) -> Table:
-    """Upload groups of files to one worker, and measure the worker's memory all the time."""
+    """Upload groups of files, and measure the memory of the one worker all the time."""
     uploads = QUICK_UPLOADS if site.quick else UPLOADS
     kinds = make_kinds()
     random = Random(SEED)

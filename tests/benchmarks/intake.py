@@ -174,7 +174,7 @@ async def _costs(bench: Bench, table: Table, api: tuple[int, int]) -> None:
 
 
 async def _statements(bench: Bench, table: Table, settings: dict[str, str]) -> None:
-    """Count the statements that PostgreSQL logs when a separate API receives batches of events."""
+    """Count the statements that PostgreSQL logs while a new API process gets batches of events."""
     name = bench.site.database_url.rpartition("/")[2]
     log = bench.site.stack.postgres.log_file
     posts = [post(await bench.pending(BATCH)) for _ in range(4)]

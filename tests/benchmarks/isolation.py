@@ -1,4 +1,4 @@
-"""Decoders that serve one organization each, compared with ATTACHMENTS_DECODER_ISOLATION=none.
+"""Decoders that each serve one organization, compared with ATTACHMENTS_DECODER_ISOLATION=none.
 
 Two things are compared. The first is the CPU time of a worker and its children for one upload,
 while the events of several organizations are mixed. The second is the wait of one organization: the
@@ -58,7 +58,7 @@ class Side:
 
 
 async def run(site: Site) -> Table:
-    """Measure the cost of both kinds of isolation alternately, then the waits."""
+    """Measure the CPU time with both kinds of isolation alternately, then the waits."""
     table = make_table(
         "isolation: a decoder for each organization, JPEGs of 200 kB",
         ["", "none", "organization", "ratio", "aim"],

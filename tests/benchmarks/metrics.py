@@ -1,6 +1,6 @@
 """The CPU cost of observing the service: a process with metrics, logs or traces, and one without.
 
-The table has two rows each for a worker and an API. The first row compares a process that has
+The table has two rows for a worker, and two for an API. The first row compares a process that has
 metrics with scrapes, log lines at level info, request ids, stages and the backlog with a process
 that has none of these. In the second row, both processes record no traces, but one of them does not
 even contain the code for traces: see `tests.benchmarks.without`.
@@ -32,8 +32,8 @@ ROUNDS = 7
 WORKER_AIM = 1.03
 API_AIM = 1.05
 TRACES_AIM = 1.01
-"""Traces that are off should cost nothing. The aim is not 1.00, because the measurement cannot show
-a difference of less than one per cent."""
+"""The aim for the ratio if traces are off. They should cost nothing, but the aim is not 1.00,
+because the measurement cannot show a difference of less than one per cent."""
 
 FEW = 4
 """The number of connections. It is small, so that even a busy machine answers in time."""

@@ -45,7 +45,7 @@ def draw(width: int, height: int, *, quality: int) -> bytes:
 
 
 def small_photo() -> Photo:
-    """Return a photo as messengers send it: about 200 kB."""
+    """Return a photo of the size that messenger apps send: about 200 kB."""
     return Photo(name="1200×900", content=draw(1200, 900, quality=84))
 
 

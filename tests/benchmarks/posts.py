@@ -80,9 +80,9 @@ async def send(
 ) -> list[Answer]:
     """Send requests over several connections in parallel, with little CPU time for the client.
 
-    If `every_s` is given, each connection sends one request every `every_s` seconds, if the answers
-    come in time. A latency is then measured from the scheduled time. So if a late answer delays the
-    next request, that delay is counted too.
+    If `every_s` is given, each connection is to send one request every `every_s` seconds. A latency
+    is then measured from the scheduled time of its request. So if a late answer delays the next
+    request, that delay is counted too.
     """
     answers: list[Answer] = []
     waiting = iter(posts)

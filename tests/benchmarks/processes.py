@@ -39,8 +39,8 @@ def fine_cpu_s(pid: int) -> float:
 def uss_bytes(pid: int, *, children: bool = False) -> int:
     """Return how many bytes of memory become free if the process ends (USS).
 
-    If `children` is true, the memory of its children is added. Decoders are counted with their
-    resident size, which includes shared memory, unless this process runs as root.
+    If `children` is true, the memory of its children is added. Unless this process runs as root,
+    decoders are counted with their resident size, which includes shared memory.
     """
     family = _family(pid) if children else [psutil.Process(pid)]
     return sum(_uss_bytes(process) for process in family)

@@ -6,7 +6,7 @@ from rich.table import Table
 
 
 def make_table(title: str, columns: Sequence[str]) -> Table:
-    """Make a table. The first column names what is measured, the others are figures."""
+    """Make a table. The first column names the measured thing, the other columns are figures."""
     table = Table(title=title, title_justify="left", title_style="bold", min_width=72)
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left")

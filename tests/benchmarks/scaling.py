@@ -1,7 +1,7 @@
 """The backlog, a metric for autoscaling, when the load doubles and then a second worker starts.
 
-A proxy delays the store's answers to the workers. So the number of uploads that a worker processes
-per second is known, and does not depend on the processors.
+A proxy delays the store's answers to the workers. So the delay decides how many uploads a worker
+processes per second, and the processors have no effect.
 """
 
 import asyncio

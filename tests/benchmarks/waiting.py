@@ -129,7 +129,7 @@ class Bench:
         return json.loads(caller.answer.partition("\r\n\r\n")[2])
 
     async def wait_for(self, ids: list[int], wait_s: int) -> None:
-        """Have each connection wait for one attachment; return when all have begun to wait.
+        """Let each connection wait for one attachment. Return when all have begun to wait.
 
         All connections except the last send their requests at once. The API reads the rows of an
         organization in the order in which its requests arrive. So the answer to one further
@@ -225,7 +225,7 @@ async def run(site: Site) -> Table:
 
 
 async def settle_some(bench: Bench, ids: list[int], count: int) -> list[float]:
-    """Settle attachments one by one; return the seconds from the statement to the answer."""
+    """Settle attachments one by one. Return the seconds from each statement to the answer."""
     connection = await asyncpg.connect(bench.site.database_url)
     delays = []
     step = len(ids) // count

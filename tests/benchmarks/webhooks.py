@@ -117,7 +117,7 @@ async def process(bench: Bench, client: Client, count: int, *, delivers: bool = 
 
 
 async def measure_rate(bench: Bench, site: Site, table: Table) -> None:
-    """Measure how many deliveries one worker sends in a second. Each describes a photo."""
+    """Measure how many deliveries one worker sends in a second. Each delivery is about a photo."""
     count = 2000 if site.quick else 10_000
     client = await bench.service.organization("rate")
     attachment_id = await client.upload(small_photo().content, "photo.jpg")
@@ -198,7 +198,7 @@ def hanging() -> Iterator[int]:
 
 
 async def measure_create(site: Site, table: Table) -> None:
-    """Measure the CPU time of API and PostgreSQL for a create request, with and without webhook."""
+    """Measure the CPU time of API and PostgreSQL for a create request, with or without webhook."""
     environment = {
         **site.stack.environment(site.database_url),
         **{f"ATTACHMENTS_{name.upper()}": value for name, value in SETTINGS.items()},

@@ -198,4 +198,4 @@ PATCHABLE = {
     and "content-type" not in name
     and name not in ("row11-no-attributes",)
 }
-"""The cases whose bodies are also refused in a PATCH request, with the same status."""
+"""The cases whose bodies a PATCH request also refuses, with the same status."""

@@ -66,7 +66,7 @@ def dib(
 def icon_of(*pictures: tuple[int, int, bytes], kind: int = 1) -> bytes:
     """Return an icon (kind 1) or a cursor (kind 2).
 
-    Each picture is given as its edge in pixels, its bits per pixel, and its bytes.
+    A picture is a tuple: its edge in pixels, its bits per pixel, and its bytes.
     """
     at = 6 + 16 * len(pictures)
     table, bodies = struct.pack("<HHH", 0, kind, len(pictures)), b""

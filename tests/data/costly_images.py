@@ -28,7 +28,7 @@ from tests.data.pieces import (
 )
 
 SIDE = 7000
-"""Width and height of the large images, in pixels: 49 megapixels in all."""
+"""Width and height of the large images, in pixels. Such an image has 49 megapixels."""
 
 
 def jpeg_of_size(width: int, height: int, *, progressive: bool = False) -> bytes:

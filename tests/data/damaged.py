@@ -28,7 +28,7 @@ from tests.data.seeds import seed
 
 PIECES: Final = 16
 FLIPPED: Final = 8
-"""The number of files with flipped bits for each format. The first file has the seed 0."""
+"""The number of files with flipped bits for each format. Their seeds begin at 0."""
 
 STILL: Final = (
     "jpg",

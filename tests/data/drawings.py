@@ -24,7 +24,7 @@ QUADRANTS: Final = (
 def svg(
     content: str = QUADRANTS, *, size: str = 'width="120" height="80"', before: str = ""
 ) -> bytes:
-    """Write a drawing. `size` is its width and height, as attributes. `before` comes before it."""
+    """Write a drawing. `size` has the attributes of its width and height. `before` precedes it."""
     return f"{before}<svg {_NAMESPACES} {size}>{content}</svg>".encode()
 
 

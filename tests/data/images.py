@@ -13,7 +13,7 @@ CLEAR: Final = (0, 0, 0, 0)
 SECRET: Final = "do-not-publish-4711"
 """A text that `with_metadata` writes into metadata. No thumbnail may contain it."""
 PAYLOAD: Final = b"<script>alert('payload-4711')</script>"
-"""The web page or script that polyglot files hold inside their image or after it."""
+"""The web page or script that files of two formats contain, inside their image or after it."""
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -232,7 +232,7 @@ def png_with_zip() -> bytes:
 
 
 def png_with_html() -> bytes:
-    """Return a PNG with an HTML page in a text chunk and another one after its end."""
+    """Return a PNG with an HTML page in a text chunk, and another page after the PNG's end."""
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", PAYLOAD.decode())
     return encode(quadrants(), "PNG", pnginfo=text) + b"<html>" + PAYLOAD

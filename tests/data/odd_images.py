@@ -85,7 +85,7 @@ def jpeg_cmyk(*, adobe: bool = True) -> bytes:
 
 
 def jpeg_ycck() -> bytes:
-    """Draw a CMYK JPEG that stores YCbCr and black (transform 2 of Adobe's marker)."""
+    """Draw a CMYK JPEG whose data are YCbCr and black (transform 2 of Adobe's marker)."""
     cyan, magenta, yellow, black = quadrants().convert("CMYK").split()
     # A decoder inverts the decoded colours to get cyan, magenta and yellow. It does not invert
     # black.

@@ -72,7 +72,7 @@ def plain(
 
 
 def see_through() -> bytes:
-    """Write a page whose right half has red at 50 % opacity; the left half is empty."""
+    """Write a page whose right half is red with 50 % opacity. The left half is empty."""
     return plain(
         content=b"/half gs 1 0 0 rg 297.5 0 297.5 842 re f",
         entries=b"/Group<</S/Transparency/CS/DeviceRGB>>"

@@ -172,7 +172,7 @@ Entry = tuple[int, int, int, bytes]
 
 
 def exif(entries: Sequence[Entry], *, following: int = 0, rest: bytes = b"") -> bytes:
-    """Write EXIF data with one IFD, which names `following` as the offset of the next IFD."""
+    """Write EXIF data with one IFD. In it, `following` is the offset of the next IFD."""
     directory = b"".join(struct.pack("<HHI4s", *entry) for entry in entries)
     head = b"II*\0" + struct.pack("<IH", 8, len(entries))
     return b"Exif\0\0" + head + directory + struct.pack("<I", following) + rest

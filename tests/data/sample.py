@@ -17,7 +17,7 @@ def rejected(*codes: str) -> frozenset[Outcome]:
 
 
 def ready(*codes: str | None) -> frozenset[Outcome]:
-    """Return the allowed outcomes of a file that must become `ready`, with one of these reasons.
+    """Return the allowed outcomes of a file that must become `ready`, for one of these reasons.
 
     With a reason other than `damaged`, the file has no thumbnail.
     """

@@ -86,5 +86,5 @@ MORE: Final[Mapping[str, Callable[[], bytes]]] = {
 
 @cache
 def seed(name: str) -> bytes:
-    """Draw a valid file of a format. A cache returns the same bytes to later calls."""
+    """Draw a valid file of a format. The result is cached, so later calls return the same bytes."""
     return {**ALWAYS, **MORE}[name]()

@@ -1,4 +1,5 @@
-"""Sound and films that libmagic 5.41 does not know or confuses, each with its true type."""
+"""Sound and films that libmagic 5.41 does not know or takes for another type, with their true
+types."""
 
 import struct
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Files of types that libmagic 5.41 does not know or confuses, each with its true type."""
+"""Files of types that libmagic 5.41 does not know or reports wrongly, with their true types."""
 
 import struct
 from collections.abc import Callable

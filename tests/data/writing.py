@@ -42,7 +42,7 @@ def ooxml(main_part: str, *, macros: bool = False, first: str = "", filling: int
 def with_mimetype(
     kind: str, *parts: str, filling: int = 0, first: bool = True, compressed: bool = False
 ) -> bytes:
-    """Write a ZIP with an entry `mimetype` that contains the type, as in OpenDocument and EPUB."""
+    """Write a ZIP in which an entry `mimetype` contains the type, as in OpenDocument and EPUB."""
     entries = [(part, XML + b"<a/>") for part in parts] + [("media.bin", bytes(filling))]
     entries.insert(0 if first else len(entries), ("mimetype", kind.encode()))
     return zip_of(entries, compressed=compressed)

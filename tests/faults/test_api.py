@@ -46,7 +46,8 @@ async def test_f12_uploads_committed_before_the_api_died_are_processed_once(
     row, event = await posted(service)
     dying = await launch(ApiProcess(service.environment, program=changed(DIE_AFTER_COMMIT, "api")))
     relay.target = dying.url
-    # The event's source gets no answer (status 0), so it does not know that the event is recorded.
+    # The source of the event gets no answer (status 0), so it does not know that the event is
+    # recorded.
     assert await relay.post(event) == 0
     assert dying.process is not None
     assert await asyncio.to_thread(dying.process.wait, 10) == 1
@@ -95,7 +96,7 @@ async def test_f13_an_api_that_is_killed_while_its_statement_waits_has_changed_n
         api.kill()
         assert await post == 0
 
-        # PostgreSQL does not notice that the API is dead. The statement ends by a timeout.
+        # PostgreSQL does not notice that the API is dead. A timeout ends the statement.
         async def ended() -> bool:
             return not await service.database.fetchval(waiting)
 

@@ -70,7 +70,7 @@ async def test_f8_while_the_broker_is_frozen_the_api_answers_as_ever(
                         assert await relay.post(event) == 200
                         await client.show(row.id)
                     await asyncio.sleep(0.02)
-                # Reset the rows, so that each event changes its row again.
+                # Reset the rows, so that each event will change its row again.
                 await service.execute(
                     "UPDATE attachments SET state = 'pending', etag = NULL WHERE state = 'uploaded'"
                 )

@@ -1,4 +1,4 @@
-"""Limits of containers: no writable folder, no user name, process id 1, an early stop."""
+"""Limits of containers: no writable folder, no user name, process id 1, a stop during the start."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ The command runs as a user without a name. This user may read every file, so Pyt
 
 
 class Pod(WorkerProcess):
-    """A worker process that is started by another command, `prefix`."""
+    """A worker process that is started by the command `prefix`."""
 
     prefix: Sequence[str] = ()
 

@@ -66,7 +66,8 @@ def waits_for_job(worker: WorkerProcess, killed: set[psutil.Process]) -> bool:
     """Return True if the worker has exactly one new decoder, which has started and sleeps.
 
     Only then may the caller suspend this decoder. If it were suspended during its start, the worker
-    would use another one. `killed` is left out, because killed processes are listed for a moment.
+    would use another one. The processes in `killed` are left out, because killed processes remain
+    listed for a moment.
     """
     with suppress(psutil.NoSuchProcess):
         states = [child.status() for child in fresh(worker) if child not in killed]
@@ -75,7 +76,7 @@ def waits_for_job(worker: WorkerProcess, killed: set[psutil.Process]) -> bool:
 
 
 async def kill_busy(worker: WorkerProcess) -> None:
-    """Wait until a decoder has a job, then kill the decoders that the test has suspended.
+    """Wait until a decoder has a job. Then kill the decoders that the test has suspended.
 
     Other decoders are not killed: a new one may already measure the same file.
     """

@@ -83,7 +83,7 @@ async def wires(api: ApiProcess, connect: Connect) -> list[Wire]:
 
 
 async def answer(wire: Wire) -> tuple[int, str]:
-    """Read one answer, and return its status and head. Fail if the connection ends before."""
+    """Read one answer, and return its status and head. Fail if the connection ends too early."""
     async with asyncio.timeout(20):
         head = (await wire[0].readuntil(b"\r\n\r\n")).decode("latin-1")
         length = re.search(r"(?i)^content-length: *(\d+)\r$", head, re.MULTILINE)
@@ -98,7 +98,7 @@ async def ask(wire: Wire, request: bytes) -> tuple[int, str]:
 
 
 def create(service: Service) -> bytes:
-    """Return the bytes of a create request, which a proxy must not send twice."""
+    """Return the bytes of a create request. A proxy must not send such a request twice."""
     body = b'{"data":{"type":"attachments","attributes":{"name":"a.png"}}}'
     head = (
         "POST /api/v2/attachments HTTP/1.1\r\nHost: attachments\r\n"

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.fault
 
 FLOOD = 60
 NEVER = "300"
-"""A `publish_grace` in seconds that is longer than a test. So no sweep finds an upload."""
+"""A `publish_grace` in seconds. It is longer than a test, so no sweep finds an upload."""
 
 MIB = 1024**2
 
@@ -43,8 +43,8 @@ async def flood(client: Client, count: int = FLOOD) -> list[int]:
 async def other_of(service: Service, *, shares_queue: bool) -> Client:
     """Create an organization, and return its client.
 
-    `shares_queue` decides whether it has the same queue at the broker as the organization of
-    `service.client`.
+    If `shares_queue` is true, it has the same queue at the broker as the organization of
+    `service.client`, else another queue.
     """
     own = queue_name(service.client.organization_id)
     while True:

@@ -85,8 +85,8 @@ async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
     proxy.hold()
     held = await service.client.upload(PHOTO, "img.jpg")
     claimed = await reaches(service, held, "processing")
-    # The policy of this attachment is valid for an hour. It must not expire early because of the
-    # worker whose clock is an hour ahead.
+    # The policy of this attachment is valid for an hour. The worker whose clock is an hour ahead
+    # must not make the policy expire early.
     waiting = (await service.client.create("img.jpg"))["data"]["id"]
     environment = service.environment
     ahead, behind = await asyncio.gather(

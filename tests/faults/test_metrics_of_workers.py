@@ -111,9 +111,9 @@ BUSY: Table = {
 }
 """The expected metrics of a worker with three slots and four uploads, in `fill_the_slots`.
 
-One slot is kept for other organizations, one for the sweep. One upload has a decoder that does not
-answer, and another one waits for this decoder. The third upload is due. The fourth waits in the
-worker.
+One slot is reserved for other organizations, and one for the sweep. One upload has a decoder that
+does not answer, and another one waits for this decoder. The third upload is due. The fourth waits
+in the worker.
 """
 
 TAKEN_OVER: Table = {
@@ -199,7 +199,7 @@ async def kill_the_decoder(service: Service, worker: WorkerProcess) -> None:
 
 
 async def lose_messages(service: Service) -> None:
-    """Let the sweep find an upload after a lost event, a lost wake-up, and the loss of a worker."""
+    """Let the sweep find an upload three times: its event, its wake-up and its worker are lost."""
     row, _ = await posted(service)
     service.stack.relay.target = service.base_url  # later events reach the API
     await make_due(service, row.id)

@@ -34,9 +34,7 @@ GiveBack = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A server of the site: the events that its outage logs, and the processes that use
-    or need it.
-    """
+    """A server, the log events of its outage, and the processes that use it or need it."""
 
     lost: str
     back: str
@@ -144,7 +142,7 @@ def users(site: Site, names: Sequence[str]) -> list[ServiceProcess]:
 
 
 def warnings(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines above level info, and those with a traceback."""
+    """Return the lines above level info, and the lines with a traceback."""
     return [each for each in lines if each["level"] not in ("debug", "info") or "exception" in each]
 
 
@@ -164,7 +162,7 @@ async def has_all(site: Site, part: Part, *, counted: bool) -> bool:
 
 
 async def is_over(site: Site, part: Part) -> bool:
-    """Use every server. Return True if all processes that use `part` have logged its return."""
+    """Use every server. Return True if all users of `part` have logged the end of its outage."""
     await site.use_everything()
     return all(
         any(line["event"] == part.back for line in site.new_lines(process))

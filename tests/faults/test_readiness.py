@@ -60,7 +60,8 @@ async def test_a_worker_is_ready_when_nothing_is_missing(
 PATIENT = changed(
     "import api.ids, shared.liveness\napi.ids.START_S = 60\nshared.liveness.CHECK_S = 0.5", "api"
 )
-"""The program of an API that listens only when it knows the bucket's owner, or after a minute."""
+"""The program of an API that begins to listen when it knows the bucket's owner, or after a
+minute."""
 
 
 async def test_an_api_is_ready_when_it_listens_and_may_write(

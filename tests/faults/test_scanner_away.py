@@ -63,7 +63,7 @@ async def test_f26_a_connection_that_breaks_during_a_scan_releases_nothing(
     async with running_proxy(clamd.url) as proxy:
         service = await start_service(clamd_url=proxy.url)
         await start_worker(service, attempts="2", **SOON)
-        # The proxy cuts clamd's answer short: `stream: OK` without its end.
+        # The proxy cuts clamd's answer off after `stream: OK`, so the answer has no end.
         proxy.truncate(10)
         attachment_id = await service.client.upload(PHOTO, "img.jpg")
         await reaches(service, attachment_id, "uploaded", attempt=1)

@@ -1,4 +1,5 @@
-"""A Redis that other programs also use, that limits the service's rights, or that refuses it."""
+"""A Redis that other programs also use, that limits the service's rights, or that refuses the
+service."""
 
 import asyncio
 import subprocess
@@ -54,9 +55,9 @@ async def test_every_key_begins_with_the_id_that_the_database_keeps(
         attachment_id = await service.client.upload(PHOTO, "img.jpg")
         await until(lambda: client.keys(f"{prefix}rate:*"))
         seen += map(str, await client.keys("*"))
-        # Wait for the wake-up before the worker is started. The start can delay the API, which runs
-        # in the test's process, so that it answers the event with 503. An event that is answered
-        # with 503 is not sent again.
+        # Wait for the wake-up before the worker is started. The worker's start can delay the API,
+        # which runs in the test's process. Then the API answers the event with 503, and the event
+        # is not sent again.
         await until(lambda: client.keys(f"{prefix}attachments-*"))
         seen += map(str, await client.keys("*"))
         await start_worker(service)

@@ -42,7 +42,7 @@ async def statuses(client: Client, seconds: float) -> Counter[int]:
 
 
 async def show_what_is_left(clients: Sequence[Client]) -> list[int]:
-    """Send one request to each process, after a pause in which the limit becomes full again.
+    """Send one request to each process, after a pause that makes the full limit available.
 
     Returns how many further requests each answer allows.
     """
@@ -72,8 +72,8 @@ async def test_two_processes_admit_one_limit_together(
     together = sum(seen, Counter[int]())
     assert set(together) == {200, 429}
     # At the beginning, each process may admit a whole limit, because it does not know of the other.
-    # Between two reports to the broker, one more limit may be admitted. Two processes with separate
-    # limits would admit 2 * LIMIT * (took_s + 1).
+    # Between two reports to the broker, the processes may admit one more limit. Two processes with
+    # separate limits would admit 2 * LIMIT * (took_s + 1).
     assert together[200] <= LIMIT * (took_s + 3)
     assert together[200] >= LIMIT * took_s / 2
     assert all(each[200] for each in seen)

@@ -182,7 +182,8 @@ async def test_f16_where_an_object_is_missing_and_the_store_fails_then_it_is_tri
     row = await reaches(service, attachment_id, "ready")
     await first.stop()
     await storage.delete(row.key)
-    # Change the row as an event about another upload would. The object of that upload is missing.
+    # Change the row as an event about another upload would change it. That upload's object is
+    # missing.
     await service.execute(
         "UPDATE attachments SET state = 'uploaded', revision = revision + 1, attempt = 0,"
         " resized = false, due_at = now() WHERE id = $1",
@@ -245,8 +246,8 @@ async def test_f17_a_worker_that_never_hears_of_its_thumbnail_stores_it_again(
     await start_worker(service, s3_endpoint_url=proxy.url, **SOON)
     proxy.delay(1.0)
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
-    # The requests that read have fewer than 4000 bytes in all. So if the proxy has received more
-    # bytes, the worker is writing the thumbnail.
+    # All requests that only read have together fewer than 4000 bytes. So if the proxy has received
+    # more bytes, the worker is writing the thumbnail.
     await until(lambda: asyncio.sleep(0, proxy.requested > 4000))
     proxy.hold()
     row = await service.row(attachment_id)

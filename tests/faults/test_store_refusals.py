@@ -126,7 +126,7 @@ async def test_purges_that_are_refused_cost_few_calls_and_one_line_and_are_made_
     assert first["cause"] == "StoreRefused: AccessDenied: s3:DeleteObject is needed"
     assert len(others) <= A_FEW_LINES
     await worker.stop()
-    # A worker that ends first logs all counts that it has not logged yet.
+    # At its end, a worker logs all counts that it has not logged yet.
     counted = refusals(worker, "purge postponed")[1:]
     assert sum(line["count"] for line in counted) >= 2 * MANY - 1
     assert len(counted) <= A_FEW_LINES

@@ -124,7 +124,7 @@ async def test_f1_of_workers_that_are_killed_at_random_every_upload_comes_out_on
     service: Service, start_worker: StartWorker, storage: Storage, kills: int
 ) -> None:
     chance = random.Random(kills)
-    # Each kill costs an attempt for each upload in processing. 20 attempts are enough for every
+    # Each kill counts as an attempt at each upload in processing. 20 attempts are enough for every
     # upload.
     settings = {"lease": "5", "attempts": "20", "concurrency": "4", **SOON}
     workers = [await start_worker(service, **settings) for _ in range(2)]
@@ -197,7 +197,7 @@ async def test_f3_restarts_under_load_neither_lose_nor_double_an_upload(
 
 
 def test_f6_celery_has_no_soft_limit_to_resume_a_coroutine_by() -> None:
-    """Celery's soft time limit is not set, because it would raise an exception in the next task.
+    """Celery's soft time limit is not set: it would raise its exception in the next task.
 
     No task of the service is a coroutine, because Celery never runs `async def` bodies.
     """

@@ -1,4 +1,4 @@
-"""The web page that the documentation shows, in a real browser with a local stack."""
+"""The web page of the documentation, in a real browser and with a local stack."""
 
 import re
 from pathlib import Path

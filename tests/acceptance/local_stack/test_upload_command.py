@@ -1,4 +1,4 @@
-"""`attachments upload` and operators' commands, with a whole local stack."""
+"""`attachments upload` and commands for operators, run with a complete local stack."""
 
 import fcntl
 import json

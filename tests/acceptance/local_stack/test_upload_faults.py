@@ -45,8 +45,8 @@ async def test_an_upload_goes_on_after_the_network_was_cut(
 ) -> None:
     assert context.browser is not None
     async with running_proxy(local.ready["upload_url"]) as network:
-        # The page's content security policy does not allow the proxy's address. So this browser
-        # ignores such policies.
+        # The page's content security policy does not allow the proxy's address. So the browser of
+        # this test ignores such policies.
         free = await context.browser.new_context(bypass_csp=True)
         view = await opened(free, local.ready["upload_page_url"])
         await view.page.evaluate(

@@ -13,7 +13,7 @@ from tests.support.local_ports import ports_of
 from tests.support.up import Up, refused
 
 USERS = (65_534, 54_321)
-"""User ids: `nobody`, and an id without an account on the machine."""
+"""The user ids of `nobody`, and of a user without an account on the machine."""
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 

@@ -132,8 +132,8 @@ WIDE = {
 async def test_no_wide_document_is_a_fault(
     untouched: Target, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The API usually stops after fewer seconds, so that the sender gets an answer in time. But a
-    # busy machine may need longer to parse some of these messages.
+    # Usually the API stops recording after fewer seconds, so that the sender gets an answer in
+    # time. But a busy machine may need longer to parse some of these messages.
     monkeypatch.setattr("api.events.RECORD_WITHIN_S", 30.0)
     answer = await feed(untouched.service, WIDE[case])
     assert answer.document["meta"]["recorded"] == 0
@@ -142,8 +142,8 @@ async def test_no_wide_document_is_a_fault(
 CROWD = 32
 """The number of wide documents that are sent at the same time.
 
-The sender of an event waits long enough for one such document, but not until the API has parsed all
-of them.
+The sender of an event waits long enough for the parsing of one such document, but not of all of
+them.
 """
 
 

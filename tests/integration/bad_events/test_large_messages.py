@@ -1,4 +1,4 @@
-"""Messages with a thousand records: one statement records all events or none."""
+"""Messages with a thousand records: one statement records all of their events, or none."""
 
 import json
 import random

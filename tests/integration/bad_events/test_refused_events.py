@@ -89,7 +89,7 @@ async def test_row48_every_token_is_compared_in_constant_time(
         headers = {"Authorization": f"Bearer {token}"}
         await send(untouched.service, b'{"Records":[]}', headers)
         counts.append(len(compared))
-        # Digests are compared, not tokens. All digests have the same length, so the time of a
+        # The API compares digests, not tokens. All digests have the same length, so the time of a
         # comparison does not show a token's length.
         assert {len(digest) for pair in compared for digest in pair} == {32}
     assert len(set(counts)) == 1

@@ -39,8 +39,8 @@ async def test_row48_strangers_who_send_slowly_take_no_more_than_their_places(
             return await status_in_pieces(service, long, known=False) == 503
 
         await until(refused)
-        # The API still answers requests with a token. It also answers requests without a token
-        # whose body is so short that it needs no slot.
+        # The API still answers requests with a token. It also answers requests without a token if
+        # their body is so short that it needs no slot.
         assert await status_in_pieces(service, body.ljust(len(long)), known=True) == 200
         assert await status_in_pieces(service, body, known=False) == 401
         assert (await send(service, long, {})).status == 401

@@ -1,4 +1,4 @@
-"""Raw bodies that are too large, wrongly compressed, framed in two ways, or endless."""
+"""Raw bodies that are too large, wrongly compressed, endless, or framed in two ways at once."""
 
 import asyncio
 import gzip

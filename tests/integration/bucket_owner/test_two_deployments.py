@@ -26,7 +26,7 @@ HELD = "the bucket belongs to another deployment: nothing is done in it"
 
 
 async def refused(service: Service, launch: Launch) -> str:
-    """Start an API that must refuse to start, and return its output."""
+    """Try to start an API. Assert that it refuses to start, and return its output."""
     with pytest.raises(AssertionError) as failure:
         await launch(ApiProcess(service.environment))
     assert "Traceback" not in str(failure.value)
@@ -96,7 +96,7 @@ async def test_of_two_deployments_that_start_at_one_moment_one_gets_the_bucket(
 class Ignoring(Storage):
     """A store that ignores `If-None-Match` and always writes the object, as some stores do.
 
-    It has two writers. Each writes the marker only when both have found no marker.
+    Two writers use it. Each writes the marker only after both have found no marker.
     """
 
     step: asyncio.Barrier
