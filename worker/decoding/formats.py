@@ -21,8 +21,8 @@ IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"}
 
 SIMPLE: Final = frozenset({"image/bmp", "image/vnd.microsoft.icon", "image/x-win-bitmap"})
 """More images that are always decoded. Their readers are simple: they only copy pixels. If another
-file is appended to such an image, the type of the whole may be that of the other file. This is
-safe, because browsers never show the originals inline."""
+file is appended to such an image, the type of the whole may be that of the other file. Browsers
+never show the originals inline."""
 
 MORE: Final = {
     "avif": frozenset({"image/avif"}),
