@@ -1,4 +1,4 @@
-"""CORS: web pages of the allowed origins may read answers, all other pages may not."""
+"""CORS: web pages of the allowed origins may read answers; all other pages may not."""
 
 from collections.abc import Mapping
 

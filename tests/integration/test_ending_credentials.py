@@ -57,7 +57,7 @@ async def source(stack: Stack) -> AsyncIterator[CredentialSource]:
 async def start_site(
     service: Service, source: CredentialSource
 ) -> AsyncIterator[Callable[..., Any]]:
-    """Return a function that starts an API. `variables` say where it finds its credentials."""
+    """Return a function that starts an API. `variables` say where the API finds its credentials."""
     async with AsyncExitStack() as exits:
 
         async def start(variables: Mapping[str, str]) -> Site:

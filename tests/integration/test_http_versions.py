@@ -65,7 +65,7 @@ def parts(answer: bytes) -> tuple[int, str, bytes]:
 
 
 async def every_answer(service: Service, version: str, field: str) -> dict[str, bytes]:
-    """Send several requests with one additional header field; return each answer by a name."""
+    """Send several requests with one additional header field; return the answers, with names."""
     known = credentials(service)
     asked = {
         "ready": f"GET /health/ready HTTP/{version}\r\n{field}\r\n\r\n",

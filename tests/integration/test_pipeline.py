@@ -25,7 +25,7 @@ from worker.tools import Tools
 
 
 class ReplacingStorage(Storage):
-    """A store in which the object is replaced right after a read has found it empty."""
+    """A store that replaces an object when a read has found that the object is empty."""
 
     def __init__(self, storage: Storage, replacement: bytes) -> None:
         super().__init__(storage._client, storage._session, storage.bucket)

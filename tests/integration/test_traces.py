@@ -129,7 +129,7 @@ async def test_one_trace_leads_from_create_to_the_webhook(
     # The webhook's header lets the receiver continue the trace.
     assert delivered.headers["traceparent"] == f"00-{TRACE}-{posts[1].span_id}-01"
 
-    # The store's event started another trace. The span that sends the wake-up links to it.
+    # The store's event started another trace. The span that sends the wake-up links to this trace.
     (cause,) = only(spans, f"send {QUEUE}").links
     (event,) = [each for each in collector.spans if each.span_id == cause]
     assert event.name == "POST /events/s3"

@@ -74,7 +74,7 @@ class Entries:
 
 
 def module_of(frame: FrameType) -> str | None:
-    """Return the module or folder of a frame, or None outside of `worker` and `shared`."""
+    """Return the module or folder of a frame, or None if it is not in `worker` or `shared`."""
     name = str(frame.f_globals.get("__name__", ""))
     if not name.startswith(("worker.", "shared.")):
         return None

@@ -118,7 +118,7 @@ async def test_an_upload_an_overwrite_and_a_removal_are_all_seen(
     seen = versioned.service.stack.relay.seen
     await until(lambda: asyncio.sleep(0, any("/thumb/" in str(item["key"]) for item in seen)))
     row = await versioned.row(attachment_id)
-    # Each upload adds one revision. Events about thumbnails and replaced versions add none.
+    # Each upload adds one revision. Events about thumbnails and replaced versions add no revision.
     assert (row.state, row.revision) == ("ready", revisions[-1])
     assert revisions == [1, 2]
     await versioned.client.delete_object(Bucket=versioned.bucket, Key=row.key)

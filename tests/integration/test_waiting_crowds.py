@@ -66,7 +66,7 @@ async def test_a_thousand_that_come_at_once_are_all_served(crowded: Service) -> 
     other = await crowded.organization()
     foreign = ids_of(await create_many(other, 20))
     ids = ids_of(await create_many(crowded.client, CROWD))
-    # The foreign ids are read in the same statements as the others.
+    # The foreign ids are read in the same statements as the other ids.
     at_once = wait_for_each(crowded.client, [*ids[:500], *foreign, *ids[500:]])
     own, strange = [*at_once[:500], *at_once[520:]], at_once[500:520]
 

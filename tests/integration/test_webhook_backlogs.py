@@ -40,7 +40,7 @@ class Busy:
 
 @asynccontextmanager
 async def running_courier(service: Service) -> AsyncIterator[None]:
-    """Run the courier of a worker without events that wake it."""
+    """Run a worker's courier. No event from outside wakes the courier."""
     jobs = Jobs()
     async with (
         open_database(service.settings) as database,

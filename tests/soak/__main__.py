@@ -22,7 +22,7 @@ from tests.soak.soak_site import Scale
 
 
 def parse(arguments: list[str]) -> Options:
-    """Parse the command line. The seed is random if none is given."""
+    """Parse the command line. The default seed is random."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak",
         description=__doc__,

@@ -26,7 +26,7 @@ async def deliver(site: Site, over: asyncio.Event) -> None:
     deadline = time.monotonic() + DELIVERED_S
     while time.monotonic() < deadline and not over.is_set():
         await site.database.execute(
-            # Deliveries that a courier is sending stay as they are: their leases end within 40 s.
+            # Deliveries that a courier is sending are not changed: their leases end within 40 s.
             "UPDATE webhook_deliveries SET due_at = now()"
             " WHERE state = 'pending' AND due_at > now() + interval '41 seconds'"
         )

@@ -71,7 +71,7 @@ class Options:
 async def soak(options: Options, folder: Path, console: Console) -> bool:
     """Run the soak test, and return True if every invariant holds.
 
-    The first SIGINT ends the uploads and the faults. The second one ends the wait for due rows.
+    The first SIGINT ends the uploads and the faults. The second SIGINT ends the wait for due rows.
     """
     began = time.monotonic()
 

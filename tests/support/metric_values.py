@@ -59,7 +59,7 @@ def differences(found: Shown, expected: Table) -> dict[str, tuple[float, Expecte
 
 
 async def reached(process: Logging, expected: Table) -> Shown:
-    """Wait until the metrics of a process have the expected values, and return this scrape."""
+    """Wait until the metrics of a process have the expected values, and return the metrics."""
     wrong: dict[str, object] = {}
 
     async def is_reached() -> Shown | None:

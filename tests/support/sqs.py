@@ -51,7 +51,7 @@ def consumer_of(
 def launched(
     service: Service, *gone: str, program: Sequence[str] = PROGRAM, **changes: str
 ) -> Iterator[ConsumerProcess]:
-    """Run a consumer that need not become ready; assert that it logs no secret and no traceback."""
+    """Start a consumer without waiting for it; assert that it logs no secret and no traceback."""
     consumer = consumer_of(service, *gone, program=program, **changes)
     consumer.launch()
     try:

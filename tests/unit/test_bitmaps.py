@@ -118,7 +118,7 @@ ORDERS = {
     "argb": ((8, 16, 24, 0), (77, 200, 100, 50)),
     "abgr": ((24, 16, 8, 0), (77, 50, 100, 200)),
 }
-"""The places of red, green, blue and alpha in a pixel, in bits, and the bytes of a pixel."""
+"""For each order of bytes: the bit positions of red, green, blue and alpha, and a pixel's bytes."""
 
 
 @pytest.mark.parametrize("has_alpha", [True, False])

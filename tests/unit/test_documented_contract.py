@@ -173,7 +173,7 @@ SHARED = {
 }
 """Rows in the table of shares. A row begins with its key.
 
-Its values are the limit for all organizations together, and the limit for one organization.
+The two values are the limit for all organizations together, and the limit for one organization.
 """
 
 

@@ -103,7 +103,7 @@ async def test_the_next_file_has_a_fresh_one_and_its_own_answer(
 async def test_output_without_a_question_is_never_the_next_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process answers a request twice; the next one may be sent before the second answer."""
+    """The process answers a request twice. The next request may come before the second answer."""
     monkeypatch.setattr(sys, "executable", changed_child(tmp_path, WRITES))
     started = Sniffers(timeout_s=20)
     for _ in range(20):

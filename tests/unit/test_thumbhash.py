@@ -33,7 +33,7 @@ def drawn(mode: str, width: int, height: int) -> Image.Image:
 
 
 def halves(text: str) -> list[int]:
-    """Return the numbers of four bits in a hash."""
+    """Split a hash into numbers of four bits."""
     return [half for byte in b64decode(text) for half in (byte & 15, byte >> 4)]
 
 

@@ -18,6 +18,6 @@ async def shared_service(stack: Stack) -> AsyncIterator[Service]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def service(shared_service: Service) -> Service:
-    """Return the module's API, without any dead letters."""
+    """Delete all dead letters, and return the module's API."""
     await shared_service.execute("TRUNCATE dead_letters")
     return shared_service

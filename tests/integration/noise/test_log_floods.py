@@ -78,7 +78,7 @@ async def test_a_flood_from_one_source_is_a_few_lines_that_count_it(
     during = await logged(api, event, AT_ONCE)
     # There are up to two more lines if a minute ends during the flood.
     assert AT_ONCE <= len(during) <= AT_ONCE + 2
-    # A request from another address has its own line at once.
+    # A request from another address is logged immediately, in its own line.
     await exchange(api, make(secret), source="127.0.0.2")
     await until(lambda: asyncio.sleep(0, lines_of(api.log(), event)[-1]["address"] == "127.0.0.2"))
     await api.stop()
