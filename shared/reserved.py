@@ -123,6 +123,7 @@ EXTENSIONS: Final[dict[str, tuple[str, ...]]] = {
         "wsh",
     ),
     "shortcuts and settings of Windows": (
+        "appcontent-ms",
         "appref-ms",
         "deskthemepack",
         "gadget",
@@ -131,6 +132,7 @@ EXTENSIONS: Final[dict[str, tuple[str, ...]]] = {
         "isp",
         "library-ms",
         "lnk",
+        "mam",
         "msc",
         "osd",
         "pcd",
@@ -163,16 +165,11 @@ EXTENSIONS: Final[dict[str, tuple[str, ...]]] = {
         "mst",
         "msu",
         "ppkg",
+        "vsix",
+        "vsto",
         "xbap",
     ),
-    "documents that run as programs": (
-        "accde",
-        "ade",
-        "adp",
-        "chm",
-        "hlp",
-        "mde",
-    ),
+    "documents that run as programs": ("accde", "ade", "adp", "chm", "hlp", "mde"),
     "macOS": (
         "action",
         "afploc",
@@ -213,6 +210,7 @@ EXTENSIONS: Final[dict[str, tuple[str, ...]]] = {
         "crx",
         "jar",
         "jnlp",
+        "oxt",
         "pyc",
         "pyo",
         "pyz",
@@ -227,7 +225,7 @@ ALL_EXTENSIONS: Final = frozenset().union(*EXTENSIONS.values())
 
 _WORD: Final = re.compile(r"[+-](?:\.[a-z0-9-]{1,20}|[^.].*/.+)")
 _UNSEEN: Final = ("Cc", "Cf", "Mn", "Zl", "Zp")
-_ENDS: Final = re.compile(r"[\s./]+\Z")
+_ENDS: Final = re.compile(r"(?<![\s./])[\s./]++\Z")  # each run of characters is read once
 _PLAIN: Final = re.compile(r"[\w ()-][\w .()-]*\.([A-Za-z0-9]{1,20})", re.ASCII)
 """A usual name: every desktop and `safe_file_name` find the same extension in it."""
 _CLASS_ID: Final = re.compile(r"\{[0-9a-f-]{36}\}")

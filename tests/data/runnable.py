@@ -18,9 +18,22 @@ _SHORTCUT = bytes.fromhex("4C0000000114020000000000C000000000000046") + bytes(60
 
 BY_BYTES: Final[dict[str, tuple[bytes, str]]] = {
     "url": (b"[InternetShortcut]\r\nURL=file://host/share/x.exe\r\n", "application/x-mswinurl"),
-    "url-with-guid-first": (
+    "url-after-a-comment": (
         b"; a comment\r\n\r\n[InternetShortcut]\r\nIDList=\r\nURL=https://a.example/\r\n",
         "application/x-mswinurl",
+    ),
+    "url-with-guid-first": (
+        b"[{000214A0-0000-0000-C000-000000000046}]\r\nProp3=19,2\r\n"
+        b"[InternetShortcut]\r\nIDList=\r\nURL=https://a.example/\r\n",
+        "application/x-mswinurl",
+    ),
+    "url-of-a-page-in-frames": (
+        b"[DEFAULT]\r\nBASEURL=https://a.example/\r\n[InternetShortcut]\r\nURL=https://b.example/\r\n",
+        "application/x-mswinurl",
+    ),
+    "wsh": (
+        b"[ScriptFile]\r\nPath=C:\\a.vbs\r\n[Options]\r\nTimeout=0\r\n",
+        "application/x-windows-script",
     ),
     "scf": (
         b"[Shell]\r\nCommand=2\r\nIconFile=\\\\host\\share\\a.ico\r\n",
@@ -33,8 +46,13 @@ BY_BYTES: Final[dict[str, tuple[bytes, str]]] = {
     ),
     "reg-of-1995": (b"REGEDIT4\r\n\r\n[HKEY_CLASSES_ROOT\\.x]\r\n", "text/x-ms-regedit"),
     "desktop": (b"# a\n[Desktop Entry]\nExec=rm -rf ~\n", "application/x-desktop"),
+    "kdelnk": (b"# KDE Config File\n[KDE Desktop Entry]\nExec=x\n", "application/x-desktop"),
     "bat": (images.BATCH, "text/x-msdos-batch"),
     "cmd-in-capitals": (b"@ECHO OFF\r\nstart calc\r\n", "text/x-msdos-batch"),
+    "bat-after-comments": (
+        b":: a\r\n:: b\r\n\r\nREM c\r\n@echo off\r\nstart calc\r\n",
+        "text/x-msdos-batch",
+    ),
     "hta": (
         b"<html><head><HTA:APPLICATION id='a'/><script>x()</script></head></html>",
         "application/hta",
@@ -107,7 +125,13 @@ INNOCENT: Final[dict[str, tuple[bytes, str]]] = {
     "notes about shortcuts": (b"Begin the file with\n[InternetShortcut]\nURL=...\n", "notes.txt"),
     "notes about the registry": (b"See: Windows Registry Editor Version 5.00\n", "notes.txt"),
     "an ini file": (b"[core]\nname = x\n[Desktop Entry]\n", "settings.ini"),
+    "an ini file with defaults": (b"[DEFAULT]\nname = x\n", "defaults.ini"),
     "a shell section": (b"[Shell]\nprompt = $\n", "shell.ini"),
+    # A search that reads the rest of the file at each line break does not end in time.
+    **{
+        f"[{group}] and line breaks": (f"[{group}]".encode() + b"\n" * 65_000, "blank.ini")
+        for group in ("Shell", "Theme", "DEFAULT")
+    },
     "javascript": (b"const a = 1;\nconsole.log(a);\n", "a.js"),
     "python": (b"import os\nprint(os.name)\n", "a.py"),
     "shell": (b"#!/bin/sh\necho hello\n", "a.sh"),

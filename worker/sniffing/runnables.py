@@ -37,18 +37,25 @@ _GROUPS: Final = {
     "internetshortcut": "application/x-mswinurl",
     "internetshortcut.a": "application/x-mswinurl",
     "internetshortcut.w": "application/x-mswinurl",
+    "kde desktop entry": "application/x-desktop",
+    "scriptfile": "application/x-windows-script",
     "flatpak ref": "application/vnd.flatpak.ref",
     "flatpak repo": "application/vnd.flatpak.repo",
 }
 """The types of INI files by the name of their first group, in lower case. No further check is
 needed."""
 
-_SHELL: Final = re.compile(r"^\s*command\s*=\s*\S", re.IGNORECASE | re.MULTILINE)
+_BEFORE_SHORTCUT: Final = {"default", "{000214a0-0000-0000-c000-000000000046}"}
+"""Groups that Windows may write before the group of an Internet shortcut, in lower case."""
+
+# These begin with the spaces of one line. With `\s*`, a file of line breaks would take 40 s.
+_INTERNET_SHORTCUT: Final = re.compile(r"^[^\S\n]*+\[InternetShortcut\]", re.I | re.M)
+_SHELL: Final = re.compile(r"^[^\S\n]*+command\s*=\s*\S", re.I | re.M)
 _THEME: Final = re.compile(
-    r"^\s*\[(?:VisualStyles|MasterThemeSelector|Control Panel\\)", re.MULTILINE | re.IGNORECASE
+    r"^[^\S\n]*+\[(?:VisualStyles|MasterThemeSelector|Control Panel\\)", re.I | re.M
 )
 _REGISTRY: Final = re.compile(r"\s*+(?:Windows Registry Editor Version \d|REGEDIT4?\s*$)", re.M)
-_BATCH: Final = re.compile(r"\s*+(?:@\s*echo\s+off\b|@?rem\s[^\n]*\n\s*@\s*echo\s+off\b)", re.I)
+_BATCH: Final = re.compile(r"\s*+(?:(?:@?rem\b|::)[^\n]*+\n\s*+)*+@\s*echo\s+off\b", re.I)
 
 _ELEMENT: Final = re.compile(r"<(?:[a-z_][\w.-]{0,40}:)?([a-z_][\w.-]{0,60})(?=[\s/>])", re.I)
 _ROOTS: Final = {
@@ -121,6 +128,8 @@ def _ini(group: str, text: str) -> str | None:
         return "application/x-ms-shell-command"
     if group == "theme" and _THEME.search(text):
         return "application/x-ms-theme"
+    if group in _BEFORE_SHORTCUT and _INTERNET_SHORTCUT.search(text):
+        return "application/x-mswinurl"
     return _GROUPS.get(group)
 
 
