@@ -166,7 +166,8 @@ class IdSearch:
                 found = await self._nine_digits((), top)
             except _UsedUp:
                 found = await self._listed()
-        if found is None and any(name > "000" for name in top):  # longer ids begin with 001
+        # The keys of longer ids begin with 001 or a greater number.
+        if found is None and any(name > "000" for name in top):
             self.left, self.met_empty = LONGER_LISTINGS, False
             least = keys.partition(max(self.last_id + 1, 10**9)).split("/")
             try:
@@ -185,7 +186,8 @@ class IdSearch:
         order of the ids. Raises IdsUndecided if the first KEY_PAGES pages have no such key.
         """
         pages = 0
-        after = f"{keys.PREFIX}{keys.partition(self.last_id)}/u"  # u sorts after original, thumb
+        # `original` and `thumb` sort before `u`, so both keys of `last_id` are skipped.
+        after = f"{keys.PREFIX}{keys.partition(self.last_id)}/u"
         async for page in self.storage.list_keys(keys.PREFIX, after=after):
             for key, _ in page:
                 parsed = keys.parse_key(key)
