@@ -205,6 +205,7 @@ def others() -> dict[str, Json]:
         ),
         "Health": members({"status": words(("alive", "ready"), "The state of the process")}),
         "ErrorCode": words(get_args(ErrorCode), "The code of an error that its status leaves open"),
+        "Quota": words((*get_args(QuotaName), "webhooks"), "The quota that has no room"),
         "Error": members(
             {
                 "status": words(map(str, statuses), "The HTTP status"),
@@ -220,6 +221,8 @@ def others() -> dict[str, Json]:
                 "meta": {
                     "type": "object",
                     "description": "Values of the fault: `value`, `allowed`, `count`, `quota` …",
+                    "properties": {"quota": schema("Quota")},
+                    "additionalProperties": True,
                 },
             },
             required=("status", "title", "detail"),

@@ -15,6 +15,7 @@ from api.problems import GENERAL, ErrorCode
 from shared.attachments import ATTACHABLE_TYPES
 from shared.documents import RELATIONSHIPS
 from shared.notifications.event import Effect
+from shared.quotas import QuotaName
 from shared.reasons import REASONS
 from shared.states import STATES
 from shared.verdicts import Verdict
@@ -74,6 +75,7 @@ ENUMERATIONS = {
     "ReasonCode": tuple(REASONS),
     "ScanVerdict": get_args(Verdict),
     "ErrorCode": get_args(ErrorCode),
+    "Quota": (*get_args(QuotaName), "webhooks"),
     "WebhookEvent": EVENTS,
     "DeliveryEvent": get_args(DeliveryEvent),
     "DeliveryState": DELIVERY_STATES,
