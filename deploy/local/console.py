@@ -2,12 +2,13 @@
 
 import os
 import queue
+import select
 import sys
 import threading
 from contextlib import suppress
 from typing import Any
 
-from shared.log_lines import as_object
+from shared.log_lines import Level, as_object
 from shared.log_lines import line as log_line
 from shared.plain import escape
 
@@ -20,7 +21,8 @@ FLUSH_S = 1.0
 class Console:
     """Writes to standard output in its own thread, so that no process waits for the reader.
 
-    If the reader has ended or does not read, up to 10,000 lines wait, and further ones are dropped.
+    If the reader does not read, up to 10,000 lines wait, and further ones are dropped. Lines that
+    cannot be written, because the reader has ended or the disk is full, are dropped too.
     In text output, each line begins with the name of its process. In JSON output, the objects that
     a process writes are unchanged.
     """
@@ -40,17 +42,21 @@ class Console:
         else:
             self._put(name, text.expandtabs())
 
-    def print_lines(self, text: str) -> None:
-        """Write lines of `attachments up` itself, as text or as JSON."""
+    def print_lines(self, text: str, *, level: Level = "info") -> None:
+        """Write lines of `attachments up` itself, as text or as JSON; only JSON has the level."""
         for line in text.splitlines():
             if self._as_json:
-                self.tell_event(line)
+                self.tell_event(line, level=level)
             else:
                 self._put("up", line)
 
-    def tell_event(self, event: str, **fields: Any) -> None:
+    def warn(self, text: str) -> None:
+        """Write lines about a fault, such as a process that ended, at level warning."""
+        self.print_lines(text, level="warning")
+
+    def tell_event(self, event: str, *, level: Level = "info", **fields: Any) -> None:
         """Write one JSON object of `attachments up` itself."""
-        self._queue(log_line(event, level="info", logger="attachments", **fields))
+        self._queue(log_line(event, level=level, logger="attachments", **fields))
 
     def _put(self, name: str, line: str) -> None:
         prefix = f"{name:<{WIDTH}} |"
@@ -73,7 +79,18 @@ class Console:
     def _write(self) -> None:
         # Do not use sys.stdout, which has a lock. If this thread held the lock when Python ends,
         # the interpreter would abort.
-        with suppress(OSError):
-            while (line := self._waiting.get()) is not None:
-                while line:
-                    line = line[os.write(1, line) :]
+        torn = False
+        while (line := self._waiting.get()) is not None:
+            rest = b"\n" + line if torn else line
+            try:
+                while rest:
+                    try:
+                        rest = rest[os.write(1, rest) :]
+                    except BlockingIOError:  # another process has made the shared pipe non-blocking
+                        room = select.poll()
+                        room.register(1, select.POLLOUT)
+                        room.poll()
+            except OSError:  # later lines may be written, for example once the disk has room
+                torn = torn or len(rest) < len(line)
+            else:
+                torn = False

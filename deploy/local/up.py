@@ -84,7 +84,7 @@ async def up(
             for path in ready_files:
                 write_private(path, json.dumps(stack.document(), indent=2) + "\n")
 
-        supervisor = Supervisor(console.print_lines, publish)
+        supervisor = Supervisor(console.warn, publish)
         try:
             if not await _started(stack, stopping):
                 return 0
