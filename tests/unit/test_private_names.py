@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OF_NAMED_TUPLES = {"_replace"}
-"""Public names that begin with an underscore (see `collections.namedtuple`)."""
+PUBLIC = {"_exit", "_replace"}
+"""Public names that begin with an underscore (see `os._exit` and `collections.namedtuple`)."""
 
 PRIVATE = {
     "_SSL_CONTEXT_VERIFIED": "aiohttp makes it when it is imported, and has no way to replace it",
@@ -69,7 +69,7 @@ def private_names(tree: ast.AST) -> Iterator[str]:
 
 def is_private(name: str) -> bool:
     """Return True if a name begins with exactly one underscore and is not public."""
-    return name.startswith("_") and not name.startswith("__") and name not in OF_NAMED_TUPLES
+    return name.startswith("_") and not name.startswith("__") and name not in PUBLIC
 
 
 @pytest.mark.slow
