@@ -34,24 +34,34 @@ class Page:
 
 
 class Connection(TidyConnection):
-    """The connection of one client. It ends after data that could not be parsed."""
+    """The connection of one client. It ends after data that could not be parsed.
 
-    __slots__ = ("_address", "_refusals")
+    `is_answering` is true while the page for a request is made.
+    """
+
+    __slots__ = ("_address", "_refusals", "is_answering", "is_ended")
 
     def __init__(self, manager: web.Server, *, unreadable: Throttle, **settings: Any) -> None:
         super().__init__(manager, **settings)
         self._refusals = unreadable
         self._address = "unknown"
+        self.is_answering = self.is_ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the first request. Close if there are more than MAX_CONNECTIONS."""
+        """Wait for the first request. If there are too many connections, end the oldest one."""
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self._address = str(peer[0])
         # `_manager` is private in aiohttp, which has no public name for a connection's server.
-        if self._manager is not None and len(self._manager.connections) > MAX_CONNECTIONS:
-            self.force_close()
+        if isinstance(self._manager, Server):
+            self._manager.make_room()
+
+    def end(self) -> None:
+        """End the connection now, and discard unsent data."""
+        self.is_ended = True
+        if self.transport is not None:
+            self.transport.abort()
 
     def handle_error(
         self,
@@ -99,6 +109,15 @@ class Server(web.Server):
         # aiohttp's own class of connections.
         return Connection(self, unreadable=self.unreadable, loop=self._loop, **self._kwargs)
 
+    def make_room(self) -> None:
+        """If there are more than MAX_CONNECTIONS, end the oldest one that is not answering."""
+        # aiohttp keeps connections in the order in which they were opened.
+        present = [
+            each for each in self.connections if isinstance(each, Connection) and not each.is_ended
+        ]
+        if len(present) > MAX_CONNECTIONS:
+            next(each for each in present if not each.is_answering).end()
+
 
 def make_server(pages: Mapping[str, Callable[[], Awaitable[Page]]], **settings: Any) -> Server:
     """Create a server that answers GET with the page of a path; `settings` are aiohttp's.
@@ -117,7 +136,13 @@ def make_server(pages: Mapping[str, Callable[[], Awaitable[Page]]], **settings: 
                 status=405, text="405: Method Not Allowed", headers={"Allow": "GET,HEAD"}
             )
         else:
-            page = await show()
+            connection = request.protocol
+            assert isinstance(connection, Connection)
+            connection.is_answering = True
+            try:
+                page = await show()
+            finally:
+                connection.is_answering = False
             response = web.Response(
                 body=page.body, status=page.status, headers={"Content-Type": page.content_type}
             )

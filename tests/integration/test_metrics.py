@@ -3,14 +3,16 @@
 import asyncio
 import json
 import socket
+from contextlib import AsyncExitStack, suppress
 from urllib.parse import urlsplit
 
-import aiohttp
 import pytest
+from aiohttp import web
 
 from api.measuring import METHODS
 from shared.metrics import EVENTS
 from shared.metrics_address import CACHED_S, Scrapes
+from shared.scrapes import Page, make_server
 from tests.support.commands import command
 from tests.support.service import Service, scrape, until
 from tests.support.starting import StartService, StartWorker
@@ -107,29 +109,63 @@ async def test_a_body_ends_its_connection(service: Service) -> None:
     assert b"attachments_request_seconds" not in answer
 
 
-async def test_connections_are_bounded_and_free_again(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("first", [b"", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_connections_are_bounded_and_keep_no_one_from_the_metrics(
+    service: Service, monkeypatch: pytest.MonkeyPatch, first: bytes
 ) -> None:
     monkeypatch.setattr("shared.scrapes.MAX_CONNECTIONS", 3)
     parts = urlsplit(service.metrics_url)
     place = (str(parts.hostname), int(parts.port or 0))
-    request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
     held = [socket.create_connection(place, timeout=30) for _ in range(3)]
     for each in held:
-        each.sendall(request)
-        assert await asyncio.to_thread(each.recv, 1) == b"H"
-    with pytest.raises((OSError, AssertionError)):
-        assert await asyncio.to_thread(sent, service.metrics_url, request)
+        each.sendall(first)
+        if first:
+            assert await asyncio.to_thread(each.recv, 1) == b"H"
+    assert "attachments_request_seconds" in await scrape(service.metrics_url)
+
+    def rest(of: socket.socket) -> None:
+        while of.recv(65536):
+            pass
+
+    # The oldest connection has ended, the others have not.
+    with suppress(ConnectionResetError):
+        await asyncio.to_thread(rest, held[0])
+    for each in held[1:]:
+        each.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            rest(each)
     for each in held:
         each.close()
 
-    async def is_free() -> bool:
-        try:
-            return "attachments_request_seconds" in await scrape(service.metrics_url)
-        except aiohttp.ClientError:
-            return False
 
-    await until(is_free)
+async def test_a_connection_that_is_being_answered_is_not_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shared.scrapes.MAX_CONNECTIONS", 2)
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> Page:
+        begun.set()
+        await may_end.wait()
+        return Page(b"slow", "text/plain")
+
+    async with AsyncExitStack() as stack:
+        runner = web.ServerRunner(make_server({"/": slow}))
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        place = runner.addresses[0][:2]
+        reader, writer = await asyncio.open_connection(*place)
+        stack.callback(writer.close)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await begun.wait()
+        silent = [await asyncio.open_connection(*place) for _ in range(3)]
+        for _, each in silent:
+            stack.callback(each.close)
+        with suppress(ConnectionResetError):
+            assert await silent[0][0].read() == b""
+        may_end.set()
+        assert (await reader.read()).endswith(b"slow")
 
 
 async def test_a_worker_has_an_address_too(service: Service, start_worker: StartWorker) -> None:
