@@ -6,6 +6,10 @@ its own environment, working directory and output, and it executes the module ag
 
 An API compares each of its answers with the API's description, and writes faults to a file.
 
+Code that a test runs instead of a module (`python -c CODE`) replaces functions before the service
+imports them. So a second server forks the processes that run code. It has imported the libraries of
+the service, but no module of the service.
+
 Requests arrive on a Unix socket as JSON objects, one object for each process. Three descriptors
 arrive with each request: standard output, standard error, and a socket for the result. The server
 writes the process's id to the socket for the result. When the process has ended, the server also
@@ -25,15 +29,33 @@ import select
 import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import botocore.session
 
-from tests.support.checked_answers import check_all, note_in
-from tests.support.described import compile_all
-
 PACKAGES = ("shared", "api", "worker", "deploy")
+
+LIBRARIES = (
+    "aiobotocore.session",
+    "aiohttp.web",
+    "alembic.command",
+    "asyncpg",
+    "celery.app.trace",
+    "cryptography.x509",
+    "kombu.transport.redis",
+    "opentelemetry.trace",
+    "orjson",
+    "prometheus_client",
+    "psutil",
+    "pydantic_settings",
+    "redis.asyncio",
+    "structlog",
+    "uvloop",
+)
+"""The libraries of the service whose imports take long."""
 
 SKIPPED = frozenset({"inside", "migrations", "install", "check_python", "__main__"})
 """Names of modules that are not imported: the decoders' modules, the migrations, and modules that
@@ -41,6 +63,13 @@ run code when they are imported.
 """
 
 MAX_REQUEST = 1024 * 1024
+
+
+def import_libraries() -> None:
+    """Import the libraries of the service, as far as they are installed."""
+    for name in LIBRARIES:
+        with suppress(ImportError):
+            importlib.import_module(name)
 
 
 def import_all() -> None:
@@ -63,11 +92,12 @@ def read_models() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A request for a process: its module, its arguments, its environment and its working
-    directory.
+    """A request for a process: its module or its code, its arguments, its environment and its
+    working directory.
     """
 
-    module: str
+    kind: str  # "-m" or "-c", the option of Python
+    program: str
     arguments: list[str]
     environment: dict[str, str]
     folder: str
@@ -122,6 +152,8 @@ def _report(results: dict[int, socket.socket]) -> None:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             return
+        if pid not in results:  # the server of code
+            continue
         with results.pop(pid) as answer:
             try:
                 answer.send(json.dumps({"status": status}).encode())
@@ -169,29 +201,53 @@ class Ending:
 
 
 def become(wanted: Wanted) -> None:
-    """Run the module of a forked process. An exception ends the process."""
+    """Run the module or the code of a forked process. An exception ends the process."""
     os.chdir(wanted.folder)
     os.environ.clear()
     os.environ.update(wanted.environment)
     sys.path[0] = wanted.folder
-    sys.argv = [wanted.module, *wanted.arguments]
-    sys.modules.pop(wanted.module, None)  # runpy executes the module again, as `__main__`
-    runpy.run_module(wanted.module, run_name="__main__", alter_sys=True)
+    if wanted.kind == "-c":
+        sys.argv = ["-c", *wanted.arguments]
+        names = vars(ModuleType("__main__"))
+        exec(compile(wanted.program, "<string>", "exec"), names)  # noqa: S102 - code of a test
+        return
+    sys.argv = [wanted.program, *wanted.arguments]
+    sys.modules.pop(wanted.program, None)  # runpy executes the module again, as `__main__`
+    runpy.run_module(wanted.program, run_name="__main__", alter_sys=True)
+
+
+def import_service(faults: Path) -> None:
+    """Import the service, and compare each answer of an API with the API's description.
+
+    An API writes to the file `faults` if an answer does not match.
+    """
+    import_all()
+    # Imported here, because these modules import the service.
+    from tests.support.checked_answers import check_all, note_in
+    from tests.support.described import compile_all
+
+    check_all(note_in(faults))
+    compile_all()
 
 
 def main() -> None:
-    """Serve requests from the socket whose descriptor is the first argument.
+    """Serve requests for modules in this process, and requests for code in a fork.
 
-    The second argument is the path of a file. An API writes to it if an answer does not match the
-    API's description.
+    The first two arguments are the descriptors of the sockets for these requests. The third
+    argument is the path of a file. An API writes to it if an answer does not match the API's
+    description.
     """
-    requests = socket.socket(fileno=int(sys.argv[1]))
+    modules, code = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
     ending = Ending()
     atexit.register(ending.end)  # the function that is registered first runs last
-    import_all()
+    import_libraries()
     read_models()
-    check_all(note_in(Path(sys.argv[2])))
-    compile_all()
+    if os.fork():
+        requests, other = modules, code
+        import_service(Path(sys.argv[3]))
+    else:
+        requests, other = code, modules
+    other.close()
     gc.collect()
     gc.freeze()
     ending.run(serve(requests))

@@ -79,7 +79,7 @@ class ForkServer:
     def __init__(self) -> None:
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._requests: socket.socket | None = None
+        self._requests: dict[str, socket.socket] = {}
         self._folder = TemporaryDirectory(prefix="attachments-fork-server-")
 
     @property
@@ -89,8 +89,7 @@ class ForkServer:
 
     def fork(
         self,
-        module: str,
-        arguments: Sequence[str],
+        program: Sequence[str],
         *,
         environment: Mapping[str, str],
         out: int,
@@ -98,48 +97,61 @@ class ForkServer:
         folder: Path,
         own_session: bool,
     ) -> Forked:
-        """Start `python -m MODULE ARGUMENT…`; `out` and `err` are the descriptors of its output."""
+        """Start Python with the arguments `program`; `out` and `err` are the descriptors of its
+        output.
+
+        The first argument is `-m` or `-c`.
+        """
+        kind, content, *arguments = program
         wanted = {
-            "module": module,
-            "arguments": list(arguments),
+            "kind": kind,
+            "program": content,
+            "arguments": arguments,
             "environment": dict(environment),
             "folder": str(folder),
             "own_session": own_session,
         }
         result, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with self._lock, theirs:
-            socket.send_fds(
-                self._running(), [json.dumps(wanted).encode()], [out, err, theirs.fileno()]
-            )
+            requests = self._running()[kind]
+            socket.send_fds(requests, [json.dumps(wanted).encode()], [out, err, theirs.fileno()])
         answer = result.recv(1024)
         assert answer, "the fork server has ended"
         return Forked(json.loads(answer)["pid"], result)
 
-    def _running(self) -> socket.socket:
-        if self._requests is None:
-            self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
-                self._process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-m",
-                        "tests.support.fork_server",
-                        str(theirs.fileno()),
-                        str(self.faults),
-                    ],
-                    pass_fds=[theirs.fileno()],
-                    cwd=ROOT,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    env={"PATH": os.environ["PATH"]},
-                )
+    def _running(self) -> Mapping[str, socket.socket]:
+        """Return the sockets for requests, by the kind of the program."""
+        if not self._requests:
+            pairs = {
+                kind: socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                for kind in ("-m", "-c")
+            }
+            self._requests = {kind: ours for kind, (ours, _) in pairs.items()}
+            theirs = [each for _, each in pairs.values()]
+            numbers = [each.fileno() for each in theirs]
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.support.fork_server",
+                    *map(str, numbers),
+                    str(self.faults),
+                ],
+                pass_fds=numbers,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={"PATH": os.environ["PATH"]},
+            )
+            for each in theirs:
+                each.close()
             atexit.register(self._end)
         return self._requests
 
     def _end(self) -> None:
-        assert self._requests is not None
         assert self._process is not None
-        self._requests.close()
+        for each in self._requests.values():
+            each.close()
         self._process.wait()
         self._folder.cleanup()
 
@@ -164,10 +176,9 @@ def start_module(
     before other modules import them.
     """
     usual = all(name.startswith(USUAL) or name == "PATH" for name in environment)
-    if may_fork and usual and program[0] == "-m":
+    if may_fork and usual:
         return server.fork(
-            program[1],
-            program[2:],
+            program,
             environment=environment,
             out=out,
             err=err,
