@@ -176,15 +176,14 @@ def foreign_names() -> dict[str, set[str]]:
     return found
 
 
+@cache  # many classes have the same bases, and reading the source of a base takes long
 def private_names(base: type) -> set[str]:
     """Return the private names that a class of another package defines or sets."""
     top = base.__module__.partition(".")[0]
-    if top in OURS or top in sys.stdlib_module_names:
+    # Ignore Pydantic's private names, because only Pydantic itself uses them.
+    if top in (*OURS, "pydantic") or top in sys.stdlib_module_names:
         return set()
     names = {name for name in vars(base) if is_private(name)}
-    # Ignore Pydantic's private names, because only Pydantic itself uses them.
-    if top == "pydantic":
-        return set()
     try:
         tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(base)))
     except (OSError, TypeError, SyntaxError):
