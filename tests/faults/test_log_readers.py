@@ -18,6 +18,7 @@ import pytest
 from deploy.embedded.ports import PARTNER, choose_port
 from shared.log_writer import LineWriter
 from tests.support.faults import PHOTO, SOON, changed, reaches
+from tests.support.forked import Started, start_module
 from tests.support.service import Service, scrape, until
 
 pytestmark = pytest.mark.fault
@@ -47,15 +48,14 @@ def free_port() -> int:
 @contextmanager
 def running(
     environment: Mapping[str, str], program: tuple[str, ...], output: int, **overrides: str
-) -> Iterator["subprocess.Popen[bytes]"]:
+) -> Iterator[Started]:
     changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
-    process = subprocess.Popen(
-        [sys.executable, *program],
-        env={"PATH": os.environ["PATH"], **environment, **changes},
-        stdout=output,
-        stderr=output,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
+    process = start_module(
+        program,
+        {"PATH": os.environ["PATH"], **environment, **changes},
+        out=output,
+        err=output,
+        own_session=True,
     )
     try:
         yield process

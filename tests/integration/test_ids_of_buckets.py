@@ -5,7 +5,7 @@ the doctor reports no fault.
 """
 
 import asyncio
-import sys
+import os
 from collections.abc import AsyncIterator
 from unittest import mock
 
@@ -23,6 +23,7 @@ from shared.errors import IdsUndecided
 from shared.reconciliation import Reconciliation
 from tests.support.commands import command
 from tests.support.doctor import environment, examine
+from tests.support.forked import run_module
 from tests.support.lost_rows import lose_rows, own_bucket
 from tests.support.objects import opened_storage
 from tests.support.other_api import create, readiness
@@ -69,16 +70,13 @@ async def last_id(service: Service) -> int:
 
 async def ended(service: Service, *program: str) -> tuple[int, str]:
     """Run a process until it ends by itself; return its exit status and its output."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *program,
-        env={**service.environment, "ATTACHMENTS_API_PORT": "0"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+    status, out, err = await asyncio.to_thread(
+        run_module,
+        program,
+        {"PATH": os.environ["PATH"], **service.environment, "ATTACHMENTS_API_PORT": "0"},
+        timeout_s=60,
     )
-    printed, _ = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode is not None
-    return process.returncode, printed.decode()
+    return status, (out + err).decode()
 
 
 async def test_ids_are_compared_as_numbers_in_a_real_bucket(alone: Service) -> None:

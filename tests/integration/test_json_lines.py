@@ -3,13 +3,13 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
 import pytest_asyncio
 
 from tests.support.faults import PHOTO, closed_port
+from tests.support.forked import run_module
 from tests.support.log_lines import Line, named, objects
 from tests.support.noise import exchange
 from tests.support.service import Service, until
@@ -220,15 +220,9 @@ async def test_lines_of_libraries_warnings_and_uncaught_errors_are_objects_too(
 async def test_faults_at_the_start_are_objects(
     service: Service, program: tuple[str, ...], changes: Mapping[str, str], fault: str
 ) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *program,
-        env={"PATH": os.environ["PATH"], **service.environment, **changes},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode in (1, 2)
-    last = objects(out.decode())[-1]
+    environment = {"PATH": os.environ["PATH"], **service.environment, **changes}
+    status, out, err = await asyncio.to_thread(run_module, program, environment, timeout_s=60)
+    assert status in (1, 2)
+    last = objects(f"{out.decode()}{err.decode()}")[-1]
     assert last["level"] == "error"
     assert fault in f"{last['event']} {last.get('faults')}"
