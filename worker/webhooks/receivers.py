@@ -1,7 +1,8 @@
 """Connect to webhook receivers only at allowed addresses, to prevent server-side request forgery.
 
-A receiver's name is resolved once for each connection. Each address is checked before a socket is
-made for it, and the connection goes to exactly that address. TLS still checks the receiver's name.
+A receiver's name is resolved once for each connection; connections that are made at the same time
+may share a look-up (`worker.webhooks.lookups`). Each address is checked before a socket is made for
+it, and the connection goes to exactly that address. TLS still checks the receiver's name.
 """
 
 import socket
@@ -14,6 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from shared.errors import AttachmentsError
 from shared.proxies import Network
 from shared.webhooks.destinations import is_allowed
+from worker.webhooks.lookups import Lookups
 
 RECEIVE_BUFFER: Final = 8192
 """Size of the system's receive buffer of a connection, in bytes.
@@ -32,9 +34,9 @@ class Resolver(AbstractResolver):
     """Resolves names of receivers with the system's resolver. Returns only allowed addresses."""
 
     def __init__(self, networks: Sequence[Network], inner: AbstractResolver | None = None) -> None:
-        """`inner` resolves names. The default is the system's resolver, in a thread."""
+        """`inner` resolves names. The default is the system's resolver, in threads of its own."""
         self._networks = networks
-        self._inner = inner or aiohttp.ThreadedResolver()
+        self._inner = inner or Lookups()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
