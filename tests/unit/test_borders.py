@@ -20,8 +20,10 @@ NAMING_ALLOWED = {
     "shared.content_types",
     "shared.reserved",
     "worker.decoding.formats",
+    "worker.packing",
+    "worker.sniffing.protocol",
     "worker.sniffing.ranges",
-    "worker.sniffing.tiff_tags",
+    "worker.sniffing.raws",
 }
 """The modules that find a file's type may import these modules of the service, and one another.
 
@@ -33,6 +35,7 @@ BOTH_SIDES = {
     "process",
     "protocol",
     "ranges",
+    "raws",
     "signatures",
     "sniffer",
     "svg_size",
@@ -40,9 +43,9 @@ BOTH_SIDES = {
 }
 """The modules of `worker.sniffing` that the worker's own process loads, outside the sandbox.
 
-They read a file's bytes only in simple ways: `signatures` compares the first 16 bytes; `dimensions`
-and `tiff_tags` read numbers at fixed offsets; `svg_size` searches the head for one tag, by patterns
-of bounded length.
+They read a file's bytes only in simple ways: `signatures` compares the first 16 bytes.
+`dimensions`, `raws` and `tiff_tags` read numbers at offsets, in loops of bounded length. `svg_size`
+searches the head for one tag, by patterns of bounded length.
 """
 
 
