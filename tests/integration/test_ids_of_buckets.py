@@ -7,6 +7,7 @@ the doctor reports no fault.
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from functools import partialmethod
 from unittest import mock
 
 import asyncpg
@@ -21,6 +22,7 @@ from shared.database import open_database
 from shared.differences import Kind
 from shared.errors import IdsUndecided
 from shared.reconciliation import Reconciliation
+from shared.storage import Storage
 from tests.support.commands import command
 from tests.support.doctor import environment, examine
 from tests.support.forked import run_module
@@ -134,8 +136,9 @@ async def test_undecided_is_never_free(
     await lose_rows(alone, 5)
     await empty(alone, *range(2000, 2010))
     # These keys fill a whole page of the store's list, and none of them is an original's key.
+    monkeypatch.setattr(Storage, "list_keys", partialmethod(Storage.list_keys, page_size=20))
     async with open_bucket(alone.stack) as bucket:
-        for number in range(1001):
+        for number in range(21):
             key = f"attachments/files/000/000/006/x/{number}"
             await bucket.put_object(Bucket=alone.settings.s3_bucket, Key=key, Body=b"x")
     await put(alone, 900)
