@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Self
 
 from playwright.async_api import (
+    Browser,
     BrowserContext,
     CDPSession,
     ConsoleMessage,
@@ -67,18 +68,32 @@ def transferred(name: str, data: bytes = PHOTO, media_type: str = "image/jpeg") 
 
 
 @asynccontextmanager
-async def running_browser() -> AsyncIterator[BrowserContext]:
-    """Run a headless Chromium, and yield a context with an empty profile."""
+async def open_browser() -> AsyncIterator[Browser]:
+    """Run a headless Chromium. Its start takes seconds, so tests share it."""
     # As root, Chromium starts only without its sandbox.
     options = [*OPTIONS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         try:
-            context = await browser.new_context()
-            context.set_default_timeout(60_000)
-            yield context
+            yield browser
         finally:
             await browser.close()
+
+
+@asynccontextmanager
+async def open_context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """Open a context of a browser, with an empty profile of its own."""
+    context = await browser.new_context()
+    context.set_default_timeout(60_000)
+    yield context
+    await context.close()
+
+
+@asynccontextmanager
+async def running_browser() -> AsyncIterator[BrowserContext]:
+    """Run a headless Chromium, and yield a context with an empty profile."""
+    async with open_browser() as browser, open_context(browser) as context:
+        yield context
 
 
 class UploadView:

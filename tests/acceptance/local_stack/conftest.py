@@ -1,14 +1,17 @@
-"""A local stack that the tests of this folder share."""
+"""A local stack and a browser that the tests of this folder share."""
 
 import json
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext
 
+from tests.support.browser import open_browser, open_context
 from tests.support.local import LocalStack, bare_environment
 
 START_TIMEOUT_S = 120
@@ -54,3 +57,17 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         finally:
             process.kill()
             process.wait()
+
+
+@pytest_asyncio.fixture(scope="package")
+async def chromium() -> AsyncIterator[Browser]:
+    """Run a browser that test modules share."""
+    async with open_browser() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(scope="module")
+async def context(chromium: Browser) -> AsyncIterator[BrowserContext]:
+    """Open a context of the browser for a test module, with an empty profile."""
+    async with open_context(chromium) as context:
+        yield context

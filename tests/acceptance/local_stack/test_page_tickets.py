@@ -1,23 +1,16 @@
 """The clients and web pages that get upload tickets from the page of `attachments up`."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 from playwright.async_api import BrowserContext
 
-from tests.support.browser import STRANGER, running_browser
+from tests.support.browser import STRANGER
 from tests.support.chromium import CHROMIUM
 from tests.support.local import LocalStack
 from tests.support.page_site import running_site
-
-
-@pytest.fixture(scope="module")
-async def context() -> AsyncIterator[BrowserContext]:
-    async with running_browser() as context:
-        yield context
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,21 @@
 """The web page of the documentation, in a real browser and with a local stack."""
 
 import re
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import BrowserContext, Page
 
 from tests.data.images import gradient_photo
-from tests.support.chromium import CHROMIUM, running_chromium
+from tests.support.browser import STRANGER, chosen
+from tests.support.chromium import CHROMIUM
 from tests.support.local import ROOT, LocalStack
 from tests.support.page_site import running_site
-from tests.support.service import until
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 DOCUMENTATION = (ROOT / "deploy/docs/browsers.md").read_text()
-STRANGER = "evil.example"
 
 
 def documented_page() -> str:
@@ -29,24 +29,38 @@ def test_the_documented_page_has_at_most_thirty_lines() -> None:
     assert 20 < len(documented_page().splitlines()) <= 30
 
 
+@pytest_asyncio.fixture
+async def page(context: BrowserContext) -> AsyncIterator[Page]:
+    """Open an empty page."""
+    page = await context.new_page()
+    yield page
+    await page.close()
+
+
+@pytest.fixture
+def faults(page: Page) -> list[str]:
+    """Return the list to which the errors of the page's scripts, console and network are added.
+
+    Warnings are added too.
+    """
+    found: list[str] = []
+    kinds = ("error", "warning")
+    page.on("console", lambda line: found.append(line.text) if line.type in kinds else None)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    return found
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 async def test_the_documented_page_uploads_and_shows_the_thumbnail(
-    local: LocalStack, tmp_path: Path, host: str
+    local: LocalStack, page: Page, faults: list[str], host: str
 ) -> None:
-    photo = tmp_path / "Ferien & Strand.jpg"
-    photo.write_bytes(gradient_photo())
-    async with (
-        running_site(local, documented_page()) as port,
-        running_chromium(tmp_path / "profile") as page,
-    ):
-        await page.open(f"http://{host}:{port}/")
+    photo = chosen("Ferien & Strand.jpg", gradient_photo())
+    async with running_site(local, documented_page()) as port:
+        await page.goto(f"http://{host}:{port}/")
 
-        await page.choose_file("input", photo)
+        await page.set_input_files("input", photo)
 
-        async def shown() -> Any:
-            return await page.evaluate("document.querySelector('img').naturalWidth")
-
-        await until(shown, within_s=60)
+        await page.wait_for_function("document.querySelector('img').naturalWidth")
         assert await page.evaluate("document.querySelector('output').textContent") == "ready"
         size = await page.evaluate(
             "(({naturalWidth, naturalHeight}) => [naturalWidth, naturalHeight])"
@@ -57,22 +71,18 @@ async def test_the_documented_page_uploads_and_shows_the_thumbnail(
         # browsers send the origin "null", so the store must allow it.
         read = "fetch(document.querySelector('img').src).then(async (a) => (await a.blob()).type)"
         assert await page.evaluate(read) == "image/jpeg"
-        assert page.faults == []
+        assert faults == []
 
 
 async def test_a_page_of_another_origin_may_not_read_a_status(
-    local: LocalStack, tmp_path: Path
+    local: LocalStack, page: Page, faults: list[str]
 ) -> None:
-    resolve = f"--host-resolver-rules=MAP {STRANGER} 127.0.0.1"
-    async with (
-        running_site(local, documented_page()) as port,
-        running_chromium(tmp_path / "p", resolve) as page,
-    ):
-        await page.open(f"http://{STRANGER}:{port}/")
+    async with running_site(local, documented_page()) as port:
+        await page.goto(f"http://{STRANGER}:{port}/")
         asked = await page.evaluate(
             "fetch('/ticket?name=a.png', {method: 'POST'}).then((answer) => answer.json())"
         )
 
         read = f"fetch({asked['status_url']!r}).then(() => 'read', () => 'kept from the page')"
         assert await page.evaluate(read) == "kept from the page"
-        assert any("Access-Control-Allow-Origin" in fault for fault in page.faults)
+        assert any("Access-Control-Allow-Origin" in fault for fault in faults)

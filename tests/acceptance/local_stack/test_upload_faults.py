@@ -14,7 +14,6 @@ from tests.support.browser import (
     UploadView,
     chosen,
     opened,
-    running_browser,
     transferred,
 )
 from tests.support.chromium import CHROMIUM
@@ -24,12 +23,6 @@ from tests.support.proxy import running_proxy
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing: install chromium")
 
 LARGEST = 314_572_800
-
-
-@pytest.fixture(scope="module")
-async def context() -> AsyncIterator[BrowserContext]:
-    async with running_browser() as context:
-        yield context
 
 
 @pytest.fixture

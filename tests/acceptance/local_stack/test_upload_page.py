@@ -12,7 +12,6 @@ from tests.support.browser import (
     UploadView,
     chosen,
     opened,
-    running_browser,
     transferred,
 )
 from tests.support.chromium import CHROMIUM
@@ -23,12 +22,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing: i
 LARGEST = 314_572_800
 
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
-
-
-@pytest.fixture(scope="module")
-async def context() -> AsyncIterator[BrowserContext]:
-    async with running_browser() as context:
-        yield context
 
 
 @pytest.fixture

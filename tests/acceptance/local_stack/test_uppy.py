@@ -5,9 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from playwright.async_api import BrowserContext
 
 from tests.data.images import gradient_photo
-from tests.support.browser import running_browser
 from tests.support.chromium import CHROMIUM
 from tests.support.local import ROOT, LocalStack
 from tests.support.page_site import running_site
@@ -41,14 +41,17 @@ def bundled(folder: Path) -> str:
     return run.stdout
 
 
-async def test_uppy_uploads_with_a_ticket(local: LocalStack, tmp_path: Path) -> None:
+async def test_uppy_uploads_with_a_ticket(
+    context: BrowserContext, local: LocalStack, tmp_path: Path
+) -> None:
     page = f"<!doctype html><title>Uppy</title><script type=module>{bundled(tmp_path)}</script>"
-    async with running_site(local, page) as port, running_browser() as context:
+    async with running_site(local, page) as port:
         view = await context.new_page()
         await view.goto(f"http://127.0.0.1:{port}/")
 
         state = await view.evaluate(
             "(bytes) => window.run('photo.jpg', Uint8Array.from(bytes))", list(gradient_photo())
         )
+        await view.close()
 
     assert state == "ready"
