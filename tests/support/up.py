@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 from aiobotocore.session import get_session
 
+from tests.support.forked import Started, start_module
 from tests.support.log_lines import named, objects
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ NAMES = ("postgres", "valkey", "seaweedfs", "api", "worker")
 class Up:
     """A running `attachments up` process; its standard output goes to the file `log`."""
 
-    process: subprocess.Popen[bytes]
+    process: Started
     data_dir: Path
     ready_file: Path
     log: Path
@@ -73,15 +74,20 @@ def until(condition: Callable[[], bool], within_s: float) -> None:
 
 @contextmanager
 def running(data_dir: Path, *options: str, **settings: str) -> Iterator[Up]:
-    """Run `attachments up` in the block, and end all its processes at the end."""
+    """Run `attachments up` in the block, and end all its processes at the end.
+
+    The command itself is forked. It starts its processes as usual, each with a new Python.
+    """
     ready_file = data_dir.with_name(f"{data_dir.name}-ready.json")
     ready_file.unlink(missing_ok=True)  # a killed run may have left this file
     log = data_dir.with_name(f"{data_dir.name}.log")
+    _, *program = command(data_dir, "--port", "0", "--ready-file", str(ready_file), *options)
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command(data_dir, "--port", "0", "--ready-file", str(ready_file), *options),
-            stdout=output,
-            env=environment(settings),
+        process = start_module(
+            program,
+            {"PATH": os.environ["PATH"], **settings},
+            out=output.fileno(),
+            err=2,
         )
     tree: list[psutil.Process] = []
     up = Up(process=process, data_dir=data_dir, ready_file=ready_file, log=log)
