@@ -32,6 +32,9 @@ from tests.support.stack import Stack
 T = TypeVar("T")
 
 MEDIA_TYPE = "application/vnd.api+json"
+LONGEST_PAUSE_S = 0.2
+"""The longest time between two calls of a condition in `until`, unless a test asks for more."""
+
 FINAL_STATES = ("ready", "rejected", "failed", "expired")
 
 
@@ -151,12 +154,15 @@ async def until(
 ) -> Any:
     """Wait until a condition returns a true value, and return this value.
 
-    The assertion fails after `within_s` seconds.
+    The condition is called every `every_s` seconds at first, and less often in a long wait, because
+    a call such as a request costs milliseconds of CPU time. The assertion fails after `within_s`
+    seconds.
     """
-    deadline = time.monotonic() + within_s
+    began = time.monotonic()
     while not (result := await condition()):
-        assert time.monotonic() < deadline, f"not within {within_s} s"
-        await asyncio.sleep(every_s)
+        waited_s = time.monotonic() - began
+        assert waited_s < within_s, f"not within {within_s} s"
+        await asyncio.sleep(max(every_s, min(waited_s / 20, LONGEST_PAUSE_S)))
     return result
 
 
