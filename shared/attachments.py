@@ -134,15 +134,13 @@ class Attachment(FromRow):
     copy_revision: int | None = None
     #: Counts the claims of copies, so each claim has its own number; see `shared.copies`.
     copy_attempt: int = 0
-    #: The size in bytes by which a requested copy counts for the quota until the object is
-    #: measured.
+    #: The bytes that a requested copy adds to the used quota until its object is measured.
     copy_bytes: int | None = None
     #: When the row was created.
     created_at: datetime
     #: When the upload policy ends, in whole seconds.
     policy_expires_at: datetime
-    #: When the current upload was recorded. In whole seconds, it is the stamp in the file's
-    #: address.
+    #: When the current upload was recorded. Its whole seconds are part of the file's address.
     uploaded_at: datetime | None = None
     #: When processing last ended.
     processed_at: datetime | None = None
@@ -152,8 +150,7 @@ class Attachment(FromRow):
     limit_size: int | None = None
     #: The types that the creating client allows, each `type/subtype` or `type/*`.
     limit_types: Sequence[str] | None = None
-    #: The largest upload in bytes that the policy allows because of a quota; None if there is no
-    #: quota.
+    #: The largest upload in bytes that the policy allows because of a quota; None without a quota.
     promised_bytes: int | None = None
     #: The trace context of the current upload (W3C Trace Context); None if traces are off.
     traceparent: str | None = None
