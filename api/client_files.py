@@ -15,7 +15,7 @@ from api.problems import not_found
 
 FOLDER = Path(__file__).with_name("browser")
 
-NAMES = ("attachments.js", "attachment-upload.js", "attachment-row.js")
+NAMES = ("attachments.js", "attachment-retries.js", "attachment-row.js", "attachment-upload.js")
 
 MAX_AGE_S = 3600
 """Time, in seconds, for which a browser may use its copy of a script without a new request."""

@@ -1,6 +1,10 @@
 // Uploads files from a page to the store, with tickets that the page's backend gets from the service
 // of attachments. A page never has a token.
 
+import {Pauses, UploadError, aborted, check} from "./attachment-retries.js";
+
+export {UploadError};
+
 /**
  * The part of the service's answer that lets a page upload one file.
  *
@@ -42,22 +46,6 @@ const FINAL = ["ready", "rejected", "failed"];
 const WAIT_S = 20;
 const SIDE_BY_SIDE = 6;
 const STALL_MS = 60_000;
-
-/** An upload without a final state; `maxBytes` is the limit if the file is too large. */
-export class UploadError extends Error {
-  /**
-   * @param {"aborted" | "network" | "refused" | "ticket_ended" | "too_large"} code
-   * @param {string} message
-   * @param {{status?: number, maxBytes?: number}} [more]
-   */
-  constructor(code, message, more = {}) {
-    super(message);
-    this.name = "UploadError";
-    this.code = code;
-    this.status = more.status;
-    this.maxBytes = more.maxBytes;
-  }
-}
 
 let free = SIDE_BY_SIDE;
 let following = 0;
@@ -148,12 +136,6 @@ export function takeFiles(element, take) {
     element.addEventListener(each, handle, {signal: stop.signal});
   }
   return () => stop.abort();
-}
-
-const aborted = () => new UploadError("aborted", "it was aborted");
-/** @param {AbortSignal | undefined} signal */
-function check(signal) {
-  if (signal?.aborted) throw aborted();
 }
 
 /**
@@ -309,32 +291,5 @@ async function readStatus(ticket, wait, pauses) {
       signal?.removeEventListener("abort", abort);
     }
     await pauses.next(leastMs);
-  }
-}
-
-/** The pauses before retries. They double, and end when the page is online again. */
-class Pauses {
-  /** @param {UploadOptions} options */
-  constructor({signal, retries = 8}) {
-    this.signal = signal;
-    this.retries = retries;
-    this.faults = 0;
-  }
-
-  /** @param {unknown} [fault] thrown when no retry is left */
-  async next(leastMs = 0, fault = undefined) {
-    if (navigator.onLine && this.faults >= this.retries) {
-      throw fault ?? new UploadError("network", "the service does not answer");
-    }
-    check(this.signal);
-    const usual = Math.min(15_000, 500 * 2 ** this.faults);
-    if (navigator.onLine) this.faults += 1;
-    await new Promise((resolve) => {
-      // The random part keeps pages from retrying together.
-      setTimeout(resolve, Math.max(leastMs, usual * (0.5 + Math.random() / 2)));
-      addEventListener("online", resolve, {once: true});
-      this.signal?.addEventListener("abort", resolve, {once: true});
-    });
-    check(this.signal);
   }
 }

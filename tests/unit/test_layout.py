@@ -17,9 +17,6 @@ LONG = {
     "CHANGELOG.md",
     # All SQL statements that change an attachment's state are here, so that one can compare them.
     "shared/lifecycle.py",
-    # Web pages import this one file without a build step, so its code is not split. A quarter of
-    # its lines are types.
-    "api/browser/attachments.js",
 }
 """Files that may be longer than the limit."""
 
