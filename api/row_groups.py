@@ -97,7 +97,7 @@ class RowGroups:
                     group.end({}, error)
                     while self._waiting:
                         self._take_group().end({}, error)
-                except Exception as error:
+                except Exception as error:  # after a bug too, no client of the group waits forever
                     group.end({}, error)
         finally:
             self._reader = None

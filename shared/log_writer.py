@@ -146,7 +146,8 @@ class LineWriter:
                 with self._lock:
                     self._bytes -= len(piece)
                     if left:  # a line that was written only in part counts as dropped
-                        self._drop(piece.count(b"\n", len(piece) - left))
+                        # `left` is longer than the piece if even the "\n" before it was not written
+                        self._drop(piece.count(b"\n", max(0, len(piece) - left)))
 
     def _room(self) -> int:
         """Return how many bytes of lines may be written together now.

@@ -169,6 +169,28 @@ def test_a_pipe_that_others_made_non_blocking_costs_no_line() -> None:
     assert text == b"".join(lines)
 
 
+def test_after_a_line_was_written_in_part_each_lost_line_is_counted(tmp_path: Path) -> None:
+    program = (
+        "import os, resource, sys\n"
+        "from shared.log_writer import DROPPED, LineWriter\n"
+        "fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (7, 7))  # as if the disk were full after that\n"
+        "writer = LineWriter(fd)\n"
+        "for lines in (2, 3):\n"
+        "    for _ in range(lines):\n"
+        "        writer.write_line(b'abcd\\n')\n"
+        "    writer.flush()\n"
+        "(metric,) = DROPPED.collect()\n"
+        "print(int(metric.samples[0].value))\n"
+    )
+    path = tmp_path / "log"
+    ended = subprocess.run(
+        [sys.executable, "-c", program, path], capture_output=True, text=True, check=True
+    )
+    assert path.read_bytes() == b"abcd\nab"
+    assert ended.stdout == "4\n"
+
+
 def test_lines_that_are_built_later_keep_their_order_and_one_that_fails_is_counted() -> None:
     reading, writing = os.pipe()
     writer = LineWriter(writing)

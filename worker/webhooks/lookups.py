@@ -80,7 +80,7 @@ class Lookups(AbstractResolver):
                     found = socket.getaddrinfo(
                         host, 0, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
                     )
-                except Exception as error:
+                except Exception as error:  # `resolve` raises it in the task of the delivery
                     fault = error
                 with suppress(RuntimeError):  # the loop may have ended meanwhile
                     loop.call_soon_threadsafe(settle, found, fault)
