@@ -119,5 +119,7 @@ lock: ## resolve the locks again from pyproject.toml (needs uv)
 	$(COMPILE) -c $(LOCKS)/up.lock --extra dev --extra embedded --extra heic --extra otel pyproject.toml -o $(LOCKS)/dev.lock
 	echo "pillow-heif" | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/heic.lock
 	printf "%s\n" opentelemetry-exporter-otlp-proto-http opentelemetry-sdk requests | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/otel.lock
-	echo "pyvips[binary]>=3.2" | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/bench.lock
+	printf "%s\n" "pyvips[binary]>=3.2" $(PEER) | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/bench.lock
+# The peer in Python needs these besides the packages of the service.
+PEER := boto3 "fastapi>=0.120" httptools "psycopg[binary]>=3.2" "uvicorn>=0.38"
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate

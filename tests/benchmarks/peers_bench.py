@@ -1,13 +1,18 @@
-"""Uploads per second and CPU time of the service's processes, compared with a peer in Node.
+"""Uploads per second and CPU time of the service's processes, compared with peers.
 
-Both run an API process and a worker process on the same store, database and broker. Both get the
-same files, and their events one by one. A round of one runs after a round of the other, and the
-store's work for both is the same.
+One peer is in Node: fastify, BullMQ and sharp. Another one is in Python: FastAPI, SQLAlchemy,
+Celery and Pillow. Its worker runs with as many child processes as the service has decoders, and
+with 10, as waiting for the store then costs less time.
+
+All run an API process and a worker process on the same store, database and broker. All get the
+same files, and their events one by one. Their rounds alternate, and the store's work for each is
+the same.
 """
 
 import asyncio
 import io
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
@@ -16,9 +21,10 @@ from PIL import Image, ImageDraw
 from rich.table import Table
 
 from tests.benchmarks.backlog import Worked, work_off_files
-from tests.benchmarks.peers.node_peer import missing, running_node
+from tests.benchmarks.peers import node_peer, python_peer
+from tests.benchmarks.peers.peer import Peer
 from tests.benchmarks.photos import draw, picture
-from tests.benchmarks.report import at_most, make_table
+from tests.benchmarks.report import at_least, at_most, make_table
 from tests.benchmarks.site import Site
 from tests.support.service import running_service
 from tests.support.service_processes import ApiProcess, WorkerProcess
@@ -29,9 +35,19 @@ PHOTOS_OF_TEN: Final = 7
 1080p)."""
 
 
+PYTHON_PROCESSES: Final = (2, 10)
+"""The numbers of child processes of the Celery worker. The service has 2 decoders."""
+
+RATE_AIM: Final = 2.0
+"""The service should process at least this many times the uploads per second of Python's peer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Files of one kind: their title, the file with a number, and the largest allowed ratio."""
+    """Files of one kind: their title, and the file with a number.
+
+    `aim` is the largest allowed ratio of the service's CPU time to that of Node's peer.
+    """
 
     title: str
     file: Callable[[int], bytes]
@@ -58,7 +74,7 @@ def screenshot() -> bytes:
 
 
 def loads(*, quick: bool) -> list[Load]:
-    """Return the kinds of files, with the aims for the CPU time of the service against Node's."""
+    """Return the kinds of files."""
     photo, large, shot = draw(1440, 1080, quality=84), draw(4160, 3120, quality=89), screenshot()
     webp = io.BytesIO()
     picture(4160, 3120).save(webp, "WEBP", quality=85, method=2)
@@ -77,45 +93,80 @@ def loads(*, quick: bool) -> list[Load]:
     ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A running peer, its title, and the kind of ratio for which there is an aim."""
+
+    title: str
+    peer: Peer
+    has_rate_aim: bool
+
+
 async def run(site: Site) -> Table:
-    """Measure the service and the peer alternately."""
+    """Measure the service and the peers alternately."""
     table = make_table(
-        "peers: the service against fastify, BullMQ and sharp; CPU of API and worker for an upload",
-        ["files", "uploads/s", "Node's", "rate", "CPU", "Node's", "ratio", "aim"],
+        "peers: Node (fastify, BullMQ, sharp) and Python (FastAPI, SQLAlchemy, Celery, Pillow);"
+        " CPU of API and worker for an upload; the ratios are those of the service",
+        ["files", "program", "uploads/s", "ratio", "aim", "CPU", "ratio", "aim"],
     )
-    if (program := missing()) is not None:
-        table.add_row(f"{program} is not installed")
-        return table
-    async with (
-        running_service(site.stack, site.database_url) as service,
-        running_node(site) as node,
-    ):
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(running_service(site.stack, site.database_url))
+        peers = await _start_peers(site, stack, table)
         worker = WorkerProcess(service.environment)
+        stack.callback(worker.close)
         api = ApiProcess(service.environment, rate_limit="1000000")
-        try:
-            await asyncio.gather(worker.start(), api.start())
-            for load in await asyncio.to_thread(loads, quick=site.quick):
-                files = [load.file(number) for number in range(load.uploads)]
-                rounds: list[tuple[Worked, Worked]] = []
-                for number in range(1 + (1 if site.quick else ROUNDS)):
-                    sent = files if number else files[:10]
-                    theirs = await node.work_off(sent)
-                    ours = await work_off_files(service, [worker, api], sent, to=api.url)
-                    if number:  # the first round only warms up
-                        rounds.append((ours, theirs))
-                table.add_row(load.title, *_figures(rounds, load.aim))
-        finally:
-            worker.close()
-            api.close()
+        stack.callback(api.close)
+        await asyncio.gather(worker.start(), api.start())
+        for load in await asyncio.to_thread(loads, quick=site.quick):
+            files = [load.file(number) for number in range(load.uploads)]
+            ours: list[Worked] = []
+            theirs: list[list[Worked]] = [[] for _ in peers]
+            for number in range(1 + (1 if site.quick else ROUNDS)):
+                sent = files if number else files[:20]  # the first round only warms up
+                for each, worked in zip(peers, theirs, strict=True):
+                    worked.append(await each.peer.work_off(sent))
+                ours.append(await work_off_files(service, [worker, api], sent, to=api.url))
+            table.add_row(load.title, "service", *_own_figures(ours[1:]))
+            for each, worked in zip(peers, theirs, strict=True):
+                table.add_row("", each.title, *_figures(ours[1:], worked[1:], each, load.aim))
     return table
 
 
-def _figures(rounds: list[tuple[Worked, Worked]], aim: float) -> list[str]:
+async def _start_peers(site: Site, stack: AsyncExitStack, table: Table) -> list[Compared]:
+    """Start the peers. Add a row for a peer that cannot run here."""
+    peers = []
+    if (program := node_peer.missing()) is not None:
+        table.add_row("Node", f"{program} is not installed")
+    else:
+        node = await stack.enter_async_context(node_peer.running_node(site))
+        peers.append(Compared(title="Node", peer=node, has_rate_aim=False))
+    if (package := python_peer.missing()) is not None:
+        table.add_row("Python", f"{package} is not installed: make bench installs it")
+        return peers
+    for number, processes in enumerate(PYTHON_PROCESSES):
+        python = await stack.enter_async_context(
+            python_peer.running_python(site, processes=processes, broker=8 + number)
+        )
+        title = f"Python, {processes} processes"
+        peers.append(Compared(title=title, peer=python, has_rate_aim=True))
+    return peers
+
+
+def _own_figures(ours: list[Worked]) -> list[str]:
+    rate, cpu_ms = median(each.uploads_per_s for each in ours), median(each.cpu_ms for each in ours)
+    return [f"{rate:.1f}", "", "", f"{cpu_ms:.1f} ms"]
+
+
+def _figures(
+    ours: list[Worked], theirs: list[Worked], compared: Compared, cpu_aim: float
+) -> list[str]:
+    pairs = list(zip(ours, theirs, strict=True))
+    rate = median(our.uploads_per_s / their.uploads_per_s for our, their in pairs)
+    cpu = median(our.cpu_ms / their.cpu_ms for our, their in pairs)
+    own, has_rate_aim = _own_figures(theirs), compared.has_rate_aim
     return [
-        f"{median(ours.uploads_per_s for ours, _ in rounds):.1f}",
-        f"{median(theirs.uploads_per_s for _, theirs in rounds):.1f}",
-        f"{median(ours.uploads_per_s / theirs.uploads_per_s for ours, theirs in rounds):.2f} ×",
-        f"{median(ours.cpu_ms for ours, _ in rounds):.1f} ms",
-        f"{median(theirs.cpu_ms for _, theirs in rounds):.1f} ms",
-        *at_most(median(ours.cpu_ms / theirs.cpu_ms for ours, theirs in rounds), aim),
+        own[0],
+        *(at_least(rate, RATE_AIM) if has_rate_aim else (f"{rate:.2f} ×", "")),
+        own[3],
+        *((f"{cpu:.2f} ×", "") if has_rate_aim else at_most(cpu, cpu_aim)),
     ]

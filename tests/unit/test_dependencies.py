@@ -109,6 +109,9 @@ def declared(requirements: list[str]) -> dict[str, str]:
 
 
 RUNTIME = declared(PROJECT["dependencies"])
+BENCH_LOCK = (ROOT / "deploy/requirements/bench.lock").read_text("utf-8")
+BENCHMARKS = declared(re.findall(r"^[a-z0-9-]+==", BENCH_LOCK, re.MULTILINE))
+"""What `make bench` installs."""
 EXTRAS = {name: declared(found) for name, found in PROJECT["optional-dependencies"].items()}
 
 
@@ -125,10 +128,7 @@ def parsed(path: Path) -> ast.Module:
 
 
 def imported(tree: ast.AST, *, for_types: bool = False) -> Iterator[tuple[str, bool]]:
-    """Yield the top-level packages that a file imports, each with a flag.
-
-    The flag is True if the file imports the package only for types.
-    """
+    """Yield the top-level packages that a file imports, each with True if it is only for types."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             for each in node.body:
@@ -150,9 +150,9 @@ def test_everything_that_is_imported_is_declared() -> None:
         for name, for_types in imported(tree):
             if name in sys.stdlib_module_names or name in (*OURS, "tests"):
                 continue
-            allowed = all_running
+            allowed = all_running | (BENCHMARKS if path.startswith("tests/benchmarks/") else {})
             if for_types or path.startswith(("tests/", "deploy/examples/")):
-                allowed = all_running | EXTRAS["dev"]
+                allowed |= EXTRAS["dev"]
             owners = {distribution(each) for each in by_import.get(name, [name])}
             if not owners & set(allowed):
                 undeclared.add(f"{path}: {name} of {', '.join(owners)}")
