@@ -14,7 +14,9 @@ RUNNING := .venv/.running
 DEVELOPING := .venv/.developing
 comma := ,
 CHOSEN := $(subst $(comma), ,$(EXTRAS))
-EXTRA_STAMPS := $(patsubst dev,$(DEVELOPING),$(patsubst heic,.venv/.heic,$(patsubst otel,.venv/.otel,$(CHOSEN))))
+OPTIONAL := heic jxl otel
+OPTIONAL_STAMPS := $(addprefix .venv/.,$(OPTIONAL))
+EXTRA_STAMPS := $(patsubst .venv/.dev,$(DEVELOPING),$(addprefix .venv/.,$(CHOSEN)))
 
 # Without bytecode each of some thousand processes would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -63,24 +65,24 @@ format: $(DEVELOPING) ## format the code
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-install: $(RUNNING) $(EXTRA_STAMPS) ## set up .venv from the hash-pinned locks; EXTRAS=heic adds HEIC's decoder, EXTRAS=otel traces, EXTRAS=dev what tests need
+install: $(RUNNING) $(EXTRA_STAMPS) ## set up .venv from the hash-pinned locks; EXTRAS=heic or jxl adds the decoder of HEIC or JPEG XL, EXTRAS=otel traces, EXTRAS=dev what tests need
 	@:
 
 $(RUNNING): $(LOCKS)/up.lock pyproject.toml deploy/install.py
 	@$(BIN)/python deploy/install.py $<
 	@touch $@
 
-# Holds all that up.lock, heic.lock and otel.lock hold.
+# Holds all that up.lock and the locks of the extras hold.
 $(DEVELOPING): $(LOCKS)/dev.lock pyproject.toml deploy/install.py
 	@$(BIN)/python deploy/install.py $<
-	@touch $(RUNNING) .venv/.heic .venv/.otel $@
+	@touch $(RUNNING) $(OPTIONAL_STAMPS) $@
 
-.venv/.heic .venv/.otel: .venv/.%: $(LOCKS)/%.lock | $(RUNNING)
+$(OPTIONAL_STAMPS): .venv/.%: $(LOCKS)/%.lock | $(RUNNING)
 	@$(BIN)/python deploy/install.py $<
 	@touch $@
 
-ifneq ($(filter-out heic otel dev,$(CHOSEN)),)
-$(error EXTRAS=$(EXTRAS): there are heic, otel and dev)
+ifneq ($(filter-out $(OPTIONAL) dev,$(CHOSEN)),)
+$(error EXTRAS=$(EXTRAS): there are $(OPTIONAL) and dev)
 endif
 
 # The Python of .venv may be gone, broken or too old, and PYTHON= may ask for another one.
@@ -96,7 +98,7 @@ else ifneq ($(FOUND),$(ASKED))
 STALE := yes
 endif
 ifdef STALE
-$(RUNNING) $(DEVELOPING) .venv/.heic .venv/.otel: anew
+$(RUNNING) $(DEVELOPING) $(OPTIONAL_STAMPS): anew
 endif
 
 NO_PYTHON = CPython 3.11 or newer with venv and ensurepip is needed, and none of $(NAMES) is one: name it with PYTHON=...
@@ -116,8 +118,9 @@ anew:
 lock: ## resolve the locks again from pyproject.toml (needs uv)
 	$(COMPILE) pyproject.toml -o $(LOCKS)/runtime.lock
 	$(COMPILE) -c $(LOCKS)/runtime.lock --extra embedded pyproject.toml -o $(LOCKS)/up.lock
-	$(COMPILE) -c $(LOCKS)/up.lock --extra dev --extra embedded --extra heic --extra otel pyproject.toml -o $(LOCKS)/dev.lock
+	$(COMPILE) -c $(LOCKS)/up.lock --extra dev --extra embedded $(addprefix --extra ,$(OPTIONAL)) pyproject.toml -o $(LOCKS)/dev.lock
 	echo "pillow-heif" | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/heic.lock
+	echo "imagecodecs" | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/jxl.lock
 	printf "%s\n" opentelemetry-exporter-otlp-proto-http opentelemetry-sdk requests | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/otel.lock
 	printf "%s\n" "pyvips[binary]>=3.2" $(PEER) | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/bench.lock
 # The peer in Python needs these besides the packages of the service.

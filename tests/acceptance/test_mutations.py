@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.data import images
+from tests.data import further, images
 from tests.data.mutations import mutated
 from tests.data.sample import ANY_OUTCOME, DOCUMENT
 from tests.data.seeds import ALWAYS, MORE
@@ -61,5 +61,5 @@ async def test_row86_mutated_files_of_further_formats_come_to_an_end_and_end_no_
     start_service: StartService, start_worker: StartWorker, count: int
 ) -> None:
     service = await start_service()
-    await start_worker(service, more_formats="avif,tiff,heic")
+    await start_worker(service, more_formats=further.SETTING)
     await all_come_to_an_end(service, list(MORE), count)

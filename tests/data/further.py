@@ -1,6 +1,6 @@
 """Bad files of the optional formats: truncated, with flipped bits, or with too many pixels.
 
-The files belong to rows 72, 73 and 78 of limits.md, for AVIF, TIFF and HEIC.
+The files belong to rows 72, 73 and 78 of limits.md, for AVIF, TIFF, HEIC and JPEG XL.
 """
 
 import struct
@@ -12,10 +12,10 @@ from tests.data.pieces import tiff
 from tests.data.sample import ANY_OUTCOME, DAMAGED, EXPENSIVE, Sample, image
 from tests.data.seeds import seed
 
-SETTING: Final = "avif,tiff,heic"
+SETTING: Final = "avif,tiff,heic,jxl"
 """The value of ATTACHMENTS_MORE_FORMATS that enables the decoders of the optional formats."""
 
-STILL: Final = ("lzw.tiff", "scanned.tiff", "avif", "heic")
+STILL: Final = ("lzw.tiff", "scanned.tiff", "avif", "heic", "jxl", "lossless.jxl")
 SIDE: Final = 30_000
 
 
@@ -25,6 +25,13 @@ def declared_type(name: str, side: int) -> bytes:
     at = content.index(b"ispe") + 8
     content = content[:at] + struct.pack("!II", side, side) + content[at + 8 :]
     return content.replace(b"clap", b"free")
+
+
+def jxl_header(side: int) -> bytes:
+    """Return the header of a JPEG XL whose width and height are `side`, and which has no pixels."""
+    # from the lowest bit: the height in 30 bits, the same width, all else by default
+    bits = 0b11 << 1 | (side - 1) << 3 | 1 << 33 | 0b11 << 36
+    return b"\xff\x0a" + bits.to_bytes(8, "little")
 
 
 def _extension(name: str) -> str:
@@ -60,6 +67,7 @@ PIXELS = (
     # The AVIF decoder has its own limit of 2^28 pixels. It reports a larger image as damaged.
     image(73, "avif-30000", "avif", partial(declared_type, "avif", SIDE), EXPENSIVE | DAMAGED),
     image(73, "avif-16384", "avif", partial(declared_type, "avif", 16_384), EXPENSIVE),
+    image(73, "jxl-30000", "jxl", partial(jxl_header, SIDE), EXPENSIVE),
     image(73, "heic-30000", "heic", partial(declared_type, "heic", SIDE), EXPENSIVE),
 )
 

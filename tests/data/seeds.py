@@ -46,6 +46,12 @@ def _heif() -> bytes:
     return file.getvalue()
 
 
+def _jxl(distance: float) -> bytes:
+    from tests.data import jxl  # only JPEG XL needs this optional package
+
+    return jxl.encode(grain(64, 48), distance=distance)
+
+
 def _bmp_with_alpha() -> bytes:
     """Draw a BMP of version 5 with a mask for alpha."""
     pixels = grain(WIDTH, HEIGHT).convert("RGBA").tobytes()
@@ -80,6 +86,8 @@ MORE: Final[Mapping[str, Callable[[], bytes]]] = {
     "scanned.tiff": _scanned,
     "avif": lambda: encode(grain(64, 48), "AVIF", quality=50, speed=10),
     "heic": _heif,
+    "jxl": lambda: _jxl(1.0),
+    "lossless.jxl": lambda: _jxl(0.0),
 }
 """Functions for the formats that a worker decodes only if its settings enable them."""
 

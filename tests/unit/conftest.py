@@ -155,6 +155,6 @@ def closed_port() -> int:
 @pytest.fixture
 def more_formats() -> Iterator[None]:
     """Enable the decoders of all optional formats during one test."""
-    load_codecs({"tiff", "avif", "heic"})
+    load_codecs({"tiff", "avif", "heic", "jxl"})
     yield
     load_codecs()

@@ -32,6 +32,7 @@ They may import no other module of the service.
 
 BOTH_SIDES = {
     "dimensions",
+    "jxl_size",
     "process",
     "protocol",
     "ranges",

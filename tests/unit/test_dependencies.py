@@ -63,6 +63,7 @@ PRIVATE: dict[str, dict[str, set[str]]] = {
     "shared/task_message.py": {"kombu": {"_get"}},
     "worker/decoding/inside/bmp.py": {"pillow": {"_mode"}},
     "worker/decoding/inside/damage.py": {"pillow": {"_tile_size"}},
+    "worker/decoding/inside/jxl.py": {"pillow": {"_mode", "_open", "_size"}},
     "worker/decoding/inside/png.py": {"pillow": {"_safe_read"}},
 }
 """Private names of other packages that the service uses, by file and package.
@@ -144,7 +145,7 @@ def imported(tree: ast.AST, *, for_types: bool = False) -> Iterator[tuple[str, b
 @pytest.mark.slow
 def test_everything_that_is_imported_is_declared() -> None:
     by_import = packages_distributions()
-    all_running = RUNTIME | EXTRAS["heic"] | EXTRAS["otel"] | EXTRAS["embedded"]
+    all_running = RUNTIME | EXTRAS["embedded"] | EXTRAS["heic"] | EXTRAS["jxl"] | EXTRAS["otel"]
     undeclared = set()
     for path, tree in sources(*OURS, "tests"):
         for name, for_types in imported(tree):

@@ -41,17 +41,19 @@ def test_no_line_has_anything_installed_by_its_name() -> None:
     assert {path: names for path, names in found.items() if names} == {}
 
 
+@pytest.mark.parametrize(("name", "package"), [("heic", "pillow_heif"), ("jxl", "imagecodecs")])
 def test_a_missing_decoder_is_reported_with_the_command_that_installs_it(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, name: str, package: str
 ) -> None:
     # Importing this package now fails, as if it were not installed.
-    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(SettingsError) as caught:
-        check_decoders(["heic"])
+        check_decoders([name])
     printed = str(caught.value)
-    assert "make install EXTRAS=heic" in printed
+    assert f"make install EXTRAS={name}" in printed
     assert names_no_distribution(printed)
-    assert "`make install EXTRAS=heic`" in (ROOT / "deploy/docs/settings.md").read_text()
+    assert f"ARG {name.upper()}=false" in (ROOT / "deploy/Dockerfile").read_text()
+    assert f"`make install EXTRAS={name}`" in (ROOT / "deploy/docs/settings.md").read_text()
 
 
 def test_a_missing_server_is_reported_without_the_name_of_a_package() -> None:

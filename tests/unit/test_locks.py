@@ -17,6 +17,8 @@ PINS = {
     for path in FOLDER.glob("*.lock")
 }
 
+OPTIONAL = sorted(PROJECT["optional-dependencies"].keys() - {"dev", "embedded"})
+
 
 def names(requirements: list[str]) -> set[str]:
     """Return the package names in some requirements."""
@@ -47,11 +49,11 @@ def test_running_installs_its_packages_and_none_of_the_tests() -> None:
     # Not only the tests need these packages: aiohttp requires multidict, and PostgreSQL's wheel
     # requires psutil.
     also_needed = {"multidict", "psutil"}
-    only_tests = names(extras["dev"]) | names(extras["heic"]) | names(extras["otel"])
+    only_tests = names(extras["dev"]).union(*(names(extras[each]) for each in OPTIONAL))
     assert only_tests & PINS["up"].keys() == also_needed
 
 
-@pytest.mark.parametrize("extra", ["heic", "otel"])
+@pytest.mark.parametrize("extra", OPTIONAL)
 def test_an_extra_and_development_contain_their_packages(extra: str) -> None:
     extras = PROJECT["optional-dependencies"]
     assert names(extras[extra]) <= PINS[extra].keys() <= PINS["dev"].keys()

@@ -59,7 +59,7 @@ async def test_a_forked_decoder_is_sealed_and_holds_nothing_but_its_socket(
             assert targets[3].startswith("socket:")
 
 
-@pytest.mark.parametrize("name", ["avif", "tiff", "heic"])
+@pytest.mark.parametrize("name", ["avif", "tiff", "heic", "jxl"])
 async def test_forked_decoders_read_further_formats(name: str) -> None:
     async with running(1, more=[name]) as decoders:
         assert len(find_zygotes(os.getpid())) == 1

@@ -28,6 +28,7 @@ MORE: Final = {
     "avif": frozenset({"image/avif"}),
     "tiff": frozenset({"image/tiff"}),
     "heic": frozenset({"image/heic", "image/heif"}),
+    "jxl": frozenset({"image/jxl"}),
 }
 """Optional image formats, decoded only if `ATTACHMENTS_MORE_FORMATS` names them. Their decoders are
 larger or newer than the others, or many files of the format break its rules. So the operator
@@ -52,16 +53,21 @@ _MORE_NAMES: Final = {
     "avif": (".avif",),
     "tiff": (".tif", ".tiff"),
     "heic": (".heic", ".heif"),
+    "jxl": (".jxl",),
 }
+
+_PACKAGES: Final = {"heic": "pillow_heif", "jxl": "imagecodecs"}
+"""The packages of the decoders that are extras, by the name of the extra."""
 
 
 def check_decoders(more: Collection[str]) -> None:
     """Check that the decoders of these formats are installed. Raises SettingsError."""
-    if "heic" in more and find_spec("pillow_heif") is None:
-        raise SettingsError(
-            "ATTACHMENTS_MORE_FORMATS: heic needs one more decoder: make install EXTRAS=heic,"
-            " or --build-arg HEIC=true for the image"
-        )
+    for name, package in _PACKAGES.items():
+        if name in more and find_spec(package) is None:
+            raise SettingsError(
+                f"ATTACHMENTS_MORE_FORMATS: {name} needs one more decoder: make install"
+                f" EXTRAS={name}, or --build-arg {name.upper()}=true for the image"
+            )
 
 
 def box_of(content_type: str, more: Collection[str]) -> Box | None:

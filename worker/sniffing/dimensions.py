@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from worker.sniffing.jxl_size import jxl_size
 from worker.sniffing.ranges import PartialFile, Reading
 from worker.sniffing.raws import MRW, RAF, TIFF_RAWS, X3F, mrw_size, raf_size, raw_size, x3f_size
 from worker.sniffing.svg_size import svg_size
@@ -132,6 +133,7 @@ READERS: Final[dict[str, Callable[[bytes], Size | None]]] = {
     "image/jph": _jpeg_2000,
     "image/j2c": _codestream,
     "image/jphc": _codestream,
+    "image/jxl": jxl_size,
     "image/qoi": _qoi,
     "image/x-win-bitmap": _icon,
     "image/x-tga": _tga,

@@ -83,9 +83,9 @@ class Findings:
 def choose_readers(more: Collection[str]) -> list[Reader]:
     """Set the formats that `open_image` reads: those in `ALWAYS` and in `more`.
 
-    `more` may contain `avif`, `tiff` and `heic`. Returns the readers. They decode in the calling
-    thread, except that libde265, which decodes HEIC, starts a thread. Raises ImportError if `more`
-    contains `heic` and its decoder is not installed. May be repeated.
+    `more` may contain `avif`, `tiff`, `heic` and `jxl`. Returns the readers. They decode in the
+    calling thread, except that libde265, which decodes HEIC, starts a thread. Raises ImportError if
+    the decoder of HEIC or JPEG XL is needed and not installed. May be repeated.
     """
     readers = list(ALWAYS)
     if "tiff" in more:
@@ -104,6 +104,10 @@ def choose_readers(more: Collection[str]) -> list[Reader]:
             decode_threads=0, thumbnails=False, depth_images=False, aux_images=False
         )
         readers.append(HeifImageFile)
+    if "jxl" in more:
+        from worker.decoding.inside.jxl import JxlImageFile
+
+        readers.append(JxlImageFile)
     _readers[:] = readers
     return readers
 
@@ -173,6 +177,8 @@ def is_lossless(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
             return image.info.get("compression") != "jpeg"
         case "AVIF" | "HEIF":
             return heif.is_exact(heif.read_meta(file))
+        case "JXL":
+            return bool(getattr(image, "keeps_every_pixel", False))
     return False
 
 

@@ -59,10 +59,10 @@ _PIXEL_BYTES: Final = {
 }
 """Bytes per pixel in each of Pillow's modes, including the copies that a thumbnail needs."""
 
-_COPIED: Final = {"GIF": 1, "WEBP": 12, "AVIF": 8, "HEIF": 14}
+_COPIED: Final = {"GIF": 1, "WEBP": 12, "AVIF": 8, "HEIF": 14, "JXL": 10}
 """Additional bytes per pixel, by format. The decoder needs them for buffers or for a canvas."""
 
-_PIXEL_NS: Final = {"PNG": 14, "GIF": 12, "WEBP": 30, "AVIF": 30, "TIFF": 14, "HEIF": 40}
+_PIXEL_NS: Final = {"PNG": 14, "GIF": 12, "WEBP": 30, "AVIF": 30, "TIFF": 14, "HEIF": 40, "JXL": 60}
 """CPU time per pixel by format, in nanoseconds. Shrinking is included."""
 
 _RUN_LENGTH_NS: Final = 100.0

@@ -63,27 +63,28 @@ class _Decoded:
 
 
 def load_codecs(more: Collection[str] = ()) -> None:
-    """Make JPEG, PNG, GIF, WebP and the formats in `more` (`avif`, `tiff`, `heic`) decodable.
+    """Make JPEG, PNG, GIF, WebP and the optional formats in `more` decodable.
 
     Imports every codec and uses it once, with an orientation and a colour profile, so that no later
-    job loads code. Raises ImportError if `heic` is named and its decoder is not installed.
+    job loads code. Raises ImportError if a decoder in `more` is not installed.
     """
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     for reader in codecs.choose_readers(more):
-        file = io.BytesIO()
-        image = Image.new("RGB", (64, 64))
-        image.save(file, reader.format, exif=exif, icc_profile=colours.srgb_profile())
+        file = io.BytesIO(getattr(reader, "sample", b""))
+        if not file.getbuffer():
+            image = Image.new("RGB", (64, 64))
+            image.save(file, reader.format, exif=exif, icc_profile=colours.srgb_profile())
         make_thumbnail(file)
 
 
 def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
     """Make a thumbnail of at most 320×320: upright, in sRGB, with alpha, without metadata.
 
-    JPEG gives JPEG, PNG gives PNG, WebP gives WebP. GIF gives a PNG of its first frame. BMP, icons,
-    AVIF, TIFF and HEIC give JPEG, or PNG if a pixel is transparent, or if the original is lossless
-    and small. For a damaged image, shows the part that can be decoded. Raises Undecodable with
-    `damaged`, `too_expensive` or `unsupported`, and with the size if a header gives it.
+    JPEG gives JPEG, PNG gives PNG, WebP gives WebP. GIF gives a PNG of its first frame. All
+    others give JPEG, or PNG if a pixel is transparent, or if the original is lossless and small.
+    For a damaged image, shows the part that can be decoded. Raises Undecodable with `damaged`,
+    `too_expensive` or `unsupported`, and with the size if a header gives it.
     """
     findings = Findings()
     try:
@@ -180,6 +181,7 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
         findings.opened = image  # this frees the image of the first attempt
     if image.format == "JPEG" and findings.jpeg_header is not None and _ends_grey(image):
         findings.damaged |= jpeg.ends_early(file, findings.jpeg_header)
+    findings.damaged |= not getattr(image, "is_whole", True)  # only of JPEG XL
     # Decoding also succeeds if the file is cut off in a later frame, or in a PNG's last chunks.
     findings.damaged |= is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
     area, covered, header = opened[-1]
