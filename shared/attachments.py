@@ -96,6 +96,8 @@ class Attachment(FromRow):
     pages: int | None = None
     #: The SHA-256 of the original's bytes, in lower-case hexadecimal.
     checksum_sha256: str | None = None
+    #: The length of a film in seconds.
+    duration: float | None = None
     #: A placeholder of the thumbnail in some 25 bytes, as Base64 (the format ThumbHash).
     thumbhash: str | None = None
     #: True if bytes of another kind follow the image, or if that could not be checked.

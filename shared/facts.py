@@ -14,7 +14,8 @@ class Facts:
     """The measured facts of one object; None means unknown.
 
     `size` is in bytes. `width` and `height` are in pixels, after the orientation is applied. They
-    are None for a document, which has `pages`. `checksum_sha256` is hexadecimal. `thumbhash` is a
+    are None for a document, which has `pages`. `duration` is that of a film, in seconds, to a
+    thousandth. `checksum_sha256` is hexadecimal. `thumbhash` is a
     placeholder of the thumbnail in Base64. `carries_more` is true if bytes of another kind follow
     the image, or if that could not be checked.
     """
@@ -25,6 +26,7 @@ class Facts:
     height: int | None = None
     pages: int | None = None
     checksum_sha256: str | None = None
+    duration: float | None = None
     thumbhash: str | None = None
     carries_more: bool = False
 
@@ -67,6 +69,15 @@ _THUMBHASH: Final = re.compile(r"[A-Za-z0-9+/]{6,48}={0,2}")
 def is_thumbhash(value: object) -> bool:
     """Return True if a value may be the fact `thumbhash`: None, or a short text in Base64."""
     return value is None or (isinstance(value, str) and _THUMBHASH.fullmatch(value) is not None)
+
+
+MAX_DURATION_S: Final = 1e7
+"""The longest possible film, in seconds: 115 days. A longer duration is a fault of the file."""
+
+
+def is_duration(value: object) -> bool:
+    """Return True if a value may be the fact `duration`: None, or up to MAX_DURATION_S."""
+    return value is None or (isinstance(value, float) and 0 < value <= MAX_DURATION_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,6 +71,7 @@ def _attachment(*, ready: bool) -> dict[str, Any]:
             "checksum_sha256": "d8325e67bd3edbc4fa1dec741e1de96b774492d22d4d166d1880f412db16fd5a"
             if ready
             else None,
+            "duration": None,
             "thumbhash": "KPgNJZKNl4kNuGiJd4d7iWn59fZo" if ready else None,
             "processed_at": "2026-04-17T06:02:51.488+02:00" if ready else None,
         },

@@ -47,6 +47,7 @@ ROW = Attachment(
     height=None,
     pages=None,
     checksum_sha256=None,
+    duration=None,
     thumbhash=None,
     state="pending",
     reason=None,

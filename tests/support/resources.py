@@ -103,6 +103,7 @@ def resource(
             "height": None,
             "pages": None,
             "checksum_sha256": None,
+            "duration": None,
             "thumbhash": None,
             "processed_at": None,
             **(meta or {}),

@@ -93,6 +93,7 @@ def framed(answer: Any, body: bytes = b"thumbnail") -> bytes:
         framed({**GOOD, "height": 1.5}),
         framed({**GOOD, "width": True}),
         framed({**GOOD, "pages": 1}),
+        *(framed({**GOOD, "duration": wrong}) for wrong in (0.0, -1.5, 2e7, 3, True, "1.5")),
         framed({**GOOD, "width": None, "height": None}),
         framed({**GOOD, "width": None, "height": None, "pages": 0}),
         framed({**GOOD, "reason": "too_large"}),

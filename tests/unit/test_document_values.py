@@ -72,6 +72,7 @@ def test_measured_values_are_in_meta() -> None:
         "height": 600,
         "pages": 1,
         "checksum_sha256": "ab" * 32,
+        "duration": None,
         "thumbhash": None,
         "processed_at": "2026-04-17T04:02:48.000+00:00",
     }

@@ -53,6 +53,7 @@ def test_a_new_attachment_is_written_as_the_contract_shows_it() -> None:
             "height": None,
             "pages": None,
             "checksum_sha256": None,
+            "duration": None,
             "thumbhash": None,
             "processed_at": None,
         },

@@ -17,6 +17,7 @@ SOME = Facts(
     height=2,
     pages=5,
     checksum_sha256="ab",
+    duration=1.5,
     thumbhash="KPgNJZKN",
     carries_more=True,
 )

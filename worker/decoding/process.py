@@ -14,9 +14,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from shared.errors import AttachmentsError, DecoderFault, Undecodable
-from shared.facts import Facts, Thumbnail, is_thumbhash
-from shared.reasons import UNDECODABLE
+from shared.errors import AttachmentsError, DecoderFault
+from shared.facts import Thumbnail
+from worker.decoding.answers import checked
 from worker.decoding.children import Child, Spawned, spawn
 from worker.decoding.formats import Box
 from worker.decoding.protocol import (
@@ -24,7 +24,6 @@ from worker.decoding.protocol import (
     MAX_ANSWER_BYTES,
     MAX_MEMORY_BYTES,
     MAX_THUMBNAIL_BYTES,
-    SEEN,
 )
 from worker.packing import Packing
 from worker.sandbox.cpu_time import CPU_SHARE, IDLE_CPU_S, cpu_s
@@ -144,7 +143,7 @@ class Decoder:
             finally:
                 note_cpu(max(0.0, self._cpu_s() - rested_s))
         self._rested_s = self._cpu_s()
-        return _checked(answer, body, name)
+        return checked(answer, body, name)
 
     def idle_fault(self) -> str | None:
         """Return what the child did without a job, or None if it did nothing.
@@ -240,61 +239,3 @@ def reopen_to_read(descriptor: int) -> Iterator[int]:
         yield readable
     finally:
         os.close(readable)
-
-
-def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
-    """Check every value of a decoder's answer, because hostile code may have written it.
-
-    Raises EOFError if the answer is malformed, and Undecodable if it reports a fault of the file.
-    """
-    if not isinstance(answer, dict):
-        raise EOFError("the decoder's answer is not an object")
-    if answer.get("job") != job:
-        raise EOFError("the decoder's answer is to another job")
-    if "undecodable" in answer:
-        raise _checked_undecodable(answer)
-    facts, reason = _checked_facts(answer), answer.get("reason")
-    content_type, extension = answer.get("content_type"), answer.get("extension")
-    if (
-        (facts.width is None and facts.pages is None)  # neither an image nor a document
-        or content_type not in ("image/jpeg", "image/png", "image/webp")
-        or extension not in (None, "png", "jpg")
-        or reason not in (None, "damaged")
-        or not body
-    ):
-        raise EOFError("the decoder's answer is malformed")
-    return Thumbnail(
-        body=body,
-        content_type=content_type,
-        extension=extension,
-        facts=facts,
-        reason=reason,
-    )
-
-
-def _checked_undecodable(answer: dict[str, Any]) -> Undecodable:
-    code = answer["undecodable"]
-    return Undecodable(
-        code if isinstance(code, str) and code in UNDECODABLE else "damaged",
-        _checked_facts({"carries_more": True, **answer}),
-    )
-
-
-def _checked_facts(answer: dict[str, Any]) -> Facts:
-    """Return the facts in an answer. Raises EOFError if they are malformed."""
-    reported: dict[str, Any] = {name: answer.get(name) for name in SEEN}
-    facts = Facts(**reported)
-    size = (facts.width, facts.height)
-    counts = [count for count in (*size, facts.pages) if count is not None]
-    if (
-        not all(_is_count(count) for count in counts)
-        or (facts.width is None) != (facts.height is None)
-        or (facts.pages is not None and size != (None, None))
-        or not (is_thumbhash(facts.thumbhash) and isinstance(facts.carries_more, bool))
-    ):
-        raise EOFError("the decoder's answer is malformed")
-    return facts
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 < value < 2**31

@@ -30,5 +30,5 @@ ANSWER: Final = struct.Struct("!Iiq")
 FORK: Final = 1
 END: Final = 2
 
-SEEN: Final = ("width", "height", "pages", "thumbhash", "carries_more")
+SEEN: Final = ("width", "height", "pages", "duration", "thumbhash", "carries_more")
 """The fields of `Facts` that a decoder reports. The worker measures all others itself."""
