@@ -6,10 +6,11 @@ import sys
 # arrive in this time. Also remove environment variables that are not meant for the service, because
 # some imported modules read variables.
 if __name__ == "__main__":
-    from shared.beginning import end_on_signal
+    from shared.beginning import end_on_signal, pause_collection
     from shared.foreign import forget_foreign_variables
 
     end_on_signal()
+    pause_collection()
     forget_foreign_variables()
 
 import asyncio
@@ -23,6 +24,7 @@ from aiohttp import web
 from api.app import create_app, make_runner
 from api.ids import START_S
 from api.parts import PARTS, Parts
+from shared.beginning import resume_collection
 from shared.broker_check import refuse_cluster
 from shared.errors import AttachmentsError, CannotListen
 from shared.listening import fault_of, listen_everywhere
@@ -133,6 +135,7 @@ async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
 
 def run(settings: Settings) -> None:
     """Run the API on uvloop in this process until SIGTERM or SIGINT. Raises what `serve` raises."""
+    resume_collection()
     configure_logging(settings.log_level, settings.log_format, serving=True, process="api")
     with exported(settings, "api"), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))

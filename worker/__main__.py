@@ -5,14 +5,16 @@ import sys
 # Handle signals before the imports below, because these imports take half a second. Remove foreign
 # environment variables before them too, because some imported modules read such variables.
 if __name__ == "__main__":
-    from shared.beginning import end_on_signal
+    from shared.beginning import end_on_signal, pause_collection
     from shared.foreign import forget_foreign_variables
 
     end_on_signal()
+    pause_collection()
     forget_foreign_variables()
 
 import asyncio
 
+from shared.beginning import resume_collection
 from shared.broker_check import refuse_cluster
 from shared.errors import AttachmentsError
 from shared.log import configure_logging, get_logger
@@ -41,6 +43,7 @@ def run(settings: Settings) -> int:
     asyncio.run(refuse_cluster(settings))
     from worker.app import work
 
+    resume_collection()
     with exported(settings, "worker"):
         return work(settings)
 

@@ -21,6 +21,7 @@ from deploy.local.data_dir import (
 from deploy.local.stack_ports import api_fault_of, choose
 from deploy.private_files import write_private
 from deploy.processes.supervisor import StartFailed, Supervisor
+from shared.beginning import resume_collection
 from shared.errors import SettingsError
 from shared.log_lines import wants_json
 
@@ -79,6 +80,7 @@ async def up(
     try:
         console.print_lines("\n".join(notes))
         stack = _build(data_dir, kept, own, console, mend=mend)
+        resume_collection()
 
         def publish() -> None:
             for path in ready_files:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import uvloop
 
 from shared.backlog import BacklogWatch
+from shared.beginning import resume_collection
 from shared.broker_check import refuse_cluster
 from shared.database import open_database
 from shared.deployment import open_publisher
@@ -39,6 +40,7 @@ def run(settings: Settings) -> int:
     """
     if settings.sqs_queue_url is None:
         raise SettingsError("ATTACHMENTS_SQS_QUEUE_URL: is not set")
+    resume_collection()
     configure_logging(settings.log_level, settings.log_format, serving=True, process="consume")
     asyncio.run(refuse_cluster(settings))
     with (
