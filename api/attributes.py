@@ -6,7 +6,8 @@ from typing import Any
 
 from api.problems import ErrorObject, access_denied, bad_request, general, invalid
 from shared import content_types
-from shared.attachments import ATTACHABLE_TYPES, Attachment
+from shared.attachable_types import ATTACHABLE_TYPES
+from shared.attachments import Attachment
 from shared.reserved import Reserved
 
 MAX_TEXT = 255

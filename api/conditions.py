@@ -41,6 +41,7 @@ SHOWN = (
     "name",
     "file_name",
     "thumbnail_name",
+    "styles",
     "attachable_type",
     "attachable_id",
     "attachment_type",

@@ -14,6 +14,7 @@ from shared.settings import Settings
 from shared.shares import share_of, split_pool
 from shared.states import MEASURED
 from shared.store_limits import NO_ANSWER, store_limit
+from shared.styles import shown_thumbnails
 from shared.turns import Turns
 
 FILES = "files"
@@ -69,8 +70,8 @@ async def redirect(request: web.Request) -> web.StreamResponse:
     # another row.
     if row.bucket != parts.settings.s3_bucket:
         raise not_found()
-    if named[1] == "thumb":
-        if not row.resized or key != row.thumbnail_key:
+    if named[1] != keys.ORIGINAL:
+        if key not in {each.key for each in shown_thumbnails(row).values()}:
             raise not_found()
     else:
         if row.uploaded_at is None or key != row.key:

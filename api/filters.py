@@ -8,7 +8,7 @@ from typing import Any
 from api.attributes import check_text
 from api.problems import Problem, about, unsupported, unsupported_value
 from api.words import parse_id, shortened
-from shared.attachments import ATTACHABLE_TYPES
+from shared.attachable_types import ATTACHABLE_TYPES
 from shared.documents import INCLUDABLE, RELATIONSHIPS
 from shared.filters import CreatedIn, Filter, OfAttachable, OneOf
 from shared.states import STATES

@@ -200,7 +200,7 @@ def upload(
     from deploy.client import upload_report
     from deploy.client.upload import upload_files
     from deploy.commands import output
-    from shared.attachments import ATTACHABLE_TYPES
+    from shared.attachable_types import ATTACHABLE_TYPES
 
     if (attachable_type is None) != (attachable_id is None):
         raise Misused("--attachable-type and --attachable-id must be given together")

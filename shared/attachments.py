@@ -17,24 +17,6 @@ from shared.rows import FromRow, columns_of
 from shared.states import State
 from shared.verdicts import Verdict
 
-ATTACHABLE_TYPES = (
-    "invoice",
-    "purchase_order",
-    "bill",
-    "email",
-    "page",
-    "expense",
-    "comment",
-    "task",
-    "document_style",
-    "document_type",
-    "deal",
-    "booking",
-    "widget",
-)
-"""The kinds of object, in a client's application, that an attachment may belong to
-(contract.md)."""
-
 CHECK_MARGIN = "60 seconds"
 """The time from a policy's end to the check whether the object was uploaded or replaced. An expired
 attachment is checked once more, later: see LATE_UPLOAD_S."""
@@ -70,9 +52,11 @@ class Attachment(FromRow):
     file_name: str
     #: The name in the thumbnail's key. It is set before the thumbnail is stored.
     thumbnail_name: str | None = None
-    #: True if a worker that lost its claim may have overwritten or removed the thumbnail.
+    #: The thumbnails in all styles, as JSON; see `shared.styles`.
+    styles: str | None = None
+    #: True if a worker that lost its claim may have overwritten or removed a thumbnail.
     thumbnail_spoiled: bool = False
-    #: The kind of object that the attachment belongs to, one of ATTACHABLE_TYPES.
+    #: The kind of object that the attachment belongs to, see `shared.attachable_types`.
     attachable_type: str | None = None
     #: The id of the object, in the client's application, that the attachment belongs to.
     attachable_id: int | None = None

@@ -9,10 +9,12 @@ from typing import Any
 from shared.addresses import without_credentials
 from shared.attachments import Attachment
 from shared.facts import ADDED
+from shared.keys import THUMB
 from shared.links import Links
 from shared.reasons import sentence
 from shared.settings import Settings
 from shared.states import END_STATES, MEASURED
+from shared.styles import shown_thumbnails
 
 # Relationship → resource type, in the order of contract.md. `organization` comes before these.
 RELATIONSHIPS = {
@@ -77,9 +79,7 @@ class Documents:
         given, it is returned in any case, because the client cannot upload without it.
         """
         url = self.links.url(row.key, row.uploaded_at, now, origin)
-        thumb = None
-        if row.resized and (thumbnail_key := row.thumbnail_key) is not None:
-            thumb = self.links.url(thumbnail_key, row.uploaded_at, now, origin)
+        thumbs = self._thumbs(row, now, origin)
         temp_url = row.temp_url
         if temp_url is None:
             temp_url = None if row.uploaded_at is None else url
@@ -90,7 +90,7 @@ class Documents:
             "content_type": row.content_type,
             "size": row.size,
             "url": url,
-            "thumb": thumb,
+            "thumb": thumbs[THUMB]["url"] if thumbs else None,
             "temp_url": temp_url,
             "resized": row.resized,
             "created_at": self.time(row.created_at),
@@ -119,19 +119,39 @@ class Documents:
             "type": "attachments",
             "attributes": attributes,
             "relationships": relationships,
-            "meta": self._meta(row),
+            "meta": self._meta(row, thumbs),
         }
         if not relationships:
             del resource["relationships"]
         return resource
 
     def status(self, row: Attachment, *, origin: str, now: datetime) -> dict[str, Any]:
-        """Return the status of an attachment for a web page: state, reason and links."""
+        """Return the status of an attachment for a web page: state, reason and links to files."""
         shown = self.resource(row, origin=origin, now=now, fieldset=("url", "thumb"))
-        meta = shown["meta"]
-        return {**shown, "meta": {"state": meta["state"], "reason": meta["reason"]}}
+        kept = ("state", "reason", "thumbs")
+        return {**shown, "meta": {name: shown["meta"][name] for name in kept}}
 
-    def _meta(self, row: Attachment) -> dict[str, Any]:
+    def _thumbs(self, row: Attachment, now: datetime, origin: str) -> dict[str, dict[str, Any]]:
+        """Return address, width and height of each thumbnail by style, `thumb` first.
+
+        The stamp of `thumb` is that of the original. The stamp of another style is the time at
+        which the style was made, because its edge can change while the original stays the same.
+        """
+        return {
+            style: {
+                "url": self.links.url(
+                    each.key,
+                    row.uploaded_at if style == THUMB else row.processed_at or row.uploaded_at,
+                    now,
+                    origin,
+                ),
+                "width": each.width,
+                "height": each.height,
+            }
+            for style, each in shown_thumbnails(row).items()
+        }
+
+    def _meta(self, row: Attachment, thumbs: dict[str, dict[str, Any]]) -> dict[str, Any]:
         reason = None
         if row.reason is not None and row.state in END_STATES:
             reason = {"code": row.reason, "detail": sentence(row.reason)}
@@ -139,6 +159,7 @@ class Documents:
             "state": row.state,
             "reason": reason,
             **dict(zip(ADDED, _added(row), strict=True)),
+            "thumbs": thumbs,
             "processed_at": self.time(row.processed_at),
         }
         if row.scan_verdict is not None and row.state in MEASURED:

@@ -14,6 +14,7 @@ from shared.attachments import Attachment
 from shared.errors import ObjectMissing, StoreRefused
 from shared.log import get_logger
 from shared.storage import Storage
+from shared.styles import named_keys, read_styles
 
 REMEMBERED_S = 300.0
 """Seconds for which the answer "not versioned" is cached. The answer "versioned" is cached without
@@ -41,15 +42,27 @@ class Listing:
     current: Collection[str]
 
 
-def listings_of(row: Attachment) -> tuple[Listing, Listing]:
-    """Return the listings of an attachment: for its original, and for possible thumbnails."""
-    thumbnails = keys.thumbnail_keys(row.key)
-    current = () if row.thumbnail_key is None else (row.thumbnail_key,)
-    folder = keys.thumbnail_key(row.key).rpartition("/")[0]
+def listings_of(row: Attachment) -> tuple[Listing, ...]:
+    """Return the listings of an attachment: for its original, and for thumbnails in each style.
+
+    The row names all styles that the attachment ever had, also those that are not configured any
+    more.
+    """
+    named = named_keys(row)
     return (
         Listing(prefix=row.key, keys={row.key}, current=(row.key,)),
-        Listing(prefix=f"{folder}/", keys={*thumbnails, *current}, current=current),
+        *(
+            _of_style(row, style, named.get(style))
+            for style in dict.fromkeys((keys.THUMB, *read_styles(row.styles)))
+        ),
     )
+
+
+def _of_style(row: Attachment, style: str, named: str | None) -> Listing:
+    possible = keys.style_keys(row.key, style)
+    folder = keys.style_key(row.key, style).rpartition("/")[0]
+    current = () if named is None else (named,)
+    return Listing(prefix=f"{folder}/", keys={*possible, *current}, current=current)
 
 
 class Eraser:

@@ -63,6 +63,10 @@ ADDED: Final = tuple(name for name in MEASURED if name not in DECLARED)
 
 NO_FACTS: Final = Facts()
 
+THUMB_EDGE: Final = 320
+"""The longer edge of the style `thumb`, in pixels (contract.md). A smaller image is not
+enlarged."""
+
 _THUMBHASH: Final = re.compile(r"[A-Za-z0-9+/]{6,48}={0,2}")
 
 
@@ -81,16 +85,43 @@ def is_duration(value: object) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Thumbnail:
-    """An encoded thumbnail, its content type, and the facts that were measured in the original.
+class Picture:
+    """A thumbnail in one style: its bytes, its content type, and its size in pixels.
 
     `extension` is None if the thumbnail has the original's format, and so the original's file name.
-    `reason` is `damaged` if a part of the original could not be shown, or if its end or a checksum
-    of its pixels is missing.
     """
 
     body: bytes
     content_type: str
     extension: str | None
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thumbnail:
+    """The thumbnail of an original in one or more styles, and the facts measured in the original.
+
+    `pictures` has one picture for each edge that was requested, in the same order; `thumb` is the
+    first. `reason` is `damaged` if a part of the original could not be shown, or if its end or a
+    checksum of its pixels is missing.
+    """
+
+    pictures: tuple[Picture, ...]
     facts: Facts
     reason: Literal["damaged"] | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The bytes of `thumb`."""
+        return self.pictures[0].body
+
+    @property
+    def content_type(self) -> str:
+        """The content type of `thumb`."""
+        return self.pictures[0].content_type
+
+    @property
+    def extension(self) -> str | None:
+        """The extension of `thumb`, or None if it is the original's."""
+        return self.pictures[0].extension

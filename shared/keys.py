@@ -6,12 +6,22 @@ import unicodedata
 PREFIX = "attachments/files/"
 MAX_FILE_NAME_BYTES = 180
 MAX_ID = 2**63 - 1
+ORIGINAL = "original"
+THUMB = "thumb"
+"""The style that every thumbnail has. The setting ATTACHMENTS_STYLES adds others."""
+
+STYLE_NAME = r"[a-z][a-z0-9_-]{0,31}"
+"""A pattern of the names of styles. Such a name is read in the same way by every store and URL
+decoder. It cannot be a group of an id, because these have only digits. The length keeps a key far
+below S3's 1,024 bytes."""
+
 THUMBNAIL_EXTENSIONS = ("png", "jpg")
 """The extensions of thumbnails whose format differs from the original's."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _KEY = re.compile(
-    r"attachments/files/([0-9]{3}(?:/[0-9]{3}){2,6})/(original|thumb)/([A-Za-z0-9_][A-Za-z0-9._-]*)",
+    rf"attachments/files/([0-9]{{3}}(?:/[0-9]{{3}}){{2,6}})/({STYLE_NAME})/"
+    r"([A-Za-z0-9_][A-Za-z0-9._-]*)",
     re.ASCII,
 )
 
@@ -55,21 +65,27 @@ def original_key(attachment_id: int, name: str) -> str:
 
 def thumbnail_key(original: str, extension: str | None = None) -> str:
     """Return the key of an original's thumbnail. `extension` replaces that of the original."""
+    return style_key(original, THUMB, extension)
+
+
+def style_key(original: str, style: str, extension: str | None = None) -> str:
+    """Return the key of an original's thumbnail in one style, as `thumbnail_key` does."""
     folder, file_name = original.rsplit("/original/", 1)
     if extension is not None:
         stem, dot, _ = file_name.rpartition(".")
         file_name = f"{stem if dot else file_name}.{extension}"
-    return f"{folder}/thumb/{file_name}"
+    return f"{folder}/{style}/{file_name}"
 
 
-def thumbnail_keys(original: str) -> set[str]:
-    """Return all keys at which an original's thumbnail may be stored."""
-    return {thumbnail_key(original, extension) for extension in (None, *THUMBNAIL_EXTENSIONS)}
+def style_keys(original: str, style: str) -> set[str]:
+    """Return all keys at which an original's thumbnail in one style may be stored."""
+    return {style_key(original, style, extension) for extension in (None, *THUMBNAIL_EXTENSIONS)}
 
 
 def parse_key(key: str) -> tuple[int, str] | None:
-    """Return the id and the style (`original` or `thumb`) of a key of this service, or None.
+    """Return the id and the style of a key of this service, or None.
 
+    The style is `original`, `thumb`, or any other name that a style may have, configured or not.
     Only the exact spelling that `original_key` builds is accepted, because some stores read another
     spelling as another key.
     """

@@ -34,6 +34,7 @@ from shared.notifications import UploadEvent
 from shared.reasons import ReasonCode
 from shared.rows import FromRow
 from shared.states import EndState, State
+from shared.styles import Styles, emptied, lacks, read_styles, write_styles
 from shared.verdicts import NOT_SCANNED, Scan
 
 # SQL for `due_at`. LAST_CHECK is the time at which the store is asked for the last time whether the
@@ -255,17 +256,23 @@ async def renew(
 
 
 async def announce_thumbnail(
-    connection: Connection, claimed: Claim, thumbnail_name: str, *, lease_s: float
+    connection: Connection,
+    claimed: Claim,
+    thumbnail_name: str,
+    styles: Styles,
+    *,
+    lease_s: float,
 ) -> bool:
-    """Record the name of a thumbnail that is about to be stored, and renew the lease.
+    """Record the names of thumbnails that are about to be stored, and renew the lease.
 
-    The name is recorded first, so that the object can be found and removed after a crash. Returns
-    False if the claim is lost. Then the thumbnail must not be stored.
+    `thumbnail_name` is the name of `thumb`; `styles` has the names in all styles. They are recorded
+    first, so that the objects can be found and removed after a crash. Returns False if the claim is
+    lost. Then no thumbnail must be stored.
     """
     status = await connection.execute(
         f"""
         UPDATE attachments AS a
-        SET thumbnail_name = $4, thumbnail_spoiled = false,
+        SET thumbnail_name = $4, styles = $7::jsonb, thumbnail_spoiled = false,
             due_at = now() + $5 * interval '1 second'
         WHERE {held(6)}
         """,
@@ -273,6 +280,7 @@ async def announce_thumbnail(
         thumbnail_name,
         lease_s,
         claimed.attachment.organization_id,
+        write_styles(styles),
     )
     return affected(status) == 1
 
@@ -291,6 +299,7 @@ class Outcome:
     version_id: str | None = None
     facts: Facts = NO_FACTS
     thumbnail_name: str | None = None
+    styles: Styles = field(default_factory=dict)
     scan: Scan = NOT_SCANNED
 
     def joined(self, found: Facts) -> Self:
@@ -302,10 +311,10 @@ _AFTER_FINISH = f"""CASE WHEN $5 <> 'failed' AND {ALIVE}
                           THEN least(now() + $10 * interval '1 second',
                                      a.policy_expires_at + interval '{CHECK_MARGIN}')
                           ELSE {LAST_CHECK} END"""
-# $14 is the first fact. A fact that the client declared stays if it was not measured.
+# $15 is the first fact. A fact that the client declared stays if it was not measured.
 _SET_FACTS = ", ".join(
     f"{name} = coalesce(${number}, a.{name})" if name in DECLARED else f"{name} = ${number}"
-    for number, name in enumerate(FACTS, 14)
+    for number, name in enumerate(FACTS, 15)
 )
 
 
@@ -335,6 +344,7 @@ async def finish(
             scan_verdict = $12, scan_signature = $13,
             -- the store may have a thumbnail even if processing failed
             thumbnail_name = CASE $5 WHEN 'failed' THEN a.thumbnail_name ELSE $9 END,
+            styles = CASE $5 WHEN 'failed' THEN a.styles ELSE $14::jsonb END,
             resized = $9 IS NOT NULL,
             thumbnail_spoiled = false, processed_at = now(),
             -- if the copy has been made, its object is measured now
@@ -354,6 +364,7 @@ async def finish(
         claimed.attachment.organization_id,
         outcome.scan.verdict,
         outcome.scan.signature,
+        write_styles(outcome.styles or emptied(read_styles(claimed.attachment.styles))),
         *astuple(outcome.facts),
     )
     return affected(status) == 1
@@ -531,8 +542,8 @@ async def row_age_s(connection: Connection, attachment_id: int) -> float | None:
 async def settle_purged(connection: Connection, attachment_id: int) -> None:
     """Record that the objects of a deleted attachment are removed. May be repeated."""
     await connection.execute(
-        "UPDATE attachments AS a SET due_at = NULL, thumbnail_name = NULL, resized = false"
-        " WHERE a.id = $1 AND a.deleted_at IS NOT NULL",
+        "UPDATE attachments AS a SET due_at = NULL, thumbnail_name = NULL, styles = NULL,"
+        " resized = false WHERE a.id = $1 AND a.deleted_at IS NOT NULL",
         attachment_id,
     )
 
@@ -552,5 +563,30 @@ async def retry(connection: Connection, ids: Sequence[int]) -> list[WakeUp]:
         RETURNING a.id AS attachment_id, a.organization_id, a.revision, a.traceparent
         """,
         ids,
+    )
+    return [WakeUp.from_row(row) for row in rows]
+
+
+async def retry_style(
+    connection: Connection, ids: Sequence[int], style: str, edge: int
+) -> list[WakeUp]:
+    """Let attachments be processed again that have a thumbnail, but lack a style with this edge.
+
+    Other ids are ignored, also those of attachments that are not `ready`, so the call may be
+    repeated. Nothing about the original changes. So no webhook is delivered, unless the attachment
+    does not become `ready` again: see migration 0023. Returns the wake-ups to publish.
+    """
+    rows = await connection.fetch(
+        f"""
+        UPDATE attachments AS a
+        SET state = 'uploaded', revision = a.revision + 1, restyled_revision = a.revision + 1,
+            reason = NULL, due_at = now()
+        WHERE a.id = ANY($1::bigint[]) AND a.deleted_at IS NULL AND a.state = 'ready'
+          AND {lacks(2, 3)}
+        RETURNING a.id AS attachment_id, a.organization_id, a.revision, a.traceparent
+        """,
+        ids,
+        style,
+        str(edge),
     )
     return [WakeUp.from_row(row) for row in rows]

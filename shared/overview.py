@@ -14,7 +14,9 @@ from shared.database import Connection
 from shared.keys import MAX_ID
 from shared.lists import MAX_COUNTED
 from shared.reasons import ReasonCode
+from shared.rows import FromRow
 from shared.states import STATES, State
+from shared.styles import lacks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,46 @@ async def list_ids(
     """List up to `limit` ids greater than `after`, in ascending order."""
     statement, values = _walk(selection, "a.id", "ASC", limit, after=after)
     return [row["id"] for row in await connection.fetch(statement, *values)]
+
+
+WALKED = 2000
+"""The number of rows that one call of `find_lacking` reads, so that each statement ends well within
+the server's timeout even if no row lacks the style."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lacking(FromRow):
+    """The ids of one part of a walk that lack a style. `walked_to` is None after the last part."""
+
+    ids: list[int]
+    walked_to: int | None
+
+
+async def find_lacking(
+    connection: Connection,
+    style: str,
+    edge: int,
+    *,
+    after: int = 0,
+    organization_id: int | None = None,
+) -> Lacking:
+    """Read the next WALKED `ready` rows after an id, and find those that lack a style."""
+    wanted = Selection(states=("ready",), organization_id=organization_id)
+    key, where, values = _range("state", wanted.states, wanted, after=after)
+    values += [style, str(edge)]
+    row = await connection.fetchrow(
+        f"""
+        SELECT max(a.id) AS walked_to,
+               coalesce(array_agg(a.id ORDER BY a.id) FILTER (WHERE a.lacking), '{{}}') AS ids
+        FROM unnest($1::text[]) AS walked (value) CROSS JOIN LATERAL (
+            SELECT a.id, {lacks(len(values) - 1, len(values))} AS lacking
+            FROM attachments AS a WHERE {where} ORDER BY {", ".join(key)} LIMIT {WALKED}
+        ) AS a
+        """,
+        *values,
+    )
+    assert row is not None  # an aggregate has one row
+    return Lacking.from_row(row)
 
 
 async def count_states(

@@ -16,6 +16,7 @@ from shared.attachments import COLUMNS, Attachment, find_rows
 from shared.database import Connection, Database
 from shared.differences import Difference, Kind
 from shared.errors import IdsUndecided, ObjectMissing
+from shared.id_sets import IdSet
 from shared.lifecycle import WakeUp
 from shared.notifications import UploadEvent
 from shared.part_settings import WaitSettings
@@ -23,30 +24,12 @@ from shared.reasons import NO_OBJECT
 from shared.states import MEASURED, UNDER_WAY
 from shared.storage import Storage
 from shared.stored_objects import StoredObject
+from shared.styles import named_keys, shown_thumbnails
 
 PAGE = 1000
-CHUNK = 4096
 
 OnProgress = Callable[[int, int], None]
 """A function that gets the numbers of objects and of rows that have been compared so far."""
-
-
-class IdSet:
-    """A set of ids that takes one bit per id, stored in chunks."""
-
-    def __init__(self) -> None:
-        self._chunks: dict[int, bytearray] = {}
-
-    def add(self, number: int) -> None:
-        """Add an id."""
-        chunk, bit = divmod(number, CHUNK)
-        bits = self._chunks.setdefault(chunk, bytearray(CHUNK // 8))
-        bits[bit // 8] |= 1 << bit % 8
-
-    def __contains__(self, number: int) -> bool:
-        chunk, bit = divmod(number, CHUNK)
-        bits = self._chunks.get(chunk)
-        return bits is not None and bool(bits[bit // 8] >> bit % 8 & 1)
 
 
 async def name_bucket(connection: Connection, seen: Attachment, bucket: str) -> None:
@@ -103,7 +86,7 @@ class Reconciliation:
         self._on_progress = on_progress
         self._originals = IdSet()
         self._moved = IdSet()
-        self._thumbnails = IdSet()
+        self._thumbnails: dict[str, IdSet] = {}  # by style
         self._owner: bucket_owner.Owner | None = None
         self._greatest = 0
         self._lost = 0
@@ -155,14 +138,14 @@ class Reconciliation:
             if row is not None and row.bucket != self._storage.bucket:
                 if (difference := self._judge_moved(row, key, found)) is not None:
                     differences.append(difference)
-                if row.id in self._moved and key in (row.key, row.thumbnail_key):
+                if row.id in self._moved and key in (row.key, *named_keys(row).values()):
                     continue
                 row = None
-            if parsed[1] == "original":
+            if parsed[1] == keys.ORIGINAL:
                 self._greatest = max(self._greatest, parsed[0])
                 difference = self._judge_original(parsed[0], key, found, row)
             else:
-                difference = self._judge_thumbnail(parsed[0], key, found, row)
+                difference = self._judge_thumbnail(*parsed, key, found, row)
             if difference is not None and difference.kind is Kind.CHANGED:
                 difference = await self._asked_again(difference)
             if difference is not None:
@@ -202,13 +185,13 @@ class Reconciliation:
         return replace(difference, kind=Kind.CHANGED) if _differs(row, found) else None
 
     def _judge_thumbnail(
-        self, attachment_id: int, key: str, found: StoredObject, row: Attachment | None
+        self, attachment_id: int, style: str, key: str, found: StoredObject, row: Attachment | None
     ) -> Difference | None:
-        named = row is not None and row.thumbnail_key == key
+        named = row is not None and named_keys(row).get(style) == key
         if row is not None and row.state in UNDER_WAY:
             return None  # a worker is about to store or remove the thumbnail
         if row is not None and named and not predates(found, row):
-            self._thumbnails.add(attachment_id)
+            self._thumbnails.setdefault(style, IdSet()).add(attachment_id)
         if named and (row is None or row.deleted_at is None or row.due_at is not None):
             return None
         return Difference(
@@ -243,12 +226,19 @@ class Reconciliation:
                     continue
                 if row.id not in self._originals:
                     difference = await self._sought(Kind.MISSING, row, row.key)
-                elif row.resized and row.thumbnail_key and row.id not in self._thumbnails:
-                    difference = await self._sought(Kind.THUMBNAIL_MISSING, row, row.thumbnail_key)
                 else:
-                    continue
+                    difference = await self._missing_thumbnail(row)
                 if difference is not None:
                     yield difference
+
+    async def _missing_thumbnail(self, row: Attachment) -> Difference | None:
+        """Return the first thumbnail, in any style, that a row shows and the store has not."""
+        for style, each in shown_thumbnails(row).items():
+            if row.id not in self._thumbnails.get(style, IdSet()):
+                difference = await self._sought(Kind.THUMBNAIL_MISSING, row, each.key)
+                if difference is not None:
+                    return difference
+        return None
 
     async def _sought(self, kind: Kind, row: Attachment, key: str) -> Difference | None:
         try:

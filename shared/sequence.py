@@ -186,8 +186,9 @@ class IdSearch:
         order of the ids. Raises IdsUndecided if the first KEY_PAGES pages have no such key.
         """
         pages = 0
-        # `original` and `thumb` sort before `u`, so both keys of `last_id` are skipped.
-        after = f"{keys.PREFIX}{keys.partition(self.last_id)}/u"
+        # The name of a style has only characters that sort before `~`, so all keys of `last_id`
+        # are skipped.
+        after = f"{keys.PREFIX}{keys.partition(self.last_id)}/~"
         async for page in self.storage.list_keys(keys.PREFIX, after=after):
             for key, _ in page:
                 parsed = keys.parse_key(key)

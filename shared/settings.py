@@ -29,6 +29,7 @@ from shared.processors import MAX_DECODERS, default_decoders
 from shared.proxies import ForwardedHeaders, Network, Proxies, parse_network
 from shared.reserved import Reserved
 from shared.scan_settings import ScanSettings
+from shared.style_settings import StyleSettings
 from shared.trace_settings import TraceSettings
 from shared.webhook_settings import WebhookSettings
 
@@ -51,6 +52,7 @@ MORE_FORMATS = frozenset({"avif", "tiff", "heic", "jxl"})
 class Settings(
     TraceSettings,
     ScanSettings,
+    StyleSettings,
     WaitSettings,
     QuotaSettings,
     BrowserSettings,

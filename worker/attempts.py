@@ -34,7 +34,7 @@ from worker.pipeline import process
 from worker.scanning.scanner import scan_fields
 from worker.slots import Slot, Slots
 from worker.stages import rounded
-from worker.thumbnails import drop_thumbnail
+from worker.thumbnails import drop_thumbnails
 from worker.tools import Tools
 
 DATABASE_RETRY_S = 1.0
@@ -179,7 +179,7 @@ class Attempts:
         """Record that the row's object is missing or too old, and remove the row's thumbnail."""
         row = claim.attachment
         missing = isinstance(error, ObjectMissing)
-        await drop_thumbnail(self._tools.storage, row)
+        await drop_thumbnails(self._tools.storage, row)
         state = await self._database.run(
             lifecycle.mark_missing if missing else older_objects.set_aside,
             claim,

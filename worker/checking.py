@@ -10,7 +10,7 @@ from shared.reasons import NO_OBJECT
 from shared.states import END_STATES, MEASURED
 from shared.stored_objects import StoredObject
 from worker.patience import Gate
-from worker.thumbnails import drop_thumbnail
+from worker.thumbnails import drop_thumbnails
 from worker.tools import Tools
 
 log = get_logger(__name__)
@@ -30,7 +30,7 @@ async def check_object(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp |
             await tools.bucket.require_known_ours()
             found = await tools.storage.head(row.key)
     except ObjectMissing:
-        await drop_thumbnail(tools.storage, row)
+        await drop_thumbnails(tools.storage, row)
         state = await tools.database.run(
             lifecycle.settle_missing, row, next_check_s=tools.settings.pending_check
         )
@@ -74,7 +74,7 @@ async def _leave_elsewhere(tools: Tools, row: Attachment) -> None:
 async def _leave_alone(tools: Tools, row: Attachment, found: StoredObject) -> None:
     """Record that the object is older than its row, and remove the row's own thumbnail."""
     older_objects.note_older(row, found, seen_by="sweep")
-    await drop_thumbnail(tools.storage, row)
+    await drop_thumbnails(tools.storage, row)
     # If the row describes an object with another etag, that object no longer exists.
     lost = row.state in END_STATES and row.etag not in (None, found.etag)
     settle = lifecycle.settle_missing if lost else older_objects.settle_older

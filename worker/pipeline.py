@@ -19,6 +19,7 @@ from shared.errors import (
 from shared.facts import Facts, Thumbnail
 from shared.lifecycle import Claim, Outcome
 from shared.stored_objects import StoredObject
+from shared.styles import write_styles
 from shared.verdicts import Scan
 from worker.buffering import HEAD_BYTES, MEMORY_BYTES, buffered, read_checksum, read_head
 from worker.decoding.formats import Box, box_of, promises_thumbnail
@@ -28,7 +29,7 @@ from worker.previews import make_preview
 from worker.scanning.scanner import Scanned, Scanner, reopened, require_scanned
 from worker.sniffing.sniffer import Sniffed
 from worker.stages import measured, note_object
-from worker.thumbnails import drop_thumbnail, store_thumbnail
+from worker.thumbnails import drop_thumbnails, store_thumbnail
 from worker.tools import Tools
 
 LONG_READ_BYTES = 16 * 1024 * 1024
@@ -68,13 +69,17 @@ async def process(tools: Tools, claim: Claim) -> Outcome:
             continue
         changes = 0
         with measured("commit"):
-            newer = await _finish(tools, claim, outcome, revision)
+            newer = await _finish(tools, seen, outcome, revision)
         if newer is None:
             return outcome
         revision = newer
         # Examine again: the object was replaced, or a worker without a valid claim has overwritten
         # the thumbnail.
-        row = replace(claim.attachment, thumbnail_name=outcome.thumbnail_name)
+        row = replace(
+            claim.attachment,
+            thumbnail_name=outcome.thumbnail_name,
+            styles=write_styles(outcome.styles),
+        )
         seen = replace(claim, attachment=row)
 
 
@@ -112,7 +117,7 @@ async def _examine_scanned(tools: Tools, scanner: Scanner, claim: Claim) -> Outc
     """
     scanned = await _scan(tools, scanner, claim.attachment)
     if scanned.refused is not None:
-        await drop_thumbnail(tools.storage, claim.attachment)
+        await drop_thumbnails(tools.storage, claim.attachment)
         return Outcome(
             state="rejected",
             reason=scanned.refused,
@@ -216,7 +221,7 @@ async def examine(tools: Tools, claim: Claim, scanned: Scanned | None = None) ->
     if outcome.state == "ready" and sniffed.preview is not None:
         preview = await make_preview(tools, row, found, sniffed)
     if preview is None:
-        await drop_thumbnail(storage, row)
+        await drop_thumbnails(storage, row)
     if known.checksum_sha256 is None:
         with measured("read"):
             checksum_sha256 = await read_checksum(storage, row.key, found, head)

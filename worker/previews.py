@@ -48,11 +48,15 @@ async def make_preview(
                 raise
             log.warning("document is kept without its preview", error=str(fault))
             return None
-    extension = _EXTENSIONS.get(made.content_type)
-    if made.reason is not None or extension is None:
+    types = {each.content_type for each in made.pictures}
+    if made.reason is not None or not types <= _EXTENSIONS.keys():
         return None
-    facts = Facts(thumbhash=made.facts.thumbhash)  # the size is that of the preview only
-    return replace(made, facts=facts, extension=extension)
+    return Thumbnail(
+        pictures=tuple(
+            replace(each, extension=_EXTENSIONS[each.content_type]) for each in made.pictures
+        ),
+        facts=Facts(thumbhash=made.facts.thumbhash),  # the size is that of the preview only
+    )
 
 
 async def _read(tools: Tools, row: Attachment, found: StoredObject, sniffed: Sniffed) -> bytes:

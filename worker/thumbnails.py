@@ -3,54 +3,111 @@
 Every thumbnail in the store is named in a row, even after a crash.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from shared import keys, lifecycle, older_objects
 from shared.attachments import Attachment
 from shared.caching import PRIVATE_FILE, PUBLIC_FILE
 from shared.errors import ClaimLost, StoreUnavailable
-from shared.facts import Thumbnail
+from shared.facts import Picture, Thumbnail
 from shared.lifecycle import Claim, Outcome
 from shared.storage import Storage
 from shared.store_limits import store_limit
+from shared.styles import Style, Styles, emptied, named_keys, read_styles
 from worker.tools import Tools
 
 
 async def store_thumbnail(
     tools: Tools, claim: Claim, thumbnail: Thumbnail, outcome: Outcome
 ) -> Outcome:
-    """Write a thumbnail; return the outcome with the thumbnail's name and facts.
+    """Write a thumbnail in all its styles; return the outcome with their names and facts.
 
-    The name is written to the row first. So the row always names the object, even if this worker
+    The names are written to the row first. So the row always names the objects, even if this worker
     dies. May be repeated. Raises ClaimLost if another worker holds the upload, and StoreError.
     """
-    row, lease_s = claim.attachment, tools.settings.lease
-    key = keys.thumbnail_key(row.key, thumbnail.extension)
-    name = key.rsplit("/", 1)[-1]
-    if row.thumbnail_name != name:
-        await drop_thumbnail(tools.storage, row)
-    if not await tools.database.run(lifecycle.announce_thumbnail, claim, name, lease_s=lease_s):
+    row, lease_s, edges = claim.attachment, tools.settings.lease, tools.settings.edges
+    # if only `thumb` was made, the other styles were too expensive
+    made = dict(zip(edges, thumbnail.pictures, strict=False))
+    to_write = {
+        style: (keys.style_key(row.key, style, picture.extension), picture)
+        for style, picture in made.items()
+    }
+    await drop_thumbnails(tools.storage, row, kept=[key for key, _ in to_write.values()])
+    styles = {
+        style: Style(
+            name=key.rsplit("/", 1)[-1],
+            edge=edges[style],
+            width=picture.width,
+            height=picture.height,
+            etag=outcome.etag,
+        )
+        for style, (key, picture) in to_write.items()
+    }
+    name = styles[keys.THUMB].name
+    assert name is not None
+    announced = _announced(row, styles)
+    if not await tools.database.run(
+        lifecycle.announce_thumbnail, claim, name, announced, lease_s=lease_s
+    ):
         raise ClaimLost(str(row.id))
     try:
-        # The write must end before the lease does. A later write could overwrite the thumbnail of
-        # the worker that claims the upload next.
+        # The writes must end before the lease does. A later write could overwrite the thumbnail of
+        # the worker that claims the upload next. For the same reason they come one after the other:
+        # none goes on when another one has failed.
         async with store_limit(lease_s * 0.8):
-            await tools.storage.write(
-                key,
-                thumbnail.body,
-                content_type=thumbnail.content_type,
-                cache_control=PUBLIC_FILE if tools.settings.files_public else PRIVATE_FILE,
-            )
+            for key, picture in to_write.values():
+                await _write(tools, key, picture)
     except TimeoutError:
         raise StoreUnavailable("the thumbnail could not be written within the lease") from None
-    return replace(outcome.joined(thumbnail.facts), thumbnail_name=name, reason=thumbnail.reason)
+    not_made = {
+        style: Style(edge=edge, etag=outcome.etag)
+        for style, edge in edges.items()
+        if style not in made
+    }
+    return replace(
+        outcome.joined(thumbnail.facts),
+        thumbnail_name=name,
+        styles={**announced, **styles, **not_made},
+        reason=thumbnail.reason,
+    )
 
 
-async def drop_thumbnail(storage: Storage, row: Attachment) -> None:
-    """Remove the thumbnail of an earlier revision, if there is one. May be repeated.
+def _announced(row: Attachment, styles: Styles) -> Styles:
+    """Return what the row says while the thumbnails are being stored.
 
-    A thumbnail that is older than the row, or in another bucket, belongs to another row and is
-    kept.
+    Those that are stored with another name or edge are named without their size, so they are not
+    shown yet. The others are shown if they are those of the current upload. Styles that are not
+    made any more were dropped.
     """
-    if row.thumbnail_key is not None and row.bucket == storage.bucket:
-        await older_objects.delete_own(storage, row.thumbnail_key, row)
+    before = read_styles(row.styles)
+    return {
+        **emptied(before),
+        **{
+            style: before[style]
+            if style in before and (before[style].name, before[style].edge) == (new.name, new.edge)
+            else Style(name=new.name, edge=new.edge)
+            for style, new in styles.items()
+        },
+    }
+
+
+async def _write(tools: Tools, key: str, picture: Picture) -> None:
+    await tools.storage.write(
+        key,
+        picture.body,
+        content_type=picture.content_type,
+        cache_control=PUBLIC_FILE if tools.settings.files_public else PRIVATE_FILE,
+    )
+
+
+async def drop_thumbnails(storage: Storage, row: Attachment, *, kept: Collection[str] = ()) -> None:
+    """Remove the thumbnails of an earlier revision, except those at the keys `kept`.
+
+    May be repeated. A thumbnail that is older than the row, or in another bucket, belongs to
+    another row and is kept.
+    """
+    if row.bucket == storage.bucket:
+        for key in named_keys(row).values():
+            if key not in kept:
+                await older_objects.delete_own(storage, key, row)

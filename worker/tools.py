@@ -50,6 +50,7 @@ async def open_tools(settings: Settings) -> AsyncIterator[Tools]:
             more=settings.more_formats,
             must_be_sealed=must_be_sealed,
             isolated=settings.decoder_isolation == "organization",
+            edges=tuple(settings.edges.values()),
         )
         stack.push_async_callback(decoders.close)
         sniffers = Sniffers(timeout_s=settings.decoder_timeout, must_be_sealed=must_be_sealed)

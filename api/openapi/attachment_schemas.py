@@ -13,8 +13,9 @@ from api.openapi.shapes import (
     words,
 )
 from api.queries import MAX_PAGE_SIZE
-from shared.attachments import ATTACHABLE_TYPES
+from shared.attachable_types import ATTACHABLE_TYPES
 from shared.documents import RELATIONSHIPS
+from shared.keys import STYLE_NAME
 from shared.reasons import REASONS
 from shared.states import STATES
 from shared.verdicts import Verdict
@@ -113,6 +114,15 @@ def shown() -> dict[str, Json]:
             },
             required=(),
         ),
+        "Thumbs": {
+            "type": "object",
+            "description": "The thumbnails of the current upload by style; `thumb` is there if any"
+            " is. Width and height are null if an earlier release made the thumbnail",
+            "propertyNames": {"pattern": f"^{STYLE_NAME}$"},
+            "additionalProperties": members(
+                {"url": URL, "width": or_null(COUNT), "height": or_null(COUNT)}
+            ),
+        },
         "AttachmentMeta": members(
             {
                 "state": schema("State"),
@@ -123,6 +133,7 @@ def shown() -> dict[str, Json]:
                 "checksum_sha256": or_null({"type": "string", "pattern": "^[0-9a-f]{64}$"}),
                 "duration": or_null({"type": "number", "exclusiveMinimum": 0}),
                 "thumbhash": or_null({"type": "string", "pattern": "^[A-Za-z0-9+/]{6,48}={0,2}$"}),
+                "thumbs": schema("Thumbs"),
                 "processed_at": or_null(TIME),
                 "limits": schema("Limits"),
                 "scan": schema("Scan"),
@@ -137,6 +148,7 @@ def shown() -> dict[str, Json]:
                 "checksum_sha256",
                 "duration",
                 "thumbhash",
+                "thumbs",
                 "processed_at",
             ),
         ),
@@ -209,7 +221,11 @@ def _documents() -> dict[str, Json]:
                 {
                     "attributes": members({"url": URL, "thumb": or_null(URL)}),
                     "meta": members(
-                        {"state": schema("State"), "reason": or_null(schema("Reason"))}
+                        {
+                            "state": schema("State"),
+                            "reason": or_null(schema("Reason")),
+                            "thumbs": schema("Thumbs"),
+                        }
                     ),
                 },
             )

@@ -10,7 +10,7 @@ from api.problems import GENERAL, PRIVATE
 from api.queries import MAX_PAGE_NUMBER, MAX_PAGE_SIZE, PAGE_SIZE
 from api.request_keys import HEADER as KEY_HEADER
 from api.waiters import MAX_WAIT_S
-from shared.attachments import ATTACHABLE_TYPES
+from shared.attachable_types import ATTACHABLE_TYPES
 from shared.documents import INCLUDABLE
 from shared.states import STATES
 

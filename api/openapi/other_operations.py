@@ -87,7 +87,7 @@ def _file() -> Json:
         "name": "tail",
         "in": "path",
         "required": True,
-        "description": "The rest of the key: groups of the id, `original` or `thumb`, and the name,"
+        "description": "The rest of the key: groups of the id, `original` or a style, and the name,"
         " with slashes",
         "schema": TEXT,
         "example": "000/000/004/original/photo.jpg",

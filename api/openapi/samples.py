@@ -36,6 +36,14 @@ POLICY = {
     "x-amz-signature": "ebefa4d806a9347635efb8795fee136804f55a4dc9031615e1bb4e3f7947072f",
 }
 
+THUMBS = {
+    "thumb": {
+        "url": f"{API}/{KEY}?{SIGNED}".replace("original", "thumb"),
+        "width": 320,
+        "height": 240,
+    }
+}
+
 
 def _attachment(*, ready: bool) -> dict[str, Any]:
     url = f"{API}/{KEY}"
@@ -73,6 +81,7 @@ def _attachment(*, ready: bool) -> dict[str, Any]:
             else None,
             "duration": None,
             "thumbhash": "KPgNJZKNl4kNuGiJd4d7iWn59fZo" if ready else None,
+            "thumbs": THUMBS if ready else {},
             "processed_at": "2026-04-17T06:02:51.488+02:00" if ready else None,
         },
     }
@@ -105,7 +114,7 @@ STATUS = {
         "id": "4",
         "type": "attachments",
         "attributes": {name: ATTACHMENT["data"]["attributes"][name] for name in ("url", "thumb")},
-        "meta": {"state": "ready", "reason": None},
+        "meta": {"state": "ready", "reason": None, "thumbs": THUMBS},
     },
     "meta": {},
 }

@@ -33,20 +33,33 @@ def retry(
         str | None, typer.Option(metavar="failed|rejected", help="Retry all in this state.")
     ] = None,
     reason: OneReason = None,
+    style: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Make this thumbnail where a ready attachment lacks it."),
+    ] = None,
     organization: OneOrganization = None,
     data_dir: DataDir = LOCAL,
 ) -> None:
     """Process failed and rejected attachments again, and ready ones that have a reason.
 
-    With --reason, all attachments in these states that have this reason are processed again.
+    With --reason, all attachments in these states that have this reason are processed again. With
+    --style, all that are ready and have a thumbnail, but not in this style of ATTACHMENTS_STYLES.
     """
+    if style is not None:
+        if ids or failed or state is not None or reason is not None:
+            raise Misused("--style goes with --organization only")
+        from deploy.commands.restyling import restyle
+
+        raise typer.Exit(restyle(style, organization, data_dir))
     if failed and state not in (None, "failed"):
         raise Misused("give either --failed or --state")
     state = "failed" if failed else state
     if bool(ids) == (state is not None or reason is not None):
-        raise Misused("give either IDs or --failed, --state or --reason")
+        raise Misused("give either IDs or --failed, --state, --reason or --style")
     if ids and organization is not None:
-        raise Misused("--organization goes with --failed, --state and --reason, not with IDs")
+        raise Misused(
+            "--organization goes with --failed, --state, --reason and --style, not with IDs"
+        )
     wanted = None
     if not ids:
         select(organization, state, None, states=BY_STATE)  # raises Misused for `--state ready`

@@ -69,11 +69,11 @@ async def _remove(examination: Examination, row: Attachment) -> bool:
     found = await run(attachments.find_any, row.id) or row
     began = time.monotonic()
     age_s = await run(lifecycle.row_age_s, row.id) or 0.0
-    original, thumbnails = listings_of(found)
+    original, *thumbnails = listings_of(found)
     await Eraser(examination.storage).erase(
         # Include all possible thumbnail keys, because a worker may write a thumbnail after the row
         # was read.
-        (original, replace(thumbnails, current=thumbnails.keys)),
+        (original, *(replace(each, current=each.keys) for each in thumbnails)),
         row_age_s=lambda: age_s + time.monotonic() - began,
     )
     return found.state == "processing"

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from shared.reconciliation import IdSet
+from shared.id_sets import IdSet
 from tests.data import images
 from tests.support.commands import command, reconciled
 from tests.support.lost_rows import own_bucket, reuse_id

@@ -11,7 +11,7 @@ from PIL import Image
 
 from api.attributes import CREATABLE
 from deploy.doctor.posting import cors_rules
-from shared.attachments import ATTACHABLE_TYPES
+from shared.attachable_types import ATTACHABLE_TYPES
 from tests.support.service import Service
 from tests.support.stack import BUCKET
 

@@ -44,14 +44,20 @@ async def test_a_page_sees_the_thumbnail_of_its_upload(working: Service) -> None
         "id": created["data"]["id"],
         "type": "attachments",
         "attributes": {"url": created["data"]["attributes"]["url"], "thumb": None},
-        "meta": {"state": "pending", "reason": None},
+        "meta": {"state": "pending", "reason": None, "thumbs": {}},
     }
     assert answer.document == {
         "data": {
             "id": created["data"]["id"],
             "type": "attachments",
             "attributes": {name: shown["attributes"][name] for name in ("url", "thumb")},
-            "meta": {"state": "ready", "reason": None},
+            "meta": {
+                "state": "ready",
+                "reason": None,
+                "thumbs": {
+                    "thumb": {"url": shown["attributes"]["thumb"], "width": 320, "height": 240}
+                },
+            },
         },
         "meta": {},
     }
@@ -124,7 +130,7 @@ async def test_after_the_time_the_answer_is_what_there_is(service: Service) -> N
 
     answer = await look(service, created, "&wait=1")
 
-    assert answer.data["meta"] == {"state": "pending", "reason": None}
+    assert answer.data["meta"] == {"state": "pending", "reason": None, "thumbs": {}}
 
 
 async def test_a_reason_is_shown(service: Service) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from shared.attachments import Attachment
 from shared.states import State
 from shared.storage import Storage
+from shared.styles import named_keys, shown_thumbnails
 from tests.data import images
 from tests.support.decoders import find_decoders
 from tests.support.objects import content
@@ -110,14 +111,14 @@ async def stored_keys(storage: Storage, prefix: str) -> list[str]:
 
 
 async def no_orphans(service: Service, storage: Storage, attachment_id: str | int) -> None:
-    """Assert that the store holds only the original and the thumbnail that the attachment's row
-    names.
+    """Assert that the store holds only the original and the thumbnails that the attachment's row
+    names, and all that it shows.
     """
     row = await service.row(attachment_id)
     found = set(await stored_keys(storage, row.key.partition("/original/")[0] + "/"))
     assert row.key in found
-    assert found <= {row.key, row.thumbnail_key}
-    assert not row.resized or row.thumbnail_key in found
+    assert found <= {row.key, *named_keys(row).values()}
+    assert {each.key for each in shown_thumbnails(row).values()} <= found
 
 
 def decoders(worker: WorkerProcess) -> list[psutil.Process]:

@@ -104,7 +104,7 @@ PROCESSING_CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     ),
     "lifecycle.announce_thumbnail": (
         lambda c: with_claim(
-            c, lambda claim: lifecycle.announce_thumbnail(c, claim, "a.png", lease_s=30)
+            c, lambda claim: lifecycle.announce_thumbnail(c, claim, "a.png", {}, lease_s=30)
         ),
         bool,
     ),

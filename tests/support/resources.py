@@ -105,6 +105,7 @@ def resource(
             "checksum_sha256": None,
             "duration": None,
             "thumbhash": None,
+            "thumbs": {},
             "processed_at": None,
             **(meta or {}),
         },

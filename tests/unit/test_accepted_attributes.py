@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.attributes import CHANGEABLE, CREATABLE, check_changes, check_new
-from shared.attachments import ATTACHABLE_TYPES
+from shared.attachable_types import ATTACHABLE_TYPES
 
 MAX_SIZE = 314_572_800
 

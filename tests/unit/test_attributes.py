@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.attributes import CREATABLE, check_new
-from shared.attachments import ATTACHABLE_TYPES
+from shared.attachable_types import ATTACHABLE_TYPES
 from shared.reserved import TYPES
 
 MAX_SIZE = 314_572_800

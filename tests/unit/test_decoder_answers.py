@@ -16,19 +16,26 @@ from worker.decoding.children import Spawned
 from worker.decoding.decoders import Decoders
 from worker.decoding.formats import Box
 from worker.decoding.process import Decoder
-from worker.decoding.protocol import HEADER, MAX_ANSWER_BYTES, MAX_THUMBNAIL_BYTES, SEEN
+from worker.decoding.protocol import HEADER, MAX_ANSWER_BYTES, SEEN, max_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ended_decoders")]
 JOB = "0123456789abcdef"
 """A placeholder for the job's id in an answer. `Liar` replaces it with the real id."""
-GOOD = {
-    "job": JOB,
+BODY = b"thumbnail"
+PICTURE = {
+    "length": len(BODY),
     "content_type": "image/png",
     "extension": None,
     "width": 1,
     "height": 1,
-    "carries_more": False,
 }
+GOOD = {"job": JOB, "pictures": [PICTURE], "width": 1, "height": 1, "carries_more": False}
+EDGES = (320, 640)
+
+
+def with_picture(**changes: Any) -> dict[str, Any]:
+    """Return a good answer, but with these changes of its picture."""
+    return {**GOOD, "pictures": [{**PICTURE, **changes}]}
 
 
 class Liar:
@@ -59,7 +66,7 @@ class Liar:
         await self.decoder.stop()
 
 
-def framed(answer: Any, body: bytes = b"thumbnail") -> bytes:
+def framed(answer: Any, body: bytes = BODY) -> bytes:
     """Encode an answer in the format of the decoder's protocol."""
     head = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     return HEADER.pack(len(head), len(body)) + head + body
@@ -70,7 +77,7 @@ def framed(answer: Any, body: bytes = b"thumbnail") -> bytes:
     [
         HEADER.pack(MAX_ANSWER_BYTES + 1, 0),
         HEADER.pack(2**32 - 1, 2**32 - 1),
-        HEADER.pack(10, MAX_THUMBNAIL_BYTES + 1),
+        HEADER.pack(10, max_bytes([320]) + 1),
         framed(b"no JSON"),
         framed(b"\xff\xfe"),
         framed(b"[" * MAX_ANSWER_BYTES),
@@ -81,10 +88,27 @@ def framed(answer: Any, body: bytes = b"thumbnail") -> bytes:
         framed({**GOOD, "job": "f" * len(JOB)}),
         framed({**GOOD, "job": None}),
         framed(GOOD, b""),
-        framed({**GOOD, "content_type": "text/html"}),
-        framed({**GOOD, "content_type": ["image/png"]}),
-        framed({**GOOD, "extension": "html"}),
-        framed({**GOOD, "extension": "../../x"}),
+        framed(with_picture(content_type="text/html")),
+        framed(with_picture(content_type=["image/png"])),
+        framed(with_picture(extension="html")),
+        framed(with_picture(extension="../../x")),
+        framed({**GOOD, "pictures": [{**PICTURE, "extension": {}}]}),
+        framed({**GOOD, "pictures": None}),
+        framed({**GOOD, "pictures": []}, b""),
+        framed({**GOOD, "pictures": {"0": PICTURE}}),
+        framed({**GOOD, "pictures": ["thumbnail"]}),
+        framed({**GOOD, "pictures": [PICTURE, PICTURE]}, BODY * 2),
+        framed({**GOOD, "pictures": [PICTURE]}, BODY * 2),
+        framed({**GOOD, "pictures": [{}]}),
+        framed(with_picture(length=0), b""),
+        framed(with_picture(length=len(BODY) + 1)),
+        framed(with_picture(length=-1)),
+        framed(with_picture(length=True), b"t"),
+        framed(with_picture(width=321)),
+        framed(with_picture(height=321)),
+        framed(with_picture(width=0)),
+        framed(with_picture(height=None)),
+        framed(with_picture(width="1")),
         framed({**GOOD, "width": 0}),
         framed({**GOOD, "height": -1}),
         framed({**GOOD, "width": 2**31}),
@@ -116,6 +140,41 @@ async def test_an_answer_that_makes_no_sense_is_the_decoders_end(answer: bytes) 
     assert liar.process.returncode is not None
     await liar.stop()
     await pool.close()
+
+
+SECOND = {**PICTURE, "length": 3, "width": 640, "content_type": "image/jpeg", "extension": "jpg"}
+
+
+async def test_each_thumbnail_has_its_own_bytes() -> None:
+    liar = Liar(framed({**GOOD, "pictures": [PICTURE, SECOND]}, BODY + b"two"))
+    with opened(b"") as descriptor:
+        made = await liar.decoder.decode(descriptor, timeout_s=10, edges=EDGES)
+    assert [(each.body, each.width) for each in made.pictures] == [(BODY, 1), (b"two", 640)]
+    await liar.stop()
+
+
+@pytest.mark.parametrize(
+    ("pictures", "body"),
+    [
+        pytest.param([PICTURE], BODY, id="one is missing"),
+        pytest.param([PICTURE, SECOND], BODY + b"t", id="the last is cut off"),
+        pytest.param([PICTURE, SECOND], BODY + b"two!", id="bytes after the last"),
+        pytest.param([SECOND, PICTURE], b"two" + BODY, id="in another order, so one is too wide"),
+        pytest.param(
+            [{**PICTURE, "length": max_bytes([320]) + 1}, {**SECOND, "length": 1}],
+            b"x" * (max_bytes([320]) + 2),
+            id="one with the bytes of another",
+        ),
+        pytest.param([PICTURE, SECOND, SECOND], BODY + b"twotwo", id="one more"),
+    ],
+)
+async def test_thumbnails_that_do_not_fit_the_job_are_the_decoders_end(
+    pictures: list[dict[str, Any]], body: bytes
+) -> None:
+    liar = Liar(framed({**GOOD, "pictures": pictures}, body))
+    with opened(b"") as descriptor, pytest.raises(EOFError):
+        await liar.decoder.decode(descriptor, timeout_s=10, edges=EDGES)
+    await liar.stop()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from api.app import routes
 from api.filters import NAMES
 from api.openapi import description as module
 from api.problems import GENERAL, ErrorCode
-from shared.attachments import ATTACHABLE_TYPES
+from shared.attachable_types import ATTACHABLE_TYPES
 from shared.documents import RELATIONSHIPS
 from shared.notifications.event import Effect
 from shared.quotas import QuotaName

@@ -74,6 +74,7 @@ def test_measured_values_are_in_meta() -> None:
         "checksum_sha256": "ab" * 32,
         "duration": None,
         "thumbhash": None,
+        "thumbs": {},
         "processed_at": "2026-04-17T04:02:48.000+00:00",
     }
 

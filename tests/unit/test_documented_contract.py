@@ -28,6 +28,7 @@ from api.problems import GENERAL
 from api.slow_readers import READ_WITHIN_S
 from api.temp_urls.copying import COPIES, COPIES_EACH, COPIES_WAITING, MAX_COPIED_AT_ONCE
 from shared.documents import RELATIONSHIPS
+from shared.facts import THUMB_EDGE
 from shared.keys import MAX_FILE_NAME_BYTES
 from shared.lists import MAX_COUNTED
 from shared.publisher import MAX_QUEUED, MAX_WAITING
@@ -38,7 +39,6 @@ from worker import copying
 from worker.buffering import HEAD_BYTES, MEMORY_BYTES
 from worker.decoding.inside.costs import BUDGET
 from worker.decoding.inside.jpeg import MAX_SCANS
-from worker.decoding.inside.shrinking import MAX_EDGE
 from worker.decoding.inside.unpacking import MAX_UNPACKED_BYTES
 from worker.decoding.pool import JOBS_PER_DECODER
 from worker.decoding.protocol import MAX_MEMORY_BYTES
@@ -126,7 +126,7 @@ LIMITED = {
         f"{child.MAX_MEMORY_BYTES // MIB} MiB, {child.MAX_DESCRIPTORS} descriptors"
     ),
     "files that one decoder": f"{JOBS_PER_DECODER}, of one organization",
-    "thumbnail": f"{MAX_EDGE} × {MAX_EDGE} pixels",
+    "thumbnail": f"{THUMB_EDGE} × {THUMB_EDGE} pixels",
     "copies by `temp_url`": (
         f"up to {MAX_COPIED_AT_ONCE // MIB} MiB while the client waits, for 30 s; by a worker"
         f" for {copying.COPY_TIMEOUT_S // 60:.0f} minutes"

@@ -55,6 +55,7 @@ def test_a_new_attachment_is_written_as_the_contract_shows_it() -> None:
             "checksum_sha256": None,
             "duration": None,
             "thumbhash": None,
+            "thumbs": {},
             "processed_at": None,
         },
     }

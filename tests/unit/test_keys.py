@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from shared import keys
@@ -105,7 +105,24 @@ def test_id_and_style_are_parsed_from_a_key(attachment_id: int, name: str) -> No
     assert thumbnail == original.replace("/original/", "/thumb/", 1)
 
 
-@given(key=st.from_regex(r"attachments/files/([0-9]{3}/){2,8}(original|thumb)/[a-z.]{1,9}"))
+@given(style=st.from_regex(keys.STYLE_NAME, fullmatch=True), name=st.text(max_size=255))
+def test_each_key_of_a_style_is_parsed_and_is_not_that_of_an_original(
+    style: str, name: str
+) -> None:
+    assume(style != keys.ORIGINAL)
+    original = keys.original_key(10**18, name)
+    possible = keys.style_keys(original, style)
+
+    assert original not in possible
+    assert {keys.parse_key(key) for key in possible} == {(10**18, style)}
+    assert max(map(len, possible)) < 1024
+
+
+@given(
+    key=st.from_regex(
+        r"attachments/files/([0-9]{3}/){2,8}(original|thumb|[a-z0-9_-]{1,33})/[a-z.]{1,9}"
+    )
+)
 def test_a_key_that_is_ours_is_the_only_one_of_its_id_and_file(key: str) -> None:
     named = keys.parse_key(key)
     if named is not None:
@@ -139,7 +156,10 @@ def test_a_thumbnail_of_a_name_without_extension_gains_one() -> None:
         pytest.param("", id="nothing"),
         pytest.param("attachments/files/000/000/004/original/", id="no file name"),
         pytest.param("attachments/files/000/000/004/original/a/b", id="a folder more"),
-        pytest.param("attachments/files/000/000/004/large/a.png", id="another style"),
+        pytest.param("attachments/files/000/000/004/Large/a.png", id="a style in another case"),
+        pytest.param("attachments/files/000/000/004/1large/a.png", id="a style that begins oddly"),
+        pytest.param("attachments/files/000/000/004/la.rge/a.png", id="a style with a dot"),
+        pytest.param(f"attachments/files/000/000/004/{'l' * 33}/a.png", id="a long style"),
         pytest.param("attachments/files/000/004/original/a.png", id="six digits"),
         pytest.param("attachments/files/0000/000/04/original/a.png", id="other groups"),
         pytest.param("attachments/files/000/000/000/004/original/a.png", id="too many zeros"),

@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from shared.errors import Undecodable
-from shared.facts import Thumbnail
+from shared.facts import THUMB_EDGE, Thumbnail
 from tests.data import images, odd_images, pdfs
 from worker.decoding.inside import pdf
-from worker.decoding.inside.shrinking import MAX_EDGE
 
 COLOURS = images.opaque(images.RED, images.GREEN, images.BLUE, images.WHITE)
 WHITE, PINK = (255, 255, 255, 255), (255, 128, 128, 255)
@@ -82,7 +81,7 @@ def test_a_page_of_any_size_gives_a_thumbnail(box: str, size: tuple[int, int] | 
     made, image = make(pdfs.plain(box=box))
     assert made.facts.pages == 1
     assert size is None or image.size == size
-    assert 1 <= min(image.size) <= max(image.size) <= MAX_EDGE
+    assert 1 <= min(image.size) <= max(image.size) <= THUMB_EDGE
 
 
 def test_transparent_pages_are_drawn_on_white() -> None:
@@ -157,7 +156,7 @@ def test_row85_wherever_it_is_cut_it_is_a_page_or_a_rejection(sixteenth: int) ->
     with suppress(Undecodable):
         made, image = make(whole[: len(whole) * sixteenth // 16])
         assert made.facts.pages == 1
-        assert max(image.size) <= MAX_EDGE
+        assert max(image.size) <= THUMB_EDGE
 
 
 def test_only_requested_bytes_are_read() -> None:

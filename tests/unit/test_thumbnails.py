@@ -8,9 +8,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from shared.errors import Undecodable
+from shared.facts import THUMB_EDGE
 from tests.data import images, odd_images
 from tests.support.thumbnails import FORMATS, MORE_FORMATS, are_close, make_and_open
-from worker.decoding.inside.shrinking import MAX_EDGE
 
 pytestmark = pytest.mark.slow
 PIXELS_ONLY = {0xE0, 0xDB, 0xC0, 0xC4, 0xDA, b"IHDR", b"IDAT", b"IEND", b"VP8 ", b"VP8L"}
@@ -124,7 +124,7 @@ def test_row82_it_fits_and_keeps_its_shape(
     made, image = make_and_open(images.encode(Image.new("RGB", size), kind))
     assert (made.facts.width, made.facts.height) == size
     assert image.size == wanted
-    assert max(image.size) <= MAX_EDGE
+    assert max(image.size) <= THUMB_EDGE
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "PPM", "EPS", "TGA"])
@@ -147,7 +147,7 @@ def test_broken_bytes_give_a_thumbnail_or_a_rejection(kind: str) -> None:
     for place in range(0, len(whole), max(1, len(whole) // 150)):
         content = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
         with suppress(Undecodable):
-            assert max(make_and_open(content)[1].size) <= MAX_EDGE
+            assert max(make_and_open(content)[1].size) <= THUMB_EDGE
 
 
 def test_the_same_image_gives_the_same_bytes() -> None:

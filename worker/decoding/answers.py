@@ -1,15 +1,16 @@
 """Check every value of a decoder's answer, because hostile code may have written it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from shared.errors import Undecodable
-from shared.facts import Facts, Thumbnail, is_duration, is_thumbhash
+from shared.facts import Facts, Picture, Thumbnail, is_duration, is_thumbhash
 from shared.reasons import UNDECODABLE
-from worker.decoding.protocol import SEEN
+from worker.decoding.protocol import SEEN, max_bytes
 
 
-def checked(answer: Any, body: bytes, job: str) -> Thumbnail:
-    """Return the thumbnail in an answer to a job.
+def checked(answer: Any, body: bytes, job: str, edges: Sequence[int]) -> Thumbnail:
+    """Return the thumbnails in the answer to a job that asked for one for each of `edges`.
 
     Raises EOFError if the answer is malformed, and Undecodable if it reports a fault of the file.
     """
@@ -20,21 +21,47 @@ def checked(answer: Any, body: bytes, job: str) -> Thumbnail:
     if "undecodable" in answer:
         raise _checked_undecodable(answer)
     facts, reason = _checked_facts(answer), answer.get("reason")
-    content_type, extension = answer.get("content_type"), answer.get("extension")
     if (
         (facts.width is None and facts.pages is None)  # neither an image nor a document
-        or content_type not in ("image/jpeg", "image/png", "image/webp")
-        or extension not in (None, "png", "jpg")
         or reason not in (None, "damaged")
-        or not body
     ):
         raise EOFError("the decoder's answer is malformed")
-    return Thumbnail(
-        body=body,
-        content_type=content_type,
-        extension=extension,
-        facts=facts,
-        reason=reason,
+    pictures = _checked_pictures(answer.get("pictures"), body, edges)
+    return Thumbnail(pictures=pictures, facts=facts, reason=reason)
+
+
+def _checked_pictures(described: Any, body: bytes, edges: Sequence[int]) -> tuple[Picture, ...]:
+    """Return the pictures, whose bytes follow each other in `body`. Raises EOFError."""
+    if not isinstance(described, list) or len(described) != len(edges):
+        raise EOFError("the decoder's answer has another number of thumbnails")
+    pictures, start = [], 0
+    for each, edge in zip(described, edges, strict=True):
+        if not isinstance(each, dict) or not _is_picture(each, edge):
+            raise EOFError("the decoder's answer is malformed")
+        end = start + each["length"]
+        pictures.append(
+            Picture(
+                body=body[start:end],
+                content_type=each["content_type"],
+                extension=each["extension"],
+                width=each["width"],
+                height=each["height"],
+            )
+        )
+        start = end
+    if start != len(body):
+        raise EOFError("the thumbnails have another length than the decoder's answer")
+    return tuple(pictures)
+
+
+def _is_picture(described: dict[str, Any], edge: int) -> bool:
+    numbers = [described.get(name) for name in ("length", "width", "height")]
+    return (
+        all(_is_count(number) for number in numbers)
+        and described["length"] <= max_bytes([edge])
+        and max(described["width"], described["height"]) <= edge
+        and described.get("content_type") in ("image/jpeg", "image/png", "image/webp")
+        and described.get("extension", "") in (None, "png", "jpg")
     )
 
 

@@ -5,8 +5,8 @@ comma-separated list of optional formats. FD is the descriptor of the socket to 
 
 The process has no credentials (its environment is empty) and no descriptor except that socket. The
 worker sends jobs over the socket: a length, JSON, and the descriptor of the file to decode. The
-decoder answers with lengths, JSON, and the bytes of the thumbnail. Every module that a job needs is
-imported and used once before the limits are set, because nothing can be loaded after that.
+decoder answers with lengths, JSON, and the bytes of the thumbnails. Every module that a job needs
+is imported and used once before the limits are set, because nothing can be loaded after that.
 """
 
 import json
@@ -34,7 +34,7 @@ from worker.sandbox.seccomp import seal
 MAX_DESCRIPTORS = 16
 
 Make = Callable[[BinaryIO, dict[str, Any]], Thumbnail]
-"""A function that makes a thumbnail. It gets the open file and the JSON of the job."""
+"""A function that makes thumbnails. It gets the open file and the JSON of the job."""
 
 
 def receive_job(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
@@ -49,7 +49,7 @@ def receive_job(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
 
 
 def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str, Any], bytes]:
-    """Decode one file; return the answer and the thumbnail's bytes.
+    """Decode one file; return the answer and the bytes of all thumbnails, in their order.
 
     If the file has a fault, the answer is the fault's code. Any other exception ends the process.
     """
@@ -71,11 +71,19 @@ def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str,
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     return {
-        "content_type": result.content_type,
-        "extension": result.extension,
+        "pictures": [
+            {
+                "length": len(each.body),
+                "content_type": each.content_type,
+                "extension": each.extension,
+                "width": each.width,
+                "height": each.height,
+            }
+            for each in result.pictures
+        ],
         "reason": result.reason,
         **_seen(result.facts),
-    }, result.body
+    }, b"".join(each.body for each in result.pictures)
 
 
 def _seen(facts: Facts) -> dict[str, Any]:
@@ -83,7 +91,7 @@ def _seen(facts: Facts) -> dict[str, Any]:
 
 
 def make_image(file: BinaryIO, job: dict[str, Any]) -> Thumbnail:
-    """Make the thumbnail of an image. Raises Undecodable.
+    """Make the thumbnails of an image. Raises Undecodable.
 
     If the job has `header_only`, the memory budget is 0, so every image is too large. The error
     then has the facts from the header. If the job has `packing`, the file is the preview of a
@@ -93,7 +101,7 @@ def make_image(file: BinaryIO, job: dict[str, Any]) -> Thumbnail:
         file = unpack(file, packing)
     memory_bytes = 0 if job["header_only"] else BUDGET.memory_bytes
     budget = Cost(memory_bytes=memory_bytes, cpu_s=job["cpu_s"])
-    return make_thumbnail(file, budget=budget)
+    return make_thumbnail(file, budget=budget, edges=job["edges"])
 
 
 def prepare(kind: Box, more: Collection[str]) -> Make:
@@ -103,12 +111,12 @@ def prepare(kind: Box, more: Collection[str]) -> Make:
         from worker.decoding.inside import pdf
 
         pdf.warm_up()
-        return lambda file, _: pdf.make_thumbnail(file)
+        return lambda file, job: pdf.make_thumbnail(file, job["edges"])
     if kind is Box.DRAWINGS:
         from worker.decoding.inside import svg
 
         svg.warm_up()
-        return lambda file, _: svg.make_thumbnail(file)
+        return lambda file, job: svg.make_thumbnail(file, job["edges"])
     heap.keep_freed_memory()
     load_codecs(more)
     return make_image

@@ -1,10 +1,10 @@
 """All decoders of a worker: a pool for each kind. Organizations take turns to use them."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from shared.errors import DecoderFault, Undecodable
-from shared.facts import Facts, Thumbnail
+from shared.facts import THUMB_EDGE, Facts, Thumbnail
 from shared.log import get_logger
 from shared.reasons import UndecodableCode
 from worker.decoding.formats import Box
@@ -20,7 +20,8 @@ log = get_logger(__name__)
 class Decoders:
     """All decoders of a worker, of all kinds. At most `size` work at one time.
 
-    Organizations that wait for a decoder are served in turns (`worker.slices`).
+    Organizations that wait for a decoder are served in turns (`worker.slices`). A file gets a
+    thumbnail for each of `edges`, or only for the first if all of them are too expensive.
     """
 
     def __init__(
@@ -31,7 +32,9 @@ class Decoders:
         more: Collection[str] = (),
         isolated: bool = True,
         must_be_sealed: bool = False,
+        edges: Sequence[int] = (THUMB_EDGE,),
     ) -> None:
+        self._edges = tuple(edges)
         self._gate = Gate(size)
         self._tending: asyncio.Task[None] | None = None
         self._pools = {
@@ -52,7 +55,7 @@ class Decoders:
         self._tending = asyncio.create_task(self._tend())
 
     async def decode(self, kind: Box, organization: int, descriptor: int) -> Thumbnail:
-        """Decode an organization's file in a sandbox of the given `kind`.
+        """Decode an organization's file in a sandbox of the given `kind`; return its thumbnails.
 
         Raises Undecodable if decoding fails because of the file. The error has the width and height
         from the file's header; if the decoder was killed, another decoder reads the header. Raises
@@ -60,8 +63,7 @@ class Decoders:
         """
         async with self._gate.turn(organization):
             try:
-                with measured("decode"):
-                    return await self._pools[kind].decode(organization, descriptor)
+                return await self._made(kind, organization, descriptor)
             except Undecodable as error:
                 if error.code != "too_expensive" or error.facts.width is not None:
                     raise
@@ -75,10 +77,23 @@ class Decoders:
         Raises Undecodable and DecoderFault as `decode` does, but does not read the header again.
         """
         async with self._gate.turn(organization):
-            with measured("decode"):
-                return await self._pools[Box.IMAGES].decode(
-                    organization, descriptor, packing=packing
-                )
+            return await self._made(Box.IMAGES, organization, descriptor, packing)
+
+    async def _made(
+        self, kind: Box, organization: int, descriptor: int, packing: Packing | None = None
+    ) -> Thumbnail:
+        """Decode a file once; once more for the first edge alone if all are too expensive.
+
+        So no file loses its `thumb` because of the other styles.
+        """
+        pool, edges = self._pools[kind], self._edges
+        with measured("decode"):
+            try:
+                return await pool.decode(organization, descriptor, packing=packing, edges=edges)
+            except Undecodable as error:
+                if error.code != "too_expensive" or len(edges) == 1:
+                    raise
+            return await pool.decode(organization, descriptor, packing=packing, edges=edges[:1])
 
     async def measure(
         self, kind: Box, organization: int, descriptor: int, code: UndecodableCode

@@ -3,14 +3,14 @@
 import asyncio
 import signal
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from contextvars import Context
 from functools import cache
 from typing import Final
 
 from shared.errors import DecoderFault, Undecodable
-from shared.facts import Facts, Thumbnail
+from shared.facts import THUMB_EDGE, Facts, Thumbnail
 from shared.log import get_logger
 from worker.decoding.forks import Source
 from worker.decoding.formats import Box
@@ -110,9 +110,11 @@ class DecoderPool:
         *,
         header_only: bool = False,
         packing: Packing | None = None,
+        edges: Sequence[int] = (THUMB_EDGE,),
     ) -> Thumbnail:
         """Decode a file of an organization, or the preview of a document with its `packing`.
 
+        Returns a thumbnail for each of `edges`.
         Raises Undecodable if decoding fails because of the file, and DecoderFault if the decoder
         died. With `header_only`, it always raises Undecodable, with the facts from the header.
         """
@@ -121,7 +123,11 @@ class DecoderPool:
         self._busy.inc()
         try:
             return await decoder.decode(
-                descriptor, timeout_s=self._timeout_s, header_only=header_only, packing=packing
+                descriptor,
+                timeout_s=self._timeout_s,
+                header_only=header_only,
+                packing=packing,
+                edges=edges,
             )
         except (TimeoutError, TooExpensive) as error:
             cause = str(error) or "not finished in time"

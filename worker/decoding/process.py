@@ -10,21 +10,16 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from shared.errors import AttachmentsError, DecoderFault
-from shared.facts import Thumbnail
+from shared.facts import THUMB_EDGE, Thumbnail
 from worker.decoding.answers import checked
 from worker.decoding.children import Child, Spawned, spawn
 from worker.decoding.formats import Box
-from worker.decoding.protocol import (
-    HEADER,
-    MAX_ANSWER_BYTES,
-    MAX_MEMORY_BYTES,
-    MAX_THUMBNAIL_BYTES,
-)
+from worker.decoding.protocol import HEADER, MAX_ANSWER_BYTES, MAX_MEMORY_BYTES, max_bytes
 from worker.packing import Packing
 from worker.sandbox.cpu_time import CPU_SHARE, IDLE_CPU_S, cpu_s
 from worker.sandbox.job_clock import LONGEST, JobClock, in_time
@@ -110,8 +105,9 @@ class Decoder:
         timeout_s: float,
         header_only: bool = False,
         packing: Packing | None = None,
+        edges: Sequence[int] = (THUMB_EDGE,),
     ) -> Thumbnail:
-        """Decode a file, or a preview by its `packing`; return the thumbnail.
+        """Decode a file, or a preview by its `packing`; return a thumbnail for each of `edges`.
 
         Raises Undecodable for a fault of the file, and always if `header_only` is true. Raises
         EOFError if the child died, was active without a job or gave an invalid answer. Raises
@@ -125,8 +121,8 @@ class Decoder:
         # The name is random, so that an answer that was sent before the job cannot contain it.
         name = secrets.token_hex(8)
         limits = {"timeout_s": timeout_s * LONGEST, "cpu_s": allowed_s}
-        words = {"job": name, "header_only": header_only, "packing": packing, **limits}
-        job = json.dumps(words).encode()
+        words = {"job": name, "header_only": header_only, "packing": packing, "edges": edges}
+        job = json.dumps({**words, **limits}).encode()
         self._allow_cpu(allowed_s)
         rested_s = self._rested_s
         clock = JobClock(self.pid, timeout_s, asyncio.get_running_loop().time())
@@ -135,7 +131,7 @@ class Decoder:
             # The descriptor stays open until the answer: in /proc, it shows that the decoder has a
             # job.
             try:
-                answer, body = await in_time(self._answer(), clock)
+                answer, body = await in_time(self._answer(edges), clock)
             except TimeoutError:
                 if clock.computed_s() >= allowed_s:
                     raise TooExpensive("the file took too long to compute") from None
@@ -143,7 +139,7 @@ class Decoder:
             finally:
                 note_cpu(max(0.0, self._cpu_s() - rested_s))
         self._rested_s = self._cpu_s()
-        return checked(answer, body, name)
+        return checked(answer, body, name, edges)
 
     def idle_fault(self) -> str | None:
         """Return what the child did without a job, or None if it did nothing.
@@ -193,9 +189,9 @@ class Decoder:
             _, hard = resource.prlimit(self.pid, resource.RLIMIT_CPU)
             resource.prlimit(self.pid, resource.RLIMIT_CPU, (math.ceil(used + seconds), hard))
 
-    async def _answer(self) -> tuple[Any, bytes]:
+    async def _answer(self, edges: Sequence[int] = ()) -> tuple[Any, bytes]:
         head_bytes, body_bytes = HEADER.unpack(await self._receive(HEADER.size))
-        if head_bytes > MAX_ANSWER_BYTES or body_bytes > MAX_THUMBNAIL_BYTES:
+        if head_bytes > MAX_ANSWER_BYTES or body_bytes > max_bytes(edges):
             raise EOFError("the decoder's answer is out of bounds")
         return json.loads(await self._receive(head_bytes)), await self._receive(body_bytes)
 

@@ -1,11 +1,12 @@
 """The messages between a worker and its decoders: a header, JSON, and bytes.
 
 The worker sends a job and the descriptor of a file. The decoder answers with JSON and the bytes of
-the thumbnail. Both sides import this module, so it must not import Pillow or any other module that
-only one side uses.
+the thumbnails, one after the other. Both sides import this module, so it must not import Pillow or
+any other module that only one side uses.
 """
 
 import struct
+from collections.abc import Iterable
 from typing import Final
 
 HEADER: Final = struct.Struct("!II")
@@ -17,9 +18,14 @@ MAX_MEMORY_BYTES = 1024**3
 MAX_ANSWER_BYTES = 4096
 """Maximum length of the JSON in an answer, in bytes."""
 
-MAX_THUMBNAIL_BYTES = 4 * 320 * 320 * 2
-"""Maximum length of an encoded thumbnail, in bytes: twice that of 320 × 320 pixels of four bytes
-each."""
+
+def max_bytes(edges: Iterable[int]) -> int:
+    """Return the maximum length of thumbnails with these edges, in bytes.
+
+    It is twice the length of squares of pixels of four bytes each.
+    """
+    return sum(4 * edge * edge * 2 for edge in edges)
+
 
 REQUEST: Final = struct.Struct("!BI")
 """A request to the zygote: command, process id."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.attachments import ATTACHABLE_TYPES
+from shared.attachable_types import ATTACHABLE_TYPES
 from tests.support.creating import MAX_SIZE, count, decoded, expected_fields
 from tests.support.resources import PATH, body, invalid, problem, written
 from tests.support.service import MEDIA_TYPE, Client, Service

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.attachments import ATTACHABLE_TYPES
+from shared.attachable_types import ATTACHABLE_TYPES
 from tests.data.images import gradient_photo
 from tests.support.resources import PATH, body, invalid, patch, written
 from tests.support.service import Service

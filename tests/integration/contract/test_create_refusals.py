@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.attachments import ATTACHABLE_TYPES
+from shared.attachable_types import ATTACHABLE_TYPES
 from tests.support.creating import MAX_SIZE, count, decoded, post
 from tests.support.resources import PATH, body, invalid, written
 from tests.support.service import Client

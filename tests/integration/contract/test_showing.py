@@ -59,7 +59,19 @@ def sample(attachment_id: int, *, resized: bool) -> dict[str, Any]:
             "created_at": "2026-04-17T06:02:48.589+02:00",
             "attachable_type": "comment",
         },
-        meta={"state": "ready"},
+        meta={
+            "state": "ready",
+            # The row is one of a release that did not store the size of thumbnails.
+            "thumbs": {
+                "thumb": {
+                    "url": f"{base}/thumb/img.png?1776398568",
+                    "width": None,
+                    "height": None,
+                }
+            }
+            if resized
+            else {},
+        },
     )
 
 

@@ -113,7 +113,7 @@ async def test_no_order_of_things_breaks_an_invariant(
                     done = await table.finish(claim, Outcome(state="rejected", reason="too_large"))
                 case "announce":
                     done = await table.run(
-                        lifecycle.announce_thumbnail, claim, "img.png", lease_s=LEASE_S
+                        lifecycle.announce_thumbnail, claim, "img.png", {}, lease_s=LEASE_S
                     )
                 case "release":
                     done = await table.run(lifecycle.release, claim, delay_s=0.0) is not None

@@ -83,7 +83,7 @@ def writes(claim: Claim) -> dict[str, Any]:
     return {
         "renew": renew,
         "announce": lambda connection: lifecycle.announce_thumbnail(
-            connection, claim, "stray.png", lease_s=999.0
+            connection, claim, "stray.png", {}, lease_s=999.0
         ),
         "finish": lambda connection: lifecycle.finish(
             connection, claim, outcome, revision=revision, next_check_s=75.0

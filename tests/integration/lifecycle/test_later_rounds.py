@@ -29,7 +29,7 @@ async def test_one_more_round_waits_for_running_jobs(table: Table) -> None:
     assert after == replace(before, thumbnail_spoiled=True)
     outcome = Outcome(state="ready", etag="a", thumbnail_name="img.png")
     assert not await table.finish(claim, outcome)
-    assert await table.run(lifecycle.announce_thumbnail, claim, "img.png", lease_s=30)
+    assert await table.run(lifecycle.announce_thumbnail, claim, "img.png", {}, lease_s=30)
     assert await table.finish(claim, outcome)
 
 

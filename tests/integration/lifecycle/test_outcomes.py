@@ -65,7 +65,7 @@ async def test_nothing_is_due_when_the_policy_is_over(table: Table) -> None:
 @pytest.mark.parametrize("state", ["rejected", "failed"])
 async def test_resized_is_never_true_without_a_thumbnail(table: Table, state: EndState) -> None:
     claim = await table.claimed("a")
-    await table.run(lifecycle.announce_thumbnail, claim, "img.png", lease_s=30.0)
+    await table.run(lifecycle.announce_thumbnail, claim, "img.png", {}, lease_s=30.0)
     assert await table.finish(claim, Outcome(state=state, reason="too_large", etag="a"))
     row = await table.row(claim)
     assert (row.state, row.reason, row.resized) == (state, "too_large", False)

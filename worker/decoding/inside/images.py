@@ -7,29 +7,27 @@ shrinks, if the format can) → shrink → sRGB → upright → encode without m
 import io
 import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from PIL import Image, ImageChops, ImageFile, TiffImagePlugin
 
 from shared.errors import Undecodable
-from shared.facts import Facts, Thumbnail
+from shared.facts import THUMB_EDGE, Facts, Thumbnail
 from worker.decoding.inside import apng, codecs, colours, costs, damage, icon, jpeg, png
 from worker.decoding.inside.codecs import Findings
 from worker.decoding.inside.colour_spaces import ColourSpace
 from worker.decoding.inside.costs import BUDGET, Cost
-from worker.decoding.inside.encoding import FORMATS, Format, encode
 from worker.decoding.inside.orientation import (
     ORIENTATION,
     left_to_turn,
     read_orientation,
     swaps_edges,
-    upright,
 )
+from worker.decoding.inside.pictures import Look, make_pictures
 from worker.decoding.inside.polyglots import carries_more, is_cut_off
-from worker.decoding.inside.shrinking import Rectangle, drafted, fitting, shrink
-from worker.decoding.inside.thumbhash import thumbhash
+from worker.decoding.inside.shrinking import Rectangle, drafted, fitting
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +76,12 @@ def load_codecs(more: Collection[str] = ()) -> None:
         make_thumbnail(file)
 
 
-def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
-    """Make a thumbnail of at most 320×320: upright, in sRGB, with alpha, without metadata.
+def make_thumbnail(
+    file: BinaryIO, *, budget: Cost = BUDGET, edges: Sequence[int] = (THUMB_EDGE,)
+) -> Thumbnail:
+    """Make a thumbnail for each of `edges`: upright, in sRGB, with alpha, without metadata.
+
+    Its sides have at most this many pixels, and no more than those of the image.
 
     JPEG gives JPEG, PNG gives PNG, WebP gives WebP. GIF gives a PNG of its first frame. All
     others give JPEG, or PNG if a pixel is transparent, or if the original is lossless and small.
@@ -91,7 +93,7 @@ def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             findings.facts = Facts(carries_more=carries_more(file))
-            return _make(file, findings, budget)
+            return _make(file, findings, budget, edges)
     except Undecodable as error:
         code = error.code
     except (MemoryError, Image.DecompressionBombError):
@@ -108,11 +110,11 @@ def _turned(facts: Facts) -> Facts:
     return replace(facts, width=facts.height, height=facts.width)
 
 
-def _make(file: BinaryIO, findings: Findings, budget: Cost) -> Thumbnail:
+def _make(file: BinaryIO, findings: Findings, budget: Cost, edges: Sequence[int]) -> Thumbnail:
     picture = icon.largest_picture(file)
     file = file if picture is None else picture.file
     frame = apng.first_frame(file)
-    decoded = _decode(file if frame is None else frame.file, findings, budget)
+    decoded = _decode(file if frame is None else frame.file, findings, budget, edges)
     image, header = decoded.image, decoded.header
     orientation = header.orientation
     if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -129,26 +131,26 @@ def _make(file: BinaryIO, findings: Findings, budget: Cost) -> Thumbnail:
     facts = findings.facts
     assert facts.width is not None
     assert facts.height is not None
-    width, height = facts.width, facts.height
-    size = fitting(width, height)
-    small = shrink(pixels, size, decoded.area or (0, 0, *pixels.size))
-    original = "ICO" if picture is not None else image.format or ""
-    small = colours.to_srgb(small, header.colour)
-    small = _without_idle_alpha(upright(small, orientation))
-    is_lossless = header.is_lossless and size == (width, height)
-    kind = _kind(original, transparent=small.mode in ("LA", "RGBA"), lossless=is_lossless)
-    return Thumbnail(
-        body=encode(small, kind, lossless=is_lossless),
-        content_type=f"image/{kind.lower()}",
-        extension=None if kind == original else {"JPEG": "jpg", "PNG": "png"}[kind],
-        facts=replace(
-            _turned(facts) if swaps_edges(orientation) else facts, thumbhash=thumbhash(small)
+    pictures, hashed = make_pictures(
+        pixels,
+        (facts.width, facts.height),
+        decoded.area or (0, 0, *pixels.size),
+        Look(
+            colour=header.colour,
+            orientation=orientation,
+            format="ICO" if picture is not None else image.format or "",
+            is_lossless=header.is_lossless,
         ),
+        edges,
+    )
+    return Thumbnail(
+        pictures=pictures,
+        facts=replace(_turned(facts) if swaps_edges(orientation) else facts, thumbhash=hashed),
         reason="damaged" if findings.damaged else None,
     )
 
 
-def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
+def _decode(file: BinaryIO, findings: Findings, budget: Cost, edges: Sequence[int]) -> _Decoded:
     """Decode an image, or the part of it that can be decoded.
 
     Raises Undecodable, or any exception of a reader.
@@ -157,10 +159,10 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
 
     def open_(view: BinaryIO) -> ImageFile.ImageFile:
         image = codecs.open_image(view, findings, budget)
-        if _cost(image, findings, view).exceeds(budget):
+        if _cost(image, findings, view, edges).exceeds(budget):
             raise Undecodable("too_expensive")
         header = _header(image, view)
-        area = _prepare(image)
+        area = _prepare(image, max(edges))
         opened.append((area, image.tile[0].extents if image.format == "GIF" else None, header))
         return image
 
@@ -214,27 +216,30 @@ def _ends_grey(image: Image.Image) -> bool:
     return all(value in damage.GREY for value in last.tobytes())
 
 
-def _cost(image: ImageFile.ImageFile, findings: Findings, file: BinaryIO) -> Cost:
+def _cost(
+    image: ImageFile.ImageFile, findings: Findings, file: BinaryIO, edges: Sequence[int]
+) -> Cost:
+    further = costs.of_sizes({fitting(*image.size, edge) for edge in edges[1:]})
     if findings.jpeg_header is None or image.format != "JPEG":
-        return costs.of_image(image)
-    width, height = drafted(*image.size)
+        return costs.of_image(image) + further
+    width, height = drafted(*image.size, max(edges))
     scale = min(image.width // width, image.height // height)
-    return costs.of_jpeg(
+    return further + costs.of_jpeg(
         findings.jpeg_header,
         file.seek(0, os.SEEK_END),
         next((each for each in (8, 4, 2) if scale >= each), 1),
     )
 
 
-def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
-    """Set how the pixels will be decoded.
+def _prepare(image: ImageFile.ImageFile, edge: int) -> Rectangle | None:
+    """Set how the pixels will be decoded. `edge` is that of the largest thumbnail.
 
-    Let the decoder shrink a JPEG, but not so much that the thumbnail would look worse. The decoder
+    Let the decoder shrink a JPEG, but not so much that a thumbnail would look worse. The decoder
     may round the size up. Then the function returns the part of the pixels that belongs to the
     image, otherwise None.
     """
     if image.format == "JPEG":
-        made = image.draft(None, drafted(*image.size))
+        made = image.draft(None, drafted(*image.size, edge))
         return made[1] if made else None
     if image.format == "PNG":
         colours.fit_key_colour(image, image.tile[0].args)
@@ -279,18 +284,3 @@ def _without(pixels: Image.Image, missing: Image.Image, kind: str | None) -> Ima
     shown = ImageChops.invert(missing)
     seen.putalpha(ImageChops.darker(seen.getchannel("A"), shown))
     return seen
-
-
-def _without_idle_alpha(image: Image.Image) -> Image.Image:
-    """Drop an alpha channel that is opaque everywhere, as in photos and screenshots."""
-    if image.mode in ("LA", "RGBA") and image.getchannel("A").getextrema()[0] == 255:
-        return image.convert(image.mode[:-1])
-    return image
-
-
-def _kind(original: str, *, transparent: bool, lossless: bool) -> Format:
-    """Choose the thumbnail's format: the format of the original, if thumbnails can have it."""
-    for each in FORMATS:
-        if each == original:
-            return each
-    return "PNG" if transparent or lossless or original == "GIF" else "JPEG"

@@ -8,7 +8,7 @@ and are drawn with it.
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, Final
 
@@ -18,20 +18,19 @@ from PIL import Image
 from pypdfium2.internal import get_bufreader  # type: ignore[import-untyped]  # it has no types
 
 from shared.errors import Undecodable
-from shared.facts import Facts, Thumbnail
+from shared.facts import THUMB_EDGE, Facts, Picture, Thumbnail
 from worker.decoding.inside import fonts, pdf_fonts
 from worker.decoding.inside.encoding import encode_page
-from worker.decoding.inside.shrinking import MAX_EDGE
 from worker.decoding.inside.thumbhash import thumbhash
 
-MAX_SCALE: Final = MAX_EDGE / 72
-"""Maximum number of pixels per point (1/72 inch). A page of at least one inch fills the thumbnail.
-A smaller page does not."""
+MAX_SCALE: Final = THUMB_EDGE / 72
+"""Maximum number of pixels per point (1/72 inch). A page of at least one inch fills `thumb`, a page
+of A4 fills 2048 pixels. A smaller page does not."""
 
 OVERSAMPLING: Final = 2
-"""A page is drawn at this many times the thumbnail's size and then shrunk with Lanczos, because
-PDFium shrinks pictures coarsely. For a scanned page of text, the PSNR is then 41 dB (SSIM 0.9987)
-instead of 30 dB (0.9853), and the thumbnail takes 17 ms instead of 12 ms.
+"""A page is drawn at this many times the size of the largest thumbnail, then shrunk with Lanczos,
+because PDFium shrinks pictures coarsely. For a scanned page of text, the PSNR of a thumbnail of 320
+pixels is then 41 dB (SSIM 0.9987) instead of 30 dB (0.9853), and it takes 17 ms instead of 12 ms.
 """
 
 _FLAGS: Final = pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER
@@ -53,27 +52,35 @@ def warm_up() -> None:
     make_thumbnail(io.BytesIO(_SMALLEST))
 
 
-def make_thumbnail(file: BinaryIO) -> Thumbnail:
-    """Draw the first page, upright and on white, as a JPEG of at most 320×320; count the pages.
+def make_thumbnail(file: BinaryIO, edges: Sequence[int] = (THUMB_EDGE,)) -> Thumbnail:
+    """Draw the first page, upright and on white, as one JPEG for each of `edges`; count the pages.
 
-    PDFium reads only the parts of the file that it needs. Raises Undecodable with `encrypted` (the
-    file needs a password, or its encryption is unknown), `damaged` or `too_expensive`.
+    Its sides have at most this many pixels. PDFium reads only the parts of the file that it needs.
+    Raises Undecodable with `encrypted` (the file needs a password, or its encryption is unknown),
+    `damaged` or `too_expensive`.
     """
     try:
         with _open(file) as document:
             pages = len(document)
             if pages < 1:
                 raise Undecodable("damaged")
-            page = _draw(_first_page(document))
+            drawn = _draw(_first_page(document), edges)
     except pypdfium2.PdfiumError:
         raise Undecodable("damaged") from None
     except MemoryError:
         raise Undecodable("too_expensive") from None
     return Thumbnail(
-        body=encode_page(page),
-        content_type="image/jpeg",
-        extension="jpg",
-        facts=Facts(pages=pages, thumbhash=thumbhash(page)),
+        pictures=tuple(
+            Picture(
+                body=encode_page(page),
+                content_type="image/jpeg",
+                extension="jpg",
+                width=page.width,
+                height=page.height,
+            )
+            for page in drawn
+        ),
+        facts=Facts(pages=pages, thumbhash=thumbhash(drawn[0])),
     )
 
 
@@ -102,17 +109,17 @@ def _first_page(document: pypdfium2.PdfDocument) -> pypdfium2.PdfPage:
     return page
 
 
-def _draw(page: pypdfium2.PdfPage) -> Image.Image:
+def _draw(page: pypdfium2.PdfPage, edges: Sequence[int]) -> list[Image.Image]:
     width, height = page.get_size()  # in points, after rotation
     if not (0 < width < math.inf and 0 < height < math.inf):
         raise Undecodable("damaged")
-    scale = min(MAX_EDGE / max(width, height), MAX_SCALE)
-    shown = tuple(max(1, round(edge * scale)) for edge in (width, height))
-    columns, rows = (OVERSAMPLING * edge for edge in shown)
+    scales = [min(edge / max(width, height), MAX_SCALE) for edge in edges]
+    sizes = [(max(1, round(width * scale)), max(1, round(height * scale))) for scale in scales]
+    columns, rows = (OVERSAMPLING * edge for edge in max(sizes))
     bitmap = pypdfium2.PdfBitmap.new_native(
         columns, rows, pdfium.FPDFBitmap_BGRx, rev_byteorder=True
     )
     bitmap.fill_rect((255, 255, 255, 255), 0, 0, columns, rows)
     pdfium.FPDF_RenderPageBitmap(bitmap, page, 0, 0, columns, rows, 0, _FLAGS)
     drawn: Image.Image = bitmap.to_pil().convert("RGB")
-    return drawn.resize(shown, Image.Resampling.LANCZOS)
+    return [drawn.resize(size, Image.Resampling.LANCZOS) for size in sizes]

@@ -9,7 +9,7 @@ import codecs
 import io
 import re
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -19,15 +19,14 @@ from PIL import Image, PngImagePlugin
 from resvg import render, usvg
 
 from shared.errors import Undecodable
-from shared.facts import Facts, Thumbnail
+from shared.facts import THUMB_EDGE, Facts, Picture, Thumbnail
 from worker.decoding.inside import fonts
 from worker.decoding.inside.encoding import encode
-from worker.decoding.inside.shrinking import MAX_EDGE
 from worker.decoding.inside.thumbhash import thumbhash
 
 OVERSAMPLING: Final = 2
-"""A drawing is drawn at this many times the thumbnail's size, then shrunk by Lanczos, because resvg
-shrinks pictures inside a drawing coarsely."""
+"""A drawing is drawn at this many times the size of the largest thumbnail, then shrunk by Lanczos,
+because resvg shrinks pictures inside a drawing coarsely."""
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Maximum size of a drawing. Parsing takes up to ten times its size in memory."""
@@ -71,10 +70,10 @@ def warm_up() -> None:
     make_thumbnail(io.BytesIO(_SMALLEST))
 
 
-def make_thumbnail(file: BinaryIO) -> Thumbnail:
-    """Draw an SVG as a PNG that is transparent where nothing is drawn.
+def make_thumbnail(file: BinaryIO, edges: Sequence[int] = (THUMB_EDGE,)) -> Thumbnail:
+    """Draw an SVG as PNGs that are transparent where nothing is drawn, one for each of `edges`.
 
-    The longer edge has 320 pixels even for a small drawing, because drawings can be enlarged
+    The longer edge has this many pixels even for a small drawing, because drawings can be enlarged
     without loss. The size in the result is that of the drawing, in CSS pixels. Raises Undecodable
     with `damaged`, `unsupported` (the encoding of the text) or `too_expensive`.
     """
@@ -82,22 +81,32 @@ def make_thumbnail(file: BinaryIO) -> Thumbnail:
     with _without_files(), _panics():
         tree = usvg.Tree.from_str(text, options)
         width, height = tree.int_size()
-        scale = MAX_EDGE / max(width, height)
-        shown = max(1, round(width * scale)), max(1, round(height * scale))
-        scale *= OVERSAMPLING
-        columns, rows = (OVERSAMPLING * edge for edge in shown)
+        scales = [edge / max(width, height) for edge in edges]
+        sizes = [(max(1, round(width * scale)), max(1, round(height * scale))) for scale in scales]
+        scale = max(scales) * OVERSAMPLING
+        columns, rows = (OVERSAMPLING * edge for edge in max(sizes))
         drawn = render(tree, (scale, 0, 0, 0, scale, 0), bg_size=(columns, rows))
-    image = PngImagePlugin.PngImageFile(io.BytesIO(drawn)).resize(shown, Image.Resampling.LANCZOS)
-    if image.getchannel("A").getextrema()[0] == 255:
-        image = image.convert("RGB")
+    large = PngImagePlugin.PngImageFile(io.BytesIO(drawn))
+    images = [_without_idle_alpha(large.resize(size, Image.Resampling.LANCZOS)) for size in sizes]
     known = max(width, height) < 2**31
     facts = Facts(width=width, height=height) if known else Facts()
     return Thumbnail(
-        body=encode(image, "PNG"),
-        content_type="image/png",
-        extension="png",
-        facts=replace(facts, thumbhash=thumbhash(image)),
+        pictures=tuple(
+            Picture(
+                body=encode(image, "PNG"),
+                content_type="image/png",
+                extension="png",
+                width=image.width,
+                height=image.height,
+            )
+            for image in images
+        ),
+        facts=replace(facts, thumbhash=thumbhash(images[0])),
     )
+
+
+def _without_idle_alpha(image: Image.Image) -> Image.Image:
+    return image.convert("RGB") if image.getchannel("A").getextrema()[0] == 255 else image
 
 
 @cache
