@@ -59,7 +59,8 @@ SHOWN = (
     "deleted_at",
     "limit_size",
 )
-"""The columns that an answer shows. `row_tag` adds `reason` and `limit_types` in another form."""
+"""The columns that an answer shows. `row_tag` adds `reason` and `limit_types` in another form, and
+the `etag` that decides which styles are shown."""
 
 _shown_of = attrgetter(*SHOWN)
 
@@ -68,7 +69,8 @@ def row_tag(row: Attachment) -> str:
     """Return the first two parts of an attachment's tag: revision and digest of its values."""
     reason = row.reason if row.state in END_STATES else None
     types = None if row.limit_types is None else list(row.limit_types)
-    return f"{row.revision}.{_digest([*_shown_of(row), reason, types])}"
+    etag = None if row.styles is None else row.etag
+    return f"{row.revision}.{_digest([*_shown_of(row), reason, types, etag])}"
 
 
 def entity_tag(parts: Parts, row: Attachment, address: str) -> str:

@@ -27,7 +27,13 @@ from tests.support.million import (
     ROWS,
     USUAL,
 )
-from tests.support.planned_rows import find_new_caller, with_heavy_letters, with_row, with_waiting
+from tests.support.planned_rows import (
+    find_new_caller,
+    with_heavy_letters,
+    with_row,
+    with_thumbnails,
+    with_waiting,
+)
 
 NEEDED = {
     "database_url": "postgresql://h/d",
@@ -50,6 +56,18 @@ OPERATOR_CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
             c, Selection(states=("ready", "failed", "rejected"), reason="missing"), limit=100
         ),
         lambda found: len(found) == 100,
+    ),
+    "overview.find_lacking": (
+        lambda c: overview.find_lacking(c, "medium", 1024, after=500_000),
+        lambda found: (found.ids, found.walked_to) == ([], 502_043),
+    ),
+    "overview.find_lacking with thumbnails": (
+        lambda c: with_thumbnails(c, lambda _: overview.find_lacking(c, "medium", 1024)),
+        lambda found: len(found.ids) == 5,
+    ),
+    "overview.find_lacking of an organization": (
+        lambda c: overview.find_lacking(c, "medium", 1024, organization_id=USUAL),
+        lambda found: found.ids == [] and found.walked_to > 100_000,
     ),
     "overview.list_newest": (
         lambda c: overview.list_newest(c, Selection(), limit=50),

@@ -22,7 +22,14 @@ from tests.support.million import (
     UPLOADED,
     USUAL,
 )
-from tests.support.planned_rows import sent, with_backlog, with_claim, with_copy, with_row
+from tests.support.planned_rows import (
+    sent,
+    with_backlog,
+    with_claim,
+    with_copy,
+    with_row,
+    with_thumbnails,
+)
 
 PROCESSING_CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "copy_claims.claim": (
@@ -151,6 +158,12 @@ PROCESSING_CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "lifecycle.retry": (
         lambda c: lifecycle.retry(c, [FAILED, 1007, 2007]),
         lambda found: len(found) == 3,
+    ),
+    "lifecycle.retry_style": (
+        lambda c: with_thumbnails(
+            c, lambda ids: lifecycle.retry_style(c, [FAILED, *ids], "medium", 1024)
+        ),
+        lambda found: len(found) == 5,
     ),
     "older_objects.set_aside": (
         lambda c: with_claim(

@@ -98,3 +98,13 @@ async def find_new_caller(connection: Any) -> Any:
     """Create a token, and find the caller of this token."""
     token = await tokens.create_token(connection, USUAL, "new")
     return await tokens.find_caller(connection, tokens.digest(token))
+
+
+async def with_thumbnails(connection: Any, function: Callable[[list[int]], Awaitable[Any]]) -> Any:
+    """Give five ready attachments a thumbnail without styles, and call a function with their ids."""
+    rows = await connection.fetch(
+        "UPDATE attachments AS a SET resized = true, thumbnail_name = 'a' WHERE a.id = ANY($1)"
+        " AND a.state = 'ready' AND a.deleted_at IS NULL RETURNING a.id",
+        list(range(READY, READY + 8)),
+    )
+    return await function([row["id"] for row in rows])

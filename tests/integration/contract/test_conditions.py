@@ -10,6 +10,7 @@ import pytest
 from api.conditions import row_tag
 from shared.attachments import FIELDS, Attachment
 from shared.documents import INCLUDABLE, Documents
+from shared.styles import Style, write_styles
 from tests.data.images import gradient_photo
 from tests.support.listing import ATTACHED
 from tests.support.resources import PATH, body
@@ -138,7 +139,12 @@ async def test_of_many_changes_of_one_state_one_succeeds(client: Client) -> None
     assert sorted(answer.status for answer in answers) == [200, *[412] * 7]
 
 
+STYLES = {
+    style: Style(name="a", edge=320, width=320, height=240, etag="e")
+    for style in ("thumb", "small")
+}
 CHANGES: dict[str, Any] = {
+    "styles": write_styles({"thumb": STYLES["thumb"]}),
     "thumbnail_name": "thumb.webp",
     "attachable_type": "task",
     "limit_types": ["image/*"],
@@ -173,7 +179,8 @@ async def test_whatever_changes_what_is_shown_changes_the_tag(service: Service) 
     made = (await client.create(attachable_type="comment", attachable_id=1))["data"]["id"]
     await service.execute(
         "UPDATE attachments SET state = 'ready', reason = 'damaged', uploaded_at = now(),"
-        " resized = true, thumbnail_name = 'a', processed_at = now()"
+        " resized = true, thumbnail_name = 'a', processed_at = now(), etag = 'e', styles = $1",
+        write_styles(STYLES),
     )
     row = await service.row(made)
     documents = Documents(service.settings)
@@ -185,4 +192,6 @@ async def test_whatever_changes_what_is_shown_changes_the_tag(service: Service) 
         other = changed(row, name)
         if shown(other) != shown(row):
             assert row_tag(other) != row_tag(row), name
+    assert shown(replace(row, etag="x")) != shown(row)
+    row = replace(row, styles=None)
     assert row_tag(replace(row, due_at=None, attempt=7, etag="x")) == row_tag(row)
