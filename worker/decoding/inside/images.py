@@ -15,7 +15,7 @@ from PIL import Image, ImageChops, ImageFile, TiffImagePlugin
 
 from shared.errors import Undecodable
 from shared.facts import THUMB_EDGE, Facts, Thumbnail
-from worker.decoding.inside import apng, codecs, colours, costs, damage, icon, jpeg, png
+from worker.decoding.inside import apng, codecs, colours, costs, damage, icon, jpeg, png, streaming
 from worker.decoding.inside.codecs import Findings
 from worker.decoding.inside.colour_spaces import ColourSpace
 from worker.decoding.inside.costs import BUDGET, Cost
@@ -28,6 +28,7 @@ from worker.decoding.inside.orientation import (
 from worker.decoding.inside.pictures import Look, make_pictures
 from worker.decoding.inside.polyglots import carries_more, is_cut_off
 from worker.decoding.inside.shrinking import Rectangle, drafted, fitting
+from worker.decoding.inside.streaming import shrunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class _Decoded:
     `missing` is a mask that is 255 at pixels that could not be decoded; None means that all pixels
     were decoded. `area` is the part of the pixels that belongs to the image; None means all. If the
     decoder shrinks a JPEG, it may add pixels at the edge, which do not belong to the image.
-    `covered` is the part of a GIF's canvas that its first frame covers, or None.
+    `covered` is the part of a GIF's canvas that its first frame covers, or None. `shrunk` has the
+    pixels if they were shrunk while they were decoded; `image` then has only the header.
     """
 
     image: ImageFile.ImageFile
@@ -58,6 +60,7 @@ class _Decoded:
     covered: tuple[int, int, int, int] | None
     header: _Header
     missing: Image.Image | None = None
+    shrunk: Image.Image | None = None
 
 
 def load_codecs(more: Collection[str] = ()) -> None:
@@ -66,6 +69,7 @@ def load_codecs(more: Collection[str] = ()) -> None:
     Imports every codec and uses it once, with an orientation and a colour profile, so that no later
     job loads code. Raises ImportError if a decoder in `more` is not installed.
     """
+    streaming.load()
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     for reader in codecs.choose_readers(more):
@@ -114,12 +118,15 @@ def _make(file: BinaryIO, findings: Findings, budget: Cost, edges: Sequence[int]
     picture = icon.largest_picture(file)
     file = file if picture is None else picture.file
     frame = apng.first_frame(file)
-    decoded = _decode(file if frame is None else frame.file, findings, budget, edges)
+    covers_all = frame is None or frame.covers_all
+    decoded = _decode(
+        file if frame is None else frame.file, findings, budget, edges, streams=covers_all
+    )
     image, header = decoded.image, decoded.header
     orientation = header.orientation
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         orientation = left_to_turn(image)
-    pixels = _placed(colours.plain(image), image, decoded.covered)
+    pixels = decoded.shrunk or _placed(colours.plain(image), image, decoded.covered)
     if decoded.missing is not None:
         pixels = _without(pixels, decoded.missing, image.format)
     if picture is not None and picture.alpha is not None:
@@ -150,10 +157,13 @@ def _make(file: BinaryIO, findings: Findings, budget: Cost, edges: Sequence[int]
     )
 
 
-def _decode(file: BinaryIO, findings: Findings, budget: Cost, edges: Sequence[int]) -> _Decoded:
+def _decode(
+    file: BinaryIO, findings: Findings, budget: Cost, edges: Sequence[int], *, streams: bool
+) -> _Decoded:
     """Decode an image, or the part of it that can be decoded.
 
-    Raises Undecodable, or any exception of a reader.
+    With `streams`, an image may be shrunk while it is decoded. Raises Undecodable, or any exception
+    of a reader.
     """
     opened: list[tuple[Rectangle | None, tuple[int, int, int, int] | None, _Header]] = []
 
@@ -169,6 +179,13 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost, edges: Sequence[in
     missing = None
     try:
         image = open_(file)
+        largest = fitting(*image.size, max(edges))
+        if streams and (streamed := shrunk(image, file, largest)) is not None:
+            findings.damaged |= _is_damaged(image, file)
+            pixels, area = streamed
+            return _Decoded(
+                image=image, area=area, covered=None, header=opened[-1][2], shrunk=pixels
+            )
         image.load()
         if image.format == "PNG" and _ends_unwritten(image) and png.lacks_rows(file):
             raise EOFError("rows are missing")
@@ -184,10 +201,17 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost, edges: Sequence[in
     if image.format == "JPEG" and findings.jpeg_header is not None and _ends_grey(image):
         findings.damaged |= jpeg.ends_early(file, findings.jpeg_header)
     findings.damaged |= not getattr(image, "is_whole", True)  # only of JPEG XL
-    # Decoding also succeeds if the file is cut off in a later frame, or in a PNG's last chunks.
-    findings.damaged |= is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
+    findings.damaged |= _is_damaged(image, file)
     area, covered, header = opened[-1]
     return _Decoded(image=image, area=area, covered=covered, header=header, missing=missing)
+
+
+def _is_damaged(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
+    """Return True if the file has a fault with which decoding succeeds.
+
+    It may be cut off in a later frame, or in a PNG's last chunks.
+    """
+    return is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
 
 
 def _header(image: ImageFile.ImageFile, file: BinaryIO) -> _Header:

@@ -1,20 +1,16 @@
 """Calculate the sizes of thumbnails, and shrink an image to them."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from PIL import Image
 
-SHRINK_GAP: Final = 1.5
-"""A JPEG decoder can shrink an image while it decodes. The result must have at least this many
-times the thumbnail's size, because Lanczos then shrinks it to the thumbnail's size. The thumbnail
-is almost the same as if Lanczos shrank the whole image: the PSNR is at least 37 dB, and the loss by
-JPEG is larger. With 2, Pillow's default, 13 megapixels take a fifth more CPU time."""
+from worker.decoding.inside import vips
+from worker.decoding.inside.vips import SHRINK_GAP
 
-HALVED_FROM: Final = 2.5
-"""If an image has at least this many times the thumbnail's height, every two rows are averaged into
-one before Lanczos. This saves an eighth of the CPU time for a JPEG of 2 megapixels. The PSNR of its
-thumbnail is then 49 dB instead of 50 dB."""
+WEIGHTED: Final = {"LA": "La", "RGBA": "RGBa"}
+"""Pillow's modes with alpha, and the modes in which alpha weights the colours."""
 
 Rectangle = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
@@ -60,14 +56,15 @@ def shrink_to(
 def shrink(image: Image.Image, size: Size, area: Rectangle) -> Image.Image:
     """Shrink the part `area` of an image to `size` with Lanczos.
 
-    Pillow weights colours by alpha, so transparent pixels do not tint their neighbours.
+    `area` begins at the top left corner. Colours are weighted by alpha, so transparent pixels do
+    not tint their neighbours.
     """
     if size == image.size:
         return image
-    left, top, right, bottom = area
-    if HALVED_FROM <= (bottom - top) / size[1] < 2 * SHRINK_GAP:
-        image = image.reduce((1, 2))
-        top, bottom = top / 2, bottom / 2
-    return image.resize(
-        size, Image.Resampling.LANCZOS, (left, top, right, bottom), reducing_gap=SHRINK_GAP
-    )
+    mode = image.mode
+    if mode in WEIGHTED:
+        return shrink(image.convert(WEIGHTED[mode]), size, area).convert(mode)
+    if area == (0, 0, *image.size) and vips.can_shrink(image):
+        with suppress(vips.VipsError):  # libvips rounds a few sizes differently
+            return vips.lanczos(image, size)
+    return image.resize(size, Image.Resampling.LANCZOS, area, reducing_gap=SHRINK_GAP)
