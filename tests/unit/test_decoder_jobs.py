@@ -20,6 +20,7 @@ from worker.decoding import pool as pool_module
 from worker.decoding.decoders import Decoders
 from worker.decoding.forks import Forked
 from worker.decoding.formats import Box
+from worker.decoding.inside.images import make_thumbnail
 from worker.decoding.pool import SPARES
 from worker.decoding.process import Decoder
 from worker.packing import Packing
@@ -36,6 +37,21 @@ async def test_it_decodes_one_file_after_the_other(decoder: Decoder) -> None:
         assert made.content_type == "image/jpeg"
         assert max(Image.open(io.BytesIO(made.body)).size) == min(edge, 320)
     assert decoder.jobs == 3
+
+
+async def test_the_sandbox_lets_the_fast_libraries_work(
+    decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in ("PNG", "WEBP", "JPEG"):
+        content = images.encode(images.noise(900, 700), kind)
+        with opened(content) as descriptor:
+            sealed = (await decoder.decode(descriptor, timeout_s=20)).body
+        assert sealed == make_thumbnail(io.BytesIO(content)).body
+        with monkeypatch.context() as patch:
+            patch.setattr("worker.decoding.inside.images.shrunk", lambda *_: None)
+            patch.setattr("worker.decoding.inside.vips.can_shrink", lambda _: False)
+            # Pillow's pixels differ a little, so the sandbox has not fallen back to it
+            assert sealed != make_thumbnail(io.BytesIO(content)).body
 
 
 async def test_a_bad_file_costs_it_nothing(decoder: Decoder) -> None:

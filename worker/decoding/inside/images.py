@@ -19,6 +19,7 @@ from worker.decoding.inside import apng, codecs, colours, costs, damage, icon, j
 from worker.decoding.inside.codecs import Findings
 from worker.decoding.inside.colour_spaces import ColourSpace
 from worker.decoding.inside.costs import BUDGET, Cost
+from worker.decoding.inside.hidden_damage import ends_grey, ends_unwritten, is_damaged
 from worker.decoding.inside.orientation import (
     ORIENTATION,
     left_to_turn,
@@ -181,13 +182,13 @@ def _decode(
         image = open_(file)
         largest = fitting(*image.size, max(edges))
         if streams and (streamed := shrunk(image, file, largest)) is not None:
-            findings.damaged |= _is_damaged(image, file)
-            pixels, area = streamed
+            findings.damaged |= is_damaged(image, file)
+            pixels, kept = streamed
             return _Decoded(
-                image=image, area=area, covered=None, header=opened[-1][2], shrunk=pixels
+                image=image, area=kept, covered=None, header=opened[-1][2], shrunk=pixels
             )
         image.load()
-        if image.format == "PNG" and _ends_unwritten(image) and png.lacks_rows(file):
+        if image.format == "PNG" and ends_unwritten(image) and png.lacks_rows(file):
             raise EOFError("rows are missing")
     except (Undecodable, MemoryError, Image.DecompressionBombError):
         raise
@@ -198,20 +199,12 @@ def _decode(
         rest = damage.decode_rest(file, findings, open_)
         image, missing = rest.image, rest.missing
         findings.opened = image  # this frees the image of the first attempt
-    if image.format == "JPEG" and findings.jpeg_header is not None and _ends_grey(image):
+    if image.format == "JPEG" and findings.jpeg_header is not None and ends_grey(image):
         findings.damaged |= jpeg.ends_early(file, findings.jpeg_header)
     findings.damaged |= not getattr(image, "is_whole", True)  # only of JPEG XL
-    findings.damaged |= _is_damaged(image, file)
+    findings.damaged |= is_damaged(image, file)
     area, covered, header = opened[-1]
     return _Decoded(image=image, area=area, covered=covered, header=header, missing=missing)
-
-
-def _is_damaged(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
-    """Return True if the file has a fault with which decoding succeeds.
-
-    It may be cut off in a later frame, or in a PNG's last chunks.
-    """
-    return is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
 
 
 def _header(image: ImageFile.ImageFile, file: BinaryIO) -> _Header:
@@ -222,22 +215,6 @@ def _header(image: ImageFile.ImageFile, file: BinaryIO) -> _Header:
         orientation=read_orientation(image),
         is_lossless=codecs.is_lossless(image, file),
     )
-
-
-def _ends_unwritten(image: Image.Image) -> bool:
-    """Return True if the last row has only zeros: the decoder has probably not written the row.
-
-    Returns False if the image has alpha.
-    """
-    if image.mode in ("LA", "RGBA"):
-        return False  # unwritten pixels are transparent, so they do no harm
-    return image.crop((0, image.height - 1, image.width, image.height)).getbbox() is None
-
-
-def _ends_grey(image: Image.Image) -> bool:
-    """Return True if the last pixel has the grey that libjpeg paints where data are missing."""
-    last = image.crop((image.width - 1, image.height - 1, image.width, image.height))
-    return all(value in damage.GREY for value in last.tobytes())
 
 
 def _cost(

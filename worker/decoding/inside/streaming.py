@@ -88,9 +88,8 @@ def _shrunk_png(
         if rows.mode not in WEIGHTED:
             return rows.shrink(size), (0, 0, *size)
         width, height = original
-        across, down = (
-            max(1, int(full / small / SHRINK_GAP)) for full, small in zip(original, size)
-        )
+        across = max(1, int(width / size[0] / SHRINK_GAP))
+        down = max(1, int(height / size[1] / SHRINK_GAP))
         strip = down * max(1, STRIP_ROWS // down)
         weighted = Image.new(WEIGHTED[rows.mode], (-(-width // across), -(-height // down)))
         for top in range(0, height, strip):
