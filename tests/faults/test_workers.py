@@ -13,6 +13,7 @@ import pytest
 
 from shared.due import Due, take_due
 from shared.storage import Storage
+from shared.styles import shown_thumbnails
 from tests.support.faults import (
     PHOTO,
     SOON,
@@ -127,6 +128,7 @@ async def test_f1_of_workers_that_are_killed_at_random_every_upload_comes_out_on
     # Each kill counts as an attempt at each upload in processing. 20 attempts are enough for every
     # upload.
     settings = {"lease": "5", "attempts": "20", "concurrency": "4", **SOON}
+    settings["styles"] = "medium:400,small:64"
     workers = [await start_worker(service, **settings) for _ in range(2)]
     ids: list[str] = []
     for _ in range(kills):
@@ -143,6 +145,7 @@ async def test_f1_of_workers_that_are_killed_at_random_every_upload_comes_out_on
         assert (row.revision, row.claimed_revision) == (1, 1)
         await is_whole(service, storage, attachment_id, PHOTO)
         await no_orphans(service, storage, attachment_id)
+        assert set(shown_thumbnails(row)) == {"thumb", "medium", "small"}
         assert row.thumbnail_key is not None
         outputs.add(await content(storage, row.thumbnail_key))
     assert len(outputs) == 1

@@ -231,3 +231,22 @@ async def test_a_purge_leaves_neither_versions_nor_markers_in_another_store(
     await purge(in_moto, attachment_id)
     assert await versions(in_moto.client, in_moto.bucket) == []
     assert await markers(in_moto.client, in_moto.bucket) == []
+
+
+async def test_a_purge_leaves_no_version_of_a_style_that_is_not_configured_any_more(
+    versioned: Place, start_worker: StartWorker
+) -> None:
+    first = await start_worker(versioned.service, styles="medium:350,small:64")
+    created = await versioned.service.client.create("img.jpg")
+    attachment_id = created["data"]["id"]
+    await versioned.service.client.post_file(created, FIRST)
+    await versioned.described(attachment_id, FIRST)
+    await first.stop()
+    await start_worker(versioned.service, styles="large:380")
+    await versioned.service.client.post_file(created, SECOND)
+    await versioned.described(attachment_id, SECOND)
+    stored = {key.split("/")[-2] for key, _ in await versions(versioned.client, versioned.bucket)}
+    # The removal of a style has only added a delete marker, unless versioning is suspended.
+    assert stored >= {"original", "thumb", "large"}
+    await purge(versioned, attachment_id)
+    assert await versions(versioned.client, versioned.bucket) == []

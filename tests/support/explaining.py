@@ -89,5 +89,9 @@ async def sent(call: Call) -> tuple[str, tuple[Any, ...]]:
             seen.append((statement, values))
             return 0
 
+        async def fetchrow(self, statement: str, *values: Any) -> Any:
+            seen.append((statement, values))
+            return {"walked_to": None, "ids": []}
+
     await call(Listening())
     return seen[0]

@@ -101,7 +101,7 @@ async def find_new_caller(connection: Any) -> Any:
 
 
 async def with_thumbnails(connection: Any, function: Callable[[list[int]], Awaitable[Any]]) -> Any:
-    """Give five ready attachments a thumbnail without styles, and call a function with their ids."""
+    """Give five ready attachments a thumbnail, and call a function with their ids."""
     rows = await connection.fetch(
         "UPDATE attachments AS a SET resized = true, thumbnail_name = 'a' WHERE a.id = ANY($1)"
         " AND a.state = 'ready' AND a.deleted_at IS NULL RETURNING a.id",

@@ -135,3 +135,21 @@ async def test_an_operators_list_reads_no_more_than_it_may_show(
                 read = (node["Actual Rows"] + passed_over) * node["Actual Loops"]
                 # The index on states cannot find a reason. But few rows have a reason.
                 assert read <= len(states) * 50 + 1100 * (reason is not None), node
+
+
+@pytest.mark.parametrize("organization", [None, USUAL, BIG])
+async def test_a_part_of_the_walk_for_a_style_reads_no_more_rows_than_it_may(
+    connection: Explaining, organization: int | None
+) -> None:
+    statement, values = await sent(
+        lambda c: overview.find_lacking(
+            c, "medium", 1024, after=ROWS // 2, organization_id=organization
+        )
+    )
+    plan = await connection._connection.fetchval(
+        f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values
+    )
+    found = [node for node in nodes(json.loads(plan)[0]["Plan"]) if "Relation Name" in node]
+    assert {node["Relation Name"] for node in found} == {"attachments"}
+    for node in found:
+        assert node["Actual Rows"] + node.get("Rows Removed by Filter", 0) <= overview.WALKED, node
