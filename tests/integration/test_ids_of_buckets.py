@@ -139,7 +139,7 @@ async def test_undecided_is_never_free(
     monkeypatch.setattr(Storage, "list_keys", partialmethod(Storage.list_keys, page_size=20))
     async with open_bucket(alone.stack) as bucket:
         for number in range(21):
-            key = f"attachments/files/000/000/006/x/{number}"
+            key = f"attachments/files/000/000/007/x/{number}"
             await bucket.put_object(Bucket=alone.settings.s3_bucket, Key=key, Body=b"x")
     await put(alone, 900)
     async with (
