@@ -81,19 +81,19 @@ def make_celery(broker_url: str, prefix: str = "") -> Celery:
 
     Messages contain ids and are read as JSON only. Results are not stored. The database decides
     about retries. Every wait for the broker has a time limit. All keys and channels at the broker
-    begin with `prefix`: queues, bindings, and kombu's records of unacknowledged messages.
+    begin with `prefix`: queues, bindings, and kombu's records of unacknowledged messages, of which
+    this release writes none.
     """
     app = Application("attachments", broker=_kombu_url(broker_url))
     app.conf.update(
-        task_queues=[Queue(f"attachments-{number}") for number in range(QUEUES)],
+        # Taking a message removes it: no acknowledgement follows (see limits.md).
+        task_queues=[Queue(f"attachments-{number}", no_ack=True) for number in range(QUEUES)],
         task_create_missing_queues=False,
         task_default_queue="attachments-0",
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,
-        task_acks_late=True,
-        task_acks_on_failure_or_timeout=True,
         task_reject_on_worker_lost=False,
         task_publish_retry=True,
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0.1},

@@ -9,14 +9,14 @@ The path of one upload's id, from the message to the outcome in its row:
     examine   worker.pipeline     read the first bytes, identify, decode, store
 
 Four calls lead from the task to the first byte: `receive`, `attempt`, `process` and `examine`. Two
-calls that only schedule others are not counted: `Runtime.call_soon` passes the id to the loop, and
+calls that only schedule others are not counted: `Runtime.receive` passes the id to the loop, and
 `Jobs.start` makes the attempt's task. If there is a scanner, the scan reads the first byte, before
 `examine`.
 
 The path enters most modules only once. Each of the folders `decoding` and `sniffing` counts as one
 module. Modules of records and pure functions are not counted: `shared.attachments`, `shared.facts`,
-`shared.keys`, `shared.reserved`. Calls between modules of `shared`, and calls inside of the two
-folders, are not followed. These modules are entered more than once:
+`shared.keys`, `shared.reserved`, `shared.styles`. Calls between modules of `shared`, and calls
+inside of the two folders, are not followed. These modules are entered more than once:
 
     shared.database       runs each statement
     shared.lifecycle      each guarded statement is one entry: claim, announce the thumbnail, finish

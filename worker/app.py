@@ -8,7 +8,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from celery import Celery, signals
@@ -31,8 +30,8 @@ from worker.steady import SteadyConsumer
 
 FINAL_REPLIES_S = 3.0
 """Maximum time, in seconds, that Celery may take to end after the runtime has ended. If the broker
-is frozen, kombu tries for half a minute to acknowledge messages. It is safe to end the process
-before that: the uploads of these messages are finished, or their claims are released."""
+is frozen, Celery waits longer for it. It is safe to end the process before that: all uploads are
+finished, or their claims are released."""
 
 log = get_logger(__name__)
 
@@ -47,30 +46,25 @@ class Messages:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
-    def strategy(self, _task: Any, _app: Any, consumer: Any) -> Callable[..., None]:
+    def strategy(self, *_: Any) -> Callable[..., None]:
         """Return the function that handles each message. Celery calls this for each connection."""
-        celery_log = logging.getLogger("celery.worker")
 
-        def take(message: Any, body: Any, ack: Callable[..., None], *_: Any) -> None:
+        def take(message: Any, body: Any, *_: Any) -> None:
             """Pass a message to the runtime.
 
             If the payload cannot be read, this raises an exception, and Celery drops the message.
             """
-            done = partial(ack, celery_log, consumer.connection_errors)
             payload = body if body is not None else message.payload
             # This message shows that the broker is available, so record that an outage has ended.
-            # Usually a reconnect records this. But after a failed acknowledgement, there may be no
-            # reconnect.
+            # Usually a reconnect records this. But there may be no reconnect after a late error.
             BROKER.success()
             wake_up = read_wake_up(payload, message.headers)
             if wake_up is None:
                 log.warning("message dropped: it is not a wake-up")
-                done()
             elif wake_up == COURIERS:
                 self._runtime.wake_courier()
-                done()
             else:
-                self._runtime.call_soon(self._runtime.reception.receive, wake_up, done)
+                self._runtime.receive(wake_up)
 
         return take
 
@@ -112,8 +106,7 @@ def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:
     The names of all keys that the application uses at the broker begin with `prefix`.
     """
     app = make_celery(settings.broker_url.get_secret_value(), prefix)
-    # 0 means no prefetch limit. The runtime acknowledges a message at once if its upload must wait
-    # for a slot. So the broker keeps only the messages of uploads in progress.
+    # 0 means no prefetch limit: `Reception` limits how many wake-ups wait.
     app.conf.worker_prefetch_multiplier = 0
 
     @app.task(name=TASK, ignore_result=True, Strategy=Messages(runtime).strategy)
@@ -212,7 +205,7 @@ def _end_in_time(runtime: Runtime) -> None:
     in_time = runtime.ends_in_time()
     if in_time:
         time.sleep(FINAL_REPLIES_S)
-        log.info("broker does not answer: stopped before finished messages were acknowledged")
+        log.info("broker does not answer: stopped without waiting for it")
     else:
         log.warning(
             "stopped before all attempts ended: the sweep claims their uploads after their leases"

@@ -1,14 +1,14 @@
 """The wake-ups that a worker has received: started at once if a slot is free, else kept in memory.
 
 Wake-ups are taken off the broker at once, even if no slot is free. Otherwise, thousands of wake-ups
-of one organization could block those of another in the broker's queue. The broker deletes a wake-up
-that waits here. No upload is lost if a wake-up is dropped or this process dies: the upload's row
-becomes due when the grace time for publishing is over, and then the sweep takes it.
+of one organization could block those of another in the broker's queue. The broker has no copy of a
+wake-up that was taken. No upload is lost if a wake-up is dropped or this process dies: the upload's
+row becomes due when the grace time for publishing or the lease is over, and then the sweep takes
+it.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -67,22 +67,19 @@ class Reception:
         self._waiting: dict[int, dict[tuple[int, int], WakeUp]] = {}
         slots.on_free = self._serve
 
-    def receive(self, wake_up: WakeUp, done: Callable[[], None] = lambda: None) -> None:
+    def receive(self, wake_up: WakeUp) -> None:
         """Start to process the upload of a wake-up, or keep the wake-up until a slot is free.
 
-        `done` is called as soon as the broker may forget the wake-up: when the attempt has ended,
-        or at once if the wake-up must wait for a slot. After `close`, `done` is not called, so that
-        the broker gives the wake-up to another worker.
+        Does nothing after `close`.
         """
         if not self._open:
             return
         organization = wake_up.organization_id
         if organization not in self._waiting and (slot := self._slots.take(organization)):
             job = self._jobs.start(self._attempt(slot, wake_up))
-            job.add_done_callback(partial(self._end, slot, done))
+            job.add_done_callback(partial(self._end, slot))
             return
         self._keep(wake_up)
-        done()
         self._serve()
 
     def close(self) -> list[WakeUp]:
@@ -105,11 +102,9 @@ class Reception:
             if waiting:
                 self._waiting[chosen] = waiting  # move the organization to the end
             job = self._jobs.start(self._attempt(slot, wake_up))
-            job.add_done_callback(partial(self._end, slot, lambda: None))
+            job.add_done_callback(partial(self._end, slot))
 
-    def _end(self, slot: Slot, done: Callable[[], None], _: asyncio.Task[None]) -> None:
-        with suppress(Exception):  # `done` fails if Celery's own loop has already ended
-            done()
+    def _end(self, slot: Slot, _: asyncio.Task[None]) -> None:
         self._slots.leave(slot)
 
     def _keep(self, wake_up: WakeUp) -> None:

@@ -7,9 +7,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from typing import Any
 
 import uvloop
 
@@ -18,6 +16,7 @@ from shared.backlog import BacklogWatch
 from shared.bucket_owner import read_marker
 from shared.deployment import learn_prefix
 from shared.errors import SettingsError
+from shared.lifecycle import WakeUp
 from shared.liveness import Health, answers, reads, reports
 from shared.log import get_logger
 from shared.metrics_address import open_metrics
@@ -57,7 +56,7 @@ log = get_logger(__name__)
 class Runtime:
     """The event loop of one worker process, in its own thread.
 
-    Other threads may call all methods. They may use `reception` only through `call_soon`.
+    Other threads may call all methods, but may not use `reception`.
     """
 
     reception: Reception
@@ -81,17 +80,23 @@ class Runtime:
         if self._failure is not None:
             raise self._failure
 
-    def call_soon(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Let the loop call a function soon. Does nothing after the worker has begun to stop."""
-        if self._loop is None or self._jobs.stopping:
-            return
-        with suppress(RuntimeError):  # the loop has just ended
-            self._loop.call_soon_threadsafe(function, *arguments)
+    def receive(self, wake_up: WakeUp) -> None:
+        """Process the upload of a wake-up. After a request to stop, leave it to other workers."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has just ended
+                self._loop.call_soon_threadsafe(self._receive, wake_up)
+
+    def _receive(self, wake_up: WakeUp) -> None:
+        if self._jobs.stopping:
+            self._jobs.start(leave_to_others(self._tools.database, [wake_up]))
+        else:
+            self.reception.receive(wake_up)
 
     def wake_courier(self) -> None:
         """Let the courier look for deliveries that another process has queued."""
-        if self.courier is not None:
-            self.call_soon(self.courier.wake)
+        if self.courier is not None and self._loop is not None and not self._jobs.stopping:
+            with suppress(RuntimeError):  # the loop has just ended
+                self._loop.call_soon_threadsafe(self.courier.wake)
 
     def learn_prefix(self) -> str:
         """Return the prefix of the service's keys at the broker; wait if the database is away."""
@@ -156,9 +161,7 @@ class Runtime:
                 add = health.use if settings.scan_optional else health.need
                 add("scanner", tools.scanner.ping)
             stack.callback(throttle.close)
-            copying = await stack.enter_async_context(
-                open_copying(tools, lambda copied: self.reception.receive(copied), throttle)
-            )
+            copying = await stack.enter_async_context(open_copying(tools, self._receive, throttle))
             self.courier = await stack.enter_async_context(
                 open_courier(settings, tools.database, jobs, throttle)
             )

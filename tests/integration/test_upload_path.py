@@ -31,7 +31,7 @@ from worker.tools import open_tools
 FOLDERS = ("worker.decoding", "worker.sniffing")
 """Folders that count as one module. Calls between their files are not followed."""
 
-RECORDS = {"shared.attachments", "shared.facts", "shared.keys", "shared.reserved"}
+RECORDS = {"shared.attachments", "shared.facts", "shared.keys", "shared.reserved", "shared.styles"}
 """Modules that contain only records and pure functions. Calls to them are not counted."""
 
 MORE_THAN_ONCE = "entered more than once:"
@@ -98,7 +98,7 @@ async def process(service: Service, name: str, body: bytes) -> tuple[Entries, st
         "UPDATE attachments SET state = 'uploaded', revision = 1 WHERE id = $1", attachment_id
     )
     jobs, throttle, slots = Jobs(), Throttle(get_logger("tests").warning), Slots(8)
-    entries, done = Entries(), asyncio.Event()
+    entries = Entries()
     async with AsyncExitStack() as stack:
         stack.enter_context(mock.patch.dict(os.environ, service.environment))
         tools = await stack.enter_async_context(open_tools(service.settings))
@@ -115,8 +115,8 @@ async def process(service: Service, name: str, body: bytes) -> tuple[Entries, st
         )
         sys.setprofile(entries)
         try:
-            reception.receive(wake_up, done.set)
-            await done.wait()
+            reception.receive(wake_up)
+            await jobs.end(within_s=60)
         finally:
             sys.setprofile(None)
     return entries, (await service.row(str(attachment_id))).state
