@@ -54,10 +54,7 @@ log = get_logger(__name__)
 
 
 class Runtime:
-    """The event loop of one worker process, in its own thread.
-
-    Other threads may call all methods, but may not use `reception`.
-    """
+    """The event loop of one worker process, in its own thread. Other threads may call methods."""
 
     reception: Reception
 
