@@ -64,6 +64,7 @@ PRIVATE: dict[str, dict[str, set[str]]] = {
     "worker/decoding/inside/bmp.py": {"pillow": {"_mode"}},
     "worker/decoding/inside/damage.py": {"pillow": {"_tile_size"}},
     "worker/decoding/inside/jxl.py": {"pillow": {"_mode", "_open", "_size"}},
+    "worker/decoding/inside/libwebp.py": {"pillow": {"_webp"}},
     "worker/decoding/inside/png.py": {"pillow": {"_safe_read"}},
 }
 """Private names of other packages that the service uses, by file and package.

@@ -10,7 +10,10 @@ import ctypes
 from functools import cache
 from typing import Any, Final
 
-from PIL import Image, _webp
+from PIL import (
+    Image,
+    _webp,  # private in Pillow: the module that is linked with libwebp; nothing else names the file
+)
 
 _ABI: Final = 0x0209
 """WEBP_DECODER_ABI_VERSION. libwebp rejects a caller whose first byte is another one."""
