@@ -10,10 +10,8 @@ import ctypes
 from functools import cache
 from typing import Any, Final
 
-from PIL import (
-    Image,
-    _webp,  # private in Pillow: the module that is linked with libwebp; nothing else names the file
-)
+# `_webp` is private in Pillow. It is linked with libwebp, and nothing else leads to that library.
+from PIL import Image, _webp
 
 _ABI: Final = 0x0209
 """WEBP_DECODER_ABI_VERSION. libwebp rejects a caller whose first byte is another one."""
