@@ -12,6 +12,7 @@ from shared.attachments import COLUMNS, Attachment
 from shared.bucket_owner import MARKER
 from shared.errors import ObjectMissing
 from shared.keys import PREFIX
+from shared.styles import shown_thumbnails
 from tests.soak.clients import Clients, Ledger
 from tests.soak.files import read_code
 from tests.soak.plan import MAX_VERSIONS, Upload, Version
@@ -175,12 +176,15 @@ async def look(site: Site) -> Picture:
 
 
 async def _read_thumbnail(site: Site, row: Attachment) -> int | None:
-    assert row.thumbnail_key is not None
+    """Return the number that a row's thumbnail shows, or None unless all styles show the same."""
     try:
-        body = await content(site.storage, row.thumbnail_key)
-        return await asyncio.to_thread(read_code, body)
+        codes = {
+            await asyncio.to_thread(read_code, await content(site.storage, each.key))
+            for each in shown_thumbnails(row).values()
+        }
     except (ObjectMissing, OSError):  # Pillow raises OSError for a file that is no image
         return None
+    return codes.pop() if len(codes) == 1 else None
 
 
 async def list_objects(site: Site) -> dict[str, StoredItem]:

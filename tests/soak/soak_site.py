@@ -86,6 +86,7 @@ async def running_site(folder: Path, *, seed: int, odds: Odds, scale: Scale) -> 
             "ATTACHMENTS_POLICY_TTL": str(scale.policy_ttl_s),
             "ATTACHMENTS_RETENTION": "0",
             "ATTACHMENTS_DECODERS": "1",
+            "ATTACHMENTS_STYLES": "small:200,medium:480",
         }
         ports = [choose_port() for _ in range(scale.apis)]
         apis = [

@@ -7,6 +7,7 @@ from typing import Final
 
 from shared.attachments import Attachment
 from shared.keys import parse_key
+from shared.styles import named_keys, shown_thumbnails
 from tests.soak.clients import Entry, Sent
 
 UNFINISHED: Final = "accepted by the store, but not ready, rejected or failed"
@@ -144,8 +145,9 @@ def _judge_thumbnail(
     if not row.resized:
         return
     stored = objects.get(row.key)
-    if row.thumbnail_key not in objects:
-        yield Finding(invariant=THUMBNAILS, about=f"{_name(row)}: no thumbnail")
+    thumbnails = shown_thumbnails(row).items()
+    if missing := [style for style, each in thumbnails if each.key not in objects]:
+        yield Finding(invariant=THUMBNAILS, about=f"{_name(row)}: no {', '.join(missing)}")
         return
     sent = _sent(entry, stored) if stored is not None else None
     if sent is not None and shown != sent.expected.code:
@@ -164,7 +166,7 @@ def _orphans(
         elif row.deleted_at is not None:
             if row.due_at is None:
                 yield Finding(invariant=ORPHANS, about=f"{key}: {_name(row)} is purged")
-        elif key not in (row.key, row.thumbnail_key):
+        elif key not in (row.key, *named_keys(row).values()):
             yield Finding(invariant=ORPHANS, about=f"{key}: {_name(row)} names no such object")
 
 
