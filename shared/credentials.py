@@ -21,6 +21,7 @@ from aiobotocore.session import AioSession, get_session
 from botocore.credentials import InstanceMetadataProvider, ReadOnlyCredentials
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
 
+from shared.aws_models import share_models
 from shared.log import get_logger
 from shared.signing import Credentials
 
@@ -188,5 +189,6 @@ def _keep_end(_credentials: object) -> None:
 def open_session(region: str) -> AioSession:
     """Return a session whose clients sign with RenewedCredentials; `region` is STS's region."""
     session = get_session()
+    share_models(session)
     session.register_component("credential_provider", _Chain(session, region))
     return session

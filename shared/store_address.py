@@ -18,6 +18,7 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
+from shared.aws_models import share_models
 from shared.errors import SettingsError
 
 USUAL_REGION = "us-east-1"
@@ -88,6 +89,7 @@ def _find(
 
     try:
         session = botocore.session.Session()
+        share_models(session)
         client_region = region or session.get_config_variable("region") or USUAL_REGION
         client: Any = session.create_client(
             "s3",
