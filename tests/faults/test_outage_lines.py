@@ -29,6 +29,11 @@ pytestmark = pytest.mark.fault
 
 ALL = ("api", "worker", "consumer")
 
+EVERY_S = 0.5
+"""The pause, in seconds, between two uses of all servers. Each use makes a copy, which workers
+process after the outage.
+"""
+
 GiveBack = Callable[[], Awaitable[None]]
 
 
@@ -121,14 +126,18 @@ async def site(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
     """Start the service's processes, and only then the servers that they use."""
     async with running_site(stack, tmp_path_factory.mktemp("site")) as running:
         relay, before = stack.relay, stack.relay.target
-        await until(partial(has_all, running, DATABASE, counted=False), within_s=60)
+        await until(
+            partial(has_all, running, DATABASE, counted=False), within_s=60, every_s=EVERY_S
+        )
         await running.postgres.start()
         # Processes use the broker and the store only after the database has answered.
         for part in (BROKER, STORE):
-            await until(partial(has_all, running, part, counted=False), within_s=60)
+            await until(
+                partial(has_all, running, part, counted=False), within_s=60, every_s=EVERY_S
+            )
         await asyncio.gather(running.valkey.start(), running.seaweedfs.start())
         for part in PARTS:
-            await until(partial(is_over, running, part), within_s=60)
+            await until(partial(is_over, running, part), within_s=60, every_s=EVERY_S)
         await until(lambda: asyncio.sleep(0, named(running.worker.log(), "worker is ready")))
         await running.recovered()
         running.first_lines = {each: running.new_lines(each) for each in running.processes}
@@ -219,7 +228,7 @@ async def test_an_outage_is_all_that_a_process_warns_of(
     give_back = await lose(site)
     site.let_work_end()
     try:
-        await until(partial(has_all, site, part, counted=True), within_s=60)
+        await until(partial(has_all, site, part, counted=True), within_s=60, every_s=EVERY_S)
         for process in site.processes:
             assert await site.health(process, "live") == 200
         if lose is not read_only_database:  # a read-only database still answers queries
@@ -228,7 +237,7 @@ async def test_an_outage_is_all_that_a_process_warns_of(
     finally:
         await give_back()
         await asyncio.gather(copying, return_exceptions=True)
-    await until(partial(is_over, site, part), within_s=60)
+    await until(partial(is_over, site, part), within_s=60, every_s=EVERY_S)
     await site.recovered()
     for process in site.processes:
         found = warnings(site.new_lines(process))
