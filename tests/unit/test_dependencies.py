@@ -67,11 +67,9 @@ PRIVATE: dict[str, dict[str, set[str]]] = {
     "worker/decoding/inside/libwebp.py": {"pillow": {"_webp"}},
     "worker/decoding/inside/png.py": {"pillow": {"_safe_read"}},
 }
-"""Private names of other packages that the service uses, by file and package.
-
-The next release of a package may lack the name. So each name needs a reason beside its use, and its
-package needs an upper bound in pyproject.toml.
-"""
+"""Private names of other packages that the service uses, by file and package. The next release of a
+package may lack the name. So each name needs a reason beside its use, and its package needs an
+upper bound in pyproject.toml."""
 
 PRIVATE_IN_TESTS: dict[str, dict[str, set[str]]] = {
     "tests/integration/refusals/test_odd_addresses.py": {"asyncpg": {"_transport"}},
