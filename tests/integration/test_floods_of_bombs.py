@@ -1,0 +1,93 @@
+"""Bodies that are hard to parse, sent without a pause by one organization, delay no other one.
+
+A flood of requests has its own connections. The test counts how many of them are answered while
+another organization's request waits. If bodies were parsed on the event loop, in the order of their
+arrival, all connections of the flood would be answered before each request of the other.
+"""
+
+import asyncio
+import gzip
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from statistics import median
+
+import pytest
+
+from tests.support.resources import PATH
+from tests.support.service import MEDIA_TYPE, Client
+from tests.support.stack import EVENTS_TOKEN
+from tests.support.starting import StartService
+
+CONNECTIONS = 32
+CREATES = 20
+BULK = f"{MEDIA_TYPE}; ext=bulk"
+
+BOMBS = {
+    "arrays-in-each-other": b"[" * 1_000_000,
+    "objects-in-each-other": b'{"a":' * 200_000,
+    "many-empty-arrays": b"[" + b"[]," * 300_000 + b"[]]",
+    "many-numbers": b"[" + b"0," * 480_000 + b"0]",
+    "a-long-text-of-escapes": b'{"data":"' + b"\\u0041" * 160_000 + b'"}',
+    "not-json": b"\xff" * 1_000_000,
+}
+
+
+class Flood:
+    """Requests that are sent again and again, and how often each status was answered."""
+
+    def __init__(self) -> None:
+        self.statuses = Counter[int]()
+
+    @property
+    def answered(self) -> int:
+        """Return the number of answers so far."""
+        return sum(self.statuses.values())
+
+
+@asynccontextmanager
+async def flooded(client: Client, bomb: bytes, path: str) -> AsyncIterator[Flood]:
+    """Send a compressed body by all connections during the block."""
+    flood, body = Flood(), gzip.compress(bomb)
+    headers = {"Content-Type": BULK, "Accept": BULK, "Content-Encoding": "gzip"}
+    if path.startswith("/events"):
+        headers = {"Authorization": f"Bearer {EVENTS_TOKEN}", "Content-Encoding": "gzip"}
+
+    async def send() -> None:
+        while True:
+            answer = await client.request("POST", path, body=body, headers=headers)
+            flood.statuses[answer.status] += 1
+
+    senders = [asyncio.create_task(send()) for _ in range(CONNECTIONS)]
+    try:
+        while flood.answered < CONNECTIONS:
+            await asyncio.sleep(0.01)
+        yield flood
+        failed = [sender for sender in senders if sender.done()]
+        assert failed == []
+    finally:
+        for sender in senders:
+            sender.cancel()
+        await asyncio.gather(*senders, return_exceptions=True)
+
+
+@pytest.mark.parametrize("path", [PATH, "/events/s3"], ids=["bulk", "event"])
+@pytest.mark.parametrize("name", BOMBS)
+async def test_anothers_requests_do_not_wait_for_a_flood_of_bombs(
+    start_service: StartService, name: str, path: str
+) -> None:
+    service = await start_service(rate_limit="100000")
+    other = await service.organization("other")
+    meanwhile = []
+    async with flooded(service.client, BOMBS[name], path) as flood:
+        for number in range(CREATES):
+            before = flood.answered
+            document = {"data": {"type": "attachments", "attributes": {"name": f"{number}.png"}}}
+            answer = await other.request("POST", PATH, document)
+            meanwhile.append(flood.answered - before)
+            assert (answer.status, number) == (201, number), json.dumps(answer.document)
+    # an event that cannot be read is kept as a dead letter, with 200
+    allowed = {200, 413, 429, 503} if path.startswith("/events") else {400, 413, 422, 429, 503}
+    assert set(flood.statuses) <= allowed
+    assert median(meanwhile) < CONNECTIONS / 2
