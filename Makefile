@@ -14,7 +14,7 @@ RUNNING := .venv/.running
 DEVELOPING := .venv/.developing
 comma := ,
 CHOSEN := $(subst $(comma), ,$(EXTRAS))
-OPTIONAL := heic jxl otel
+OPTIONAL := heic jxl otel video
 OPTIONAL_STAMPS := $(addprefix .venv/.,$(OPTIONAL))
 EXTRA_STAMPS := $(patsubst .venv/.dev,$(DEVELOPING),$(addprefix .venv/.,$(CHOSEN)))
 
@@ -65,7 +65,7 @@ format: $(DEVELOPING) ## format the code
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-install: $(RUNNING) $(EXTRA_STAMPS) ## set up .venv from the hash-pinned locks; EXTRAS=heic or jxl adds the decoder of HEIC or JPEG XL, EXTRAS=otel traces, EXTRAS=dev what tests need
+install: $(RUNNING) $(EXTRA_STAMPS) ## set up .venv from the hash-pinned locks; EXTRAS=heic, jxl or video adds the decoder of HEIC, JPEG XL or films, EXTRAS=otel traces, EXTRAS=dev what tests need
 	@:
 
 $(RUNNING): $(LOCKS)/up.lock pyproject.toml deploy/install.py
@@ -121,6 +121,7 @@ lock: ## resolve the locks again from pyproject.toml (needs uv)
 	$(COMPILE) -c $(LOCKS)/up.lock --extra dev --extra embedded $(addprefix --extra ,$(OPTIONAL)) pyproject.toml -o $(LOCKS)/dev.lock
 	echo "pillow-heif" | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/heic.lock
 	echo "imagecodecs" | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/jxl.lock
+	echo "av" | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/video.lock
 	printf "%s\n" opentelemetry-exporter-otlp-proto-http opentelemetry-sdk requests | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/otel.lock
 	printf "%s\n" "pyvips[binary]>=3.2" $(PEER) | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/bench.lock
 # The peer in Python needs these besides the packages of the service.

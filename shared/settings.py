@@ -46,7 +46,7 @@ TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]{1,256}"
 
 MIN_SECRET = 16
 
-MORE_FORMATS = frozenset({"avif", "tiff", "heic", "jxl"})
+MORE_FORMATS = frozenset({"avif", "tiff", "heic", "jxl", "video"})
 
 
 class Settings(

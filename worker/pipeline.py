@@ -25,6 +25,7 @@ from worker.buffering import HEAD_BYTES, MEMORY_BYTES, buffered, read_checksum, 
 from worker.decoding.formats import Box, box_of, promises_thumbnail
 from worker.judging import judge
 from worker.naming import identify, measure_image
+from worker.posters import make_poster
 from worker.previews import make_preview
 from worker.scanning.scanner import Scanned, Scanner, reopened, require_scanned
 from worker.sniffing.sniffer import Sniffed
@@ -181,7 +182,15 @@ async def examine(tools: Tools, claim: Claim, scanned: Scanned | None = None) ->
                 judge(row, found, content_type, tools.settings)
                 if died:
                     raise Undecodable("decoder_died", Facts(carries_more=True))
-                if (box := box_of(content_type, more)) is not None:
+                if (box := box_of(content_type, more)) is Box.FILMS:
+                    await reading.aclose()
+                    thumbnail = await make_poster(tools, row, found, head)
+                    with measured("read"):
+                        checksum_sha256 = await read_checksum(storage, row.key, found, head)
+                    outcome = outcome.joined(Facts(checksum_sha256=checksum_sha256))
+                    with measured("write"):
+                        return await store_thumbnail(tools, claim, thumbnail, outcome)
+                if box is not None:
                     async with (
                         _room(tools, row, found, reading),
                         buffered(storage, row.key, found, head, chunks) as whole,

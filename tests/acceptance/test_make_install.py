@@ -18,7 +18,8 @@ LOCKS = {
     "heic": ["tiny-heic"],
     "jxl": ["tiny-jxl"],
     "otel": ["tiny-otel"],
-    "dev": ["tiny-server", "tiny-heic", "tiny-jxl", "tiny-otel", "tiny-test"],
+    "video": ["tiny-video"],
+    "dev": ["tiny-server", "tiny-heic", "tiny-jxl", "tiny-otel", "tiny-video", "tiny-test"],
 }
 NAME = "jürgen ☃ 'q\" $x `b` ;#"
 
@@ -194,7 +195,7 @@ def test_an_unknown_extra_is_reported_in_one_line(checkout: Path) -> None:
     ended = make(checkout, "install", "EXTRAS=webp")
     assert ended.returncode != 0
     assert ended.stderr.count("\n") == 1
-    assert "EXTRAS=webp: there are heic jxl otel and dev" in ended.stderr
+    assert "EXTRAS=webp: there are heic jxl otel video and dev" in ended.stderr
     assert not (checkout / ".venv").exists()
 
 
@@ -205,10 +206,10 @@ def test_an_environment_of_an_unsuitable_python_is_made_again(
     (checkout / ".venv/bin").mkdir(parents=True)
     unsuitable(checkout / ".venv/bin")
     # Each of these files marks a group of packages as installed.
-    for name in (".running", ".developing", ".heic", ".jxl", ".otel"):
+    for name in (".running", ".developing", ".heic", ".jxl", ".otel", ".video"):
         (checkout / ".venv" / name).touch()
     assert "it is made anew" in made(checkout, ".venv/.developing")
     assert installed(checkout) == set(LOCKS["dev"])
     # The packages for `make test` include those of `make install`, so `make install` does nothing.
-    assert made(checkout, "install", "EXTRAS=heic,jxl,otel") == ""
+    assert made(checkout, "install", "EXTRAS=heic,jxl,otel,video") == ""
     assert sysconfig.get_python_version() in str(list((checkout / ".venv/lib").iterdir()))

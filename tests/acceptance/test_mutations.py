@@ -7,7 +7,7 @@ import pytest
 from tests.data import further, images
 from tests.data.mutations import mutated
 from tests.data.sample import ANY_OUTCOME, DOCUMENT
-from tests.data.seeds import ALWAYS, MORE
+from tests.data.seeds import ALWAYS, FILMS, MORE
 from tests.support.batches import outcome, settle_all, upload_all, worker_of
 from tests.support.service import Service
 from tests.support.starting import StartService, StartWorker
@@ -62,4 +62,4 @@ async def test_row86_mutated_files_of_further_formats_come_to_an_end_and_end_no_
 ) -> None:
     service = await start_service()
     await start_worker(service, more_formats=further.SETTING)
-    await all_come_to_an_end(service, list(MORE), count)
+    await all_come_to_an_end(service, [*MORE, *FILMS], count)

@@ -12,7 +12,7 @@ from tests.data.pieces import tiff
 from tests.data.sample import ANY_OUTCOME, DAMAGED, EXPENSIVE, Sample, image
 from tests.data.seeds import seed
 
-SETTING: Final = "avif,tiff,heic,jxl"
+SETTING: Final = "avif,tiff,heic,jxl,video"
 """The value of ATTACHMENTS_MORE_FORMATS that enables the decoders of the optional formats."""
 
 STILL: Final = ("lzw.tiff", "scanned.tiff", "avif", "heic", "jxl", "lossless.jxl")

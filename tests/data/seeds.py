@@ -92,7 +92,24 @@ MORE: Final[Mapping[str, Callable[[], bytes]]] = {
 """Functions for the formats that a worker decodes only if its settings enable them."""
 
 
+def _film(kind: str, codec: str = "mpeg4") -> bytes:
+    from tests.data import films  # only films need this optional package
+
+    return films.film(kind, codec, seconds=1, size=(96, 64))
+
+
+FILMS: Final[Mapping[str, Callable[[], bytes]]] = {
+    "mp4": lambda: _film("mp4"),
+    "mov": lambda: _film("mov", "mjpeg"),
+    "webm": lambda: _film("webm", "libvpx"),
+    "mkv": lambda: _film("matroska"),
+    "avi": lambda: _film("avi"),
+    "ts": lambda: _film("mpegts", "mpeg2video"),
+}
+"""Functions for films, which a worker decodes only if its settings enable them."""
+
+
 @cache
 def seed(name: str) -> bytes:
     """Draw a valid file of a format. The result is cached, so later calls return the same bytes."""
-    return {**ALWAYS, **MORE}[name]()
+    return {**ALWAYS, **MORE, **FILMS}[name]()

@@ -76,6 +76,10 @@ SOUNDS: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
     "aac-in-loas": (latm, "audio/x-mp4a-latm"),
     "one-frame-of-loas": (lambda: latm(1), "application/octet-stream"),
     "mpeg-ts": (transport_stream, "video/mp2t"),
+    "ts-of-another-table": (
+        lambda: transport_stream().replace(b"\x47\x40\0\x10", b"\x47\x40\x11\x10"),
+        "video/mp2t",
+    ),
     "m2ts": (lambda: transport_stream(bytes(4)), "video/mp2t"),
 }
 """Files by name: the function that makes the bytes, and the type that the worker must find."""

@@ -41,7 +41,9 @@ def test_no_line_has_anything_installed_by_its_name() -> None:
     assert {path: names for path, names in found.items() if names} == {}
 
 
-@pytest.mark.parametrize(("name", "package"), [("heic", "pillow_heif"), ("jxl", "imagecodecs")])
+@pytest.mark.parametrize(
+    ("name", "package"), [("heic", "pillow_heif"), ("jxl", "imagecodecs"), ("video", "av")]
+)
 def test_a_missing_decoder_is_reported_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, name: str, package: str
 ) -> None:

@@ -3,21 +3,34 @@
 from collections.abc import Sequence
 from typing import Any
 
-from shared.errors import Undecodable
+from shared.errors import AttachmentsError, Undecodable
 from shared.facts import Facts, Picture, Thumbnail, is_duration, is_thumbhash
 from shared.reasons import UNDECODABLE
-from worker.decoding.protocol import SEEN, max_bytes
+from worker.decoding.protocol import SEEN, Film, max_bytes
 
 
-def checked(answer: Any, body: bytes, job: str, edges: Sequence[int]) -> Thumbnail:
+class RangeWanted(AttachmentsError):
+    """The decoder needs the bytes of a film from `start` to `end`, which is excluded."""
+
+    def __init__(self, start: int, end: int) -> None:
+        super().__init__(start, end)
+        self.start, self.end = start, end
+
+
+def checked(
+    answer: Any, body: bytes, job: str, edges: Sequence[int], film: Film | None = None
+) -> Thumbnail:
     """Return the thumbnails in the answer to a job that asked for one for each of `edges`.
 
-    Raises EOFError if the answer is malformed, and Undecodable if it reports a fault of the file.
+    Raises EOFError if the answer is malformed, Undecodable if it reports a fault of the file, and
+    RangeWanted if it asks for a range of a `film`.
     """
     if not isinstance(answer, dict):
         raise EOFError("the decoder's answer is not an object")
     if answer.get("job") != job:
         raise EOFError("the decoder's answer is to another job")
+    if film is not None and "range" in answer:
+        raise _checked_range(answer["range"], film)
     if "undecodable" in answer:
         raise _checked_undecodable(answer)
     facts, reason = _checked_facts(answer), answer.get("reason")
@@ -28,6 +41,15 @@ def checked(answer: Any, body: bytes, job: str, edges: Sequence[int]) -> Thumbna
         raise EOFError("the decoder's answer is malformed")
     pictures = _checked_pictures(answer.get("pictures"), body, edges)
     return Thumbnail(pictures=pictures, facts=facts, reason=reason)
+
+
+def _checked_range(asked: Any, film: Film) -> RangeWanted:
+    match asked:
+        case [int(start), int(end)] if (
+            type(start) is type(end) is int and 0 <= start < end <= film.size and not film.final
+        ):
+            return RangeWanted(start, end)
+    raise EOFError("the decoder's answer is malformed")
 
 
 def _checked_pictures(described: Any, body: bytes, edges: Sequence[int]) -> tuple[Picture, ...]:

@@ -25,6 +25,7 @@ from worker.decoding import heap
 from worker.decoding.formats import Box
 from worker.decoding.inside.costs import BUDGET, Cost
 from worker.decoding.inside.images import load_codecs, make_thumbnail
+from worker.decoding.inside.pieces import MissingRange
 from worker.decoding.inside.unpacking import unpack
 from worker.decoding.protocol import HEADER, MAX_MEMORY_BYTES, SEEN
 from worker.sandbox import privileges
@@ -64,6 +65,8 @@ def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str,
         with os.fdopen(descriptor, "rb") as file:
             file.seek(0)
             result = make(file, job)
+    except MissingRange as missing:
+        return {"range": [missing.start, missing.end]}, b""
     except Undecodable as error:
         return {"undecodable": error.code, **_seen(error.facts)}, b""
     except MemoryError:
@@ -117,9 +120,22 @@ def prepare(kind: Box, more: Collection[str]) -> Make:
 
         svg.warm_up()
         return lambda file, job: svg.make_thumbnail(file, job["edges"])
+    if kind is Box.FILMS:
+        from worker.decoding.inside import films
+
+        films.warm_up()
+        return films.make_thumbnail
     heap.keep_freed_memory()
     load_codecs(more)
     return make_image
+
+
+def needs_threads(kind: Box, more: Collection[str]) -> bool:
+    """Return True if decoders of a kind start threads.
+
+    libheif always starts a decoding thread, and no option prevents that.
+    """
+    return kind is Box.IMAGES and "heic" in more
 
 
 def limit_resources(*, threads: bool = False) -> None:
@@ -157,7 +173,7 @@ def main(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the worker decides when this process ends
     channel = socket.socket(fileno=descriptor)
     make = prepared or prepare(kind, more)
-    threads = "heic" in more  # libheif always starts a decoding thread, and no option prevents that
+    threads = needs_threads(kind, more)
     parent = os.getppid()
     limit_resources(threads=threads)
     if prepared is not None:

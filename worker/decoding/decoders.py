@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
+from functools import partial
 
 from shared.errors import DecoderFault, Undecodable
 from shared.facts import THUMB_EDGE, Facts, Thumbnail
@@ -9,6 +10,7 @@ from shared.log import get_logger
 from shared.reasons import UndecodableCode
 from worker.decoding.formats import Box
 from worker.decoding.pool import DecoderPool
+from worker.decoding.protocol import Film
 from worker.packing import Packing
 from worker.sandbox.cpu_time import TEND_EVERY_S
 from worker.slices import Gate
@@ -79,21 +81,37 @@ class Decoders:
         async with self._gate.turn(organization):
             return await self._made(Box.IMAGES, organization, descriptor, packing)
 
+    async def decode_film(self, organization: int, descriptor: int, film: Film) -> Thumbnail:
+        """Make the poster of a film of which some ranges were read.
+
+        Raises RangeWanted if another range is needed, and Undecodable and DecoderFault as `decode`
+        does.
+        """
+        async with self._gate.turn(organization):
+            return await self._made(Box.FILMS, organization, descriptor, film=film)
+
     async def _made(
-        self, kind: Box, organization: int, descriptor: int, packing: Packing | None = None
+        self,
+        kind: Box,
+        organization: int,
+        descriptor: int,
+        packing: Packing | None = None,
+        film: Film | None = None,
     ) -> Thumbnail:
         """Decode a file once; once more for the first edge alone if all are too expensive.
 
         So no file loses its `thumb` because of the other styles.
         """
-        pool, edges = self._pools[kind], self._edges
+        decode = partial(
+            self._pools[kind].decode, organization, descriptor, packing=packing, film=film
+        )
         with measured("decode"):
             try:
-                return await pool.decode(organization, descriptor, packing=packing, edges=edges)
+                return await decode(edges=self._edges)
             except Undecodable as error:
-                if error.code != "too_expensive" or len(edges) == 1:
+                if error.code != "too_expensive" or len(self._edges) == 1:
                     raise
-            return await pool.decode(organization, descriptor, packing=packing, edges=edges[:1])
+            return await decode(edges=self._edges[:1])
 
     async def measure(
         self, kind: Box, organization: int, descriptor: int, code: UndecodableCode

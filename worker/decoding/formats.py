@@ -14,6 +14,7 @@ class Box(StrEnum):
     IMAGES = "images"
     DOCUMENTS = "documents"
     DRAWINGS = "drawings"
+    FILMS = "films"
 
 
 IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
@@ -24,13 +25,20 @@ SIMPLE: Final = frozenset({"image/bmp", "image/vnd.microsoft.icon", "image/x-win
 file is appended to such an image, the type of the whole may be that of the other file. Browsers
 never show the originals inline."""
 
+FILMS: Final = frozenset(
+    {"video/mp4", "video/quicktime", "video/x-m4v", "video/3gpp", "video/3gpp2"}
+    | {"video/webm", "video/x-matroska", "video/x-msvideo", "video/mp2t"}
+)
+"""Films that get a poster if `ATTACHMENTS_MORE_FORMATS` names `video`."""
+
 MORE: Final = {
     "avif": frozenset({"image/avif"}),
     "tiff": frozenset({"image/tiff"}),
     "heic": frozenset({"image/heic", "image/heif"}),
     "jxl": frozenset({"image/jxl"}),
+    "video": FILMS,
 }
-"""Optional image formats, decoded only if `ATTACHMENTS_MORE_FORMATS` names them. Their decoders are
+"""Optional formats, decoded only if `ATTACHMENTS_MORE_FORMATS` names them. Their decoders are
 larger or newer than the others, or many files of the format break its rules. So the operator
 decides whether to take the risk."""
 
@@ -54,9 +62,10 @@ _MORE_NAMES: Final = {
     "tiff": (".tif", ".tiff"),
     "heic": (".heic", ".heif"),
     "jxl": (".jxl",),
+    "video": (),  # a film is not read to its end
 }
 
-_PACKAGES: Final = {"heic": "pillow_heif", "jxl": "imagecodecs"}
+_PACKAGES: Final = {"heic": "pillow_heif", "jxl": "imagecodecs", "video": "av"}
 """The packages of the decoders that are extras, by the name of the extra."""
 
 
@@ -76,6 +85,8 @@ def box_of(content_type: str, more: Collection[str]) -> Box | None:
         return Box.DOCUMENTS
     if content_type == SVG:
         return Box.DRAWINGS
+    if content_type in FILMS:
+        return Box.FILMS if "video" in more else None
     if content_type in IMAGES | SIMPLE or any(content_type in MORE[name] for name in more):
         return Box.IMAGES
     return None

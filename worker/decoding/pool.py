@@ -15,6 +15,7 @@ from shared.log import get_logger
 from worker.decoding.forks import Source
 from worker.decoding.formats import Box
 from worker.decoding.process import OWN_ENDS, Decoder, TooExpensive
+from worker.decoding.protocol import Film
 from worker.measuring import DECODER_STARTS, DECODERS_BUSY, KillCause, count_kill, note_peak
 from worker.packing import Packing
 
@@ -111,12 +112,14 @@ class DecoderPool:
         header_only: bool = False,
         packing: Packing | None = None,
         edges: Sequence[int] = (THUMB_EDGE,),
+        film: Film | None = None,
     ) -> Thumbnail:
         """Decode a file of an organization, or the preview of a document with its `packing`.
 
-        Returns a thumbnail for each of `edges`.
-        Raises Undecodable if decoding fails because of the file, and DecoderFault if the decoder
-        died. With `header_only`, it always raises Undecodable, with the facts from the header.
+        Of a `film`, only some ranges are given: raises RangeWanted if another one is needed.
+        Returns a thumbnail for each of `edges`. Raises Undecodable if decoding fails because of the
+        file, and DecoderFault if the decoder died. With `header_only`, it always raises
+        Undecodable, with the facts from the header.
         """
         decoder: Decoder | None = await self._take(organization if self._isolated else 0)
         assert decoder is not None
@@ -128,6 +131,7 @@ class DecoderPool:
                 header_only=header_only,
                 packing=packing,
                 edges=edges,
+                film=film,
             )
         except (TimeoutError, TooExpensive) as error:
             cause = str(error) or "not finished in time"

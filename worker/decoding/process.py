@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any, Final
 
 from shared.errors import AttachmentsError, DecoderFault
@@ -19,7 +20,7 @@ from shared.facts import THUMB_EDGE, Thumbnail
 from worker.decoding.answers import checked
 from worker.decoding.children import Child, Spawned, spawn
 from worker.decoding.formats import Box
-from worker.decoding.protocol import HEADER, MAX_ANSWER_BYTES, MAX_MEMORY_BYTES, max_bytes
+from worker.decoding.protocol import HEADER, MAX_ANSWER_BYTES, MAX_MEMORY_BYTES, Film, max_bytes
 from worker.packing import Packing
 from worker.sandbox.cpu_time import CPU_SHARE, IDLE_CPU_S, cpu_s
 from worker.sandbox.job_clock import LONGEST, JobClock, in_time
@@ -106,10 +107,12 @@ class Decoder:
         header_only: bool = False,
         packing: Packing | None = None,
         edges: Sequence[int] = (THUMB_EDGE,),
+        film: Film | None = None,
     ) -> Thumbnail:
-        """Decode a file, or a preview by its `packing`; return a thumbnail for each of `edges`.
+        """Decode a file, a preview by its `packing`, or ranges of a `film`.
 
-        Raises Undecodable for a fault of the file, and always if `header_only` is true. Raises
+        Returns a thumbnail for each of `edges`. Raises Undecodable for a fault of the file, and
+        always if `header_only` is true. Raises RangeWanted if the film needs another range. Raises
         EOFError if the child died, was active without a job or gave an invalid answer. Raises
         TooExpensive if it used too much CPU time, and TimeoutError if it did not finish although it
         used little CPU time. After each of these three, the caller must stop the child.
@@ -122,6 +125,7 @@ class Decoder:
         name = secrets.token_hex(8)
         limits = {"timeout_s": timeout_s * LONGEST, "cpu_s": allowed_s}
         words = {"job": name, "header_only": header_only, "packing": packing, "edges": edges}
+        words["film"] = None if film is None else asdict(film)
         job = json.dumps({**words, **limits}).encode()
         self._allow_cpu(allowed_s)
         rested_s = self._rested_s
@@ -139,7 +143,7 @@ class Decoder:
             finally:
                 note_cpu(max(0.0, self._cpu_s() - rested_s))
         self._rested_s = self._cpu_s()
-        return checked(answer, body, name, edges)
+        return checked(answer, body, name, edges, film)
 
     def idle_fault(self) -> str | None:
         """Return what the child did without a job, or None if it did nothing.

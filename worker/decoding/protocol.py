@@ -1,12 +1,14 @@
 """The messages between a worker and its decoders: a header, JSON, and bytes.
 
 The worker sends a job and the descriptor of a file. The decoder answers with JSON and the bytes of
-the thumbnails, one after the other. Both sides import this module, so it must not import Pillow or
+the thumbnails, one after the other. If it needs another range of a film, it answers with that range
+instead, and the job is over. Both sides import this module, so it must not import Pillow or
 any other module that only one side uses.
 """
 
 import struct
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 HEADER: Final = struct.Struct("!II")
@@ -35,6 +37,20 @@ ANSWER: Final = struct.Struct("!Iiq")
 
 FORK: Final = 1
 END: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """What a decoder gets of a film of `size` bytes: the ranges (start, end) of its bytes.
+
+    The file has these bytes, one range after the other. If the ranges are `final`, the decoder may
+    not ask for another one.
+    """
+
+    size: int
+    extents: tuple[tuple[int, int], ...]
+    final: bool
+
 
 SEEN: Final = ("width", "height", "pages", "duration", "thumbhash", "carries_more")
 """The fields of `Facts` that a decoder reports. The worker measures all others itself."""

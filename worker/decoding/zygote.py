@@ -137,7 +137,7 @@ def main(descriptor: int, kind: Box = Box.IMAGES, more: Collection[str] = ()) ->
     make = child.prepare(kind, more)
     # Each of the next two calls takes a millisecond or more. They are made here once, because the
     # decoders inherit the results.
-    compile_filter(threads="heic" in more)
+    compile_filter(threads=child.needs_threads(kind, more))
     privileges.forbid_gain()
     # Exclude all present objects from garbage collection in the forks. Garbage collection writes to
     # objects, so the kernel would copy the pages that the forks share.

@@ -10,7 +10,7 @@ from typing import Final
 
 from shared import content_types
 from shared.reserved import TYPES as RESERVED
-from worker.decoding.formats import IMAGES, MORE, PDF
+from worker.decoding.formats import FILMS, IMAGES, MORE, PDF
 from worker.sniffing.id3 import MAGIC as ID3
 from worker.sniffing.id3 import identify_tagged
 from worker.sniffing.iso_media import identify_iso_media
@@ -71,7 +71,7 @@ _GUESSED: Final = frozenset({UNKNOWN, "image/x-tga"})
 """Results of libmagic that do not identify a type. TGA has no signature, so random bytes often look
 like it."""
 
-_SETTLED: Final = IMAGES.union(*MORE.values())
+_SETTLED: Final = IMAGES.union(*MORE.values()) - FILMS
 """Types that stay images even if another file is appended to the image."""
 
 _PDF_START = re.compile(rb"%PDF-\d")

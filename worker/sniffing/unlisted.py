@@ -42,6 +42,7 @@ _SIGNATURES: Final = re.compile(
             "parquet": rb"PAR1",
             "emf": rb"\x01\0\0\0.{36} EMF",
             "m2ts": rb".{4}G(?:.{191}G){3}",
+            "ts": rb"G[\0-\x5f].[\x10-\x3f](?:.{184}G[\0-\x5f].[\x10-\x3f]){3}",
             "raf": rb"FUJIFILMCCD-RAW ",
             "mrw": rb"\0MRM",
         }.items()
@@ -75,6 +76,7 @@ _TYPES: Final = {
     "parquet": "application/vnd.apache.parquet",
     "emf": "image/emf",
     "m2ts": "video/mp2t",
+    "ts": "video/mp2t",  # libmagic knows only some that begin with the table of programs
     "raf": RAF,
     "mrw": MRW,
 }
