@@ -1,13 +1,17 @@
 """`attachments retry --style` makes what is missing, and reports no news to webhooks."""
 
+import asyncio
+
 import pytest
 
+from deploy.commands.restyling import AT_A_TIME
 from tests.data import images
 from tests.support.commands import command
 from tests.support.receiver import SETTINGS, make_webhook, running_receiver
 from tests.support.resources import PATH
-from tests.support.service import Service
+from tests.support.service import Service, until
 from tests.support.starting import StartService, StartWorker
+from tests.support.states import create, put
 from tests.support.style_files import FILES, STYLES, described, sizes
 
 
@@ -121,3 +125,48 @@ async def test_a_webhook_gets_all_styles_and_no_news_of_a_mere_style(
             "attachment.ready",
             "attachment.deleted" if state == "ready" else "attachment.failed",
         ]
+
+
+async def test_no_more_attachments_wait_than_workers_can_take_soon(
+    service: Service, start_worker: StartWorker
+) -> None:
+    (one,) = await create(service)
+    await put(service, one, "ready")
+    many = 2 * AT_A_TIME + 100
+    await service.execute(
+        """
+        UPDATE attachments SET resized = true, thumbnail_name = 'img.png', etag = 'e'
+        WHERE id = $1
+        """,
+        int(one),
+    )
+    await service.execute(
+        """
+        INSERT INTO attachments
+        SELECT (jsonb_populate_record(a, jsonb_build_object('id', a.id + n))).*
+        FROM attachments AS a, generate_series(10, $2::integer + 8) AS n WHERE a.id = $1
+        """,
+        int(one),
+        many,
+    )
+    # Without a worker, the command queues the first attachments, and waits.
+    running = asyncio.create_task(command(service, "retry", "--style", "medium", styles=STYLES))
+    waiting = "SELECT count(*) FROM attachments WHERE state = 'uploaded'"
+
+    async def some() -> bool:
+        return bool(await service.database.fetchval(waiting))
+
+    await until(some, within_s=30)
+    seen = set()
+    for step in range(40):
+        if step == 20:
+            assert not running.done()
+            # The objects do not exist, so each attempt ends at once.
+            await start_worker(service, styles=STYLES)
+        seen.add(await service.database.fetchval(waiting))
+        await asyncio.sleep(0.1)
+    ended = await running
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out == f"{many} attachments are processed again for the style medium\n"
+    assert max(seen) < 2 * AT_A_TIME
+    assert await service.database.fetchval("SELECT min(revision) FROM attachments") == 4
