@@ -10,7 +10,7 @@ from shared.errors import Undecodable
 from shared.facts import Thumbnail
 from tests.data import films, images
 from tests.support.decoders import opened
-from worker.decoding.answers import RangeWanted
+from worker.decoding.answers import RangeWanted, checked
 from worker.decoding.formats import Box
 from worker.decoding.process import Decoder
 from worker.decoding.protocol import Film
@@ -89,3 +89,26 @@ async def test_a_film_of_8k_is_within_the_limit_of_memory() -> None:
         assert 0 < peak < 700 * 1024**2
     finally:
         await decoder.stop()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [None, [], [5], [0, 1, 2], [5, 5], [9, 5], [-1, 4], [0, 101], ["0", 5], [0, True], [0.0, 5]],
+)
+def test_a_range_that_is_not_of_the_film_is_a_malformed_answer(asked: object) -> None:
+    with pytest.raises(EOFError):
+        checked({"job": "1", "range": asked}, b"", "1", (320,), Film(100, ((0, 9),), final=False))
+
+
+@pytest.mark.parametrize("film", [None, Film(100, ((0, 9),), final=True)])
+def test_only_a_film_may_have_another_range_and_only_while_there_are_some(
+    film: Film | None,
+) -> None:
+    with pytest.raises(EOFError):
+        checked({"job": "1", "range": [9, 20]}, b"", "1", (320,), film)
+
+
+def test_a_range_of_the_film_is_passed_on() -> None:
+    with pytest.raises(RangeWanted) as caught:
+        checked({"job": "1", "range": [9, 100]}, b"", "1", (320,), Film(100, ((0, 9),), False))
+    assert (caught.value.start, caught.value.end) == (9, 100)

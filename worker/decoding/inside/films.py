@@ -27,6 +27,7 @@ from worker.decoding.inside.colour_spaces import by_code_points
 from worker.decoding.inside.orientation import swaps_edges
 from worker.decoding.inside.pictures import Look, make_pictures
 from worker.decoding.inside.pieces import Pieces
+from worker.decoding.inside.shrinking import Size, fitting
 
 CODECS: Final = frozenset(
     {"h264", "hevc", "libdav1d", "av1", "vp8", "vp9", "mpeg4", "mjpeg", "prores"}
@@ -51,7 +52,8 @@ DARK: Final = 12
 begin with such frames."""
 
 OVERSAMPLING: Final = 2
-"""FFmpeg shrinks a frame to this many times the thumbnail's size, and Lanczos shrinks it then."""
+"""FFmpeg shrinks a frame to this many times the size of the largest poster, and makes its pixels
+square. Lanczos shrinks it then."""
 
 _UNKNOWN: Final = 2  # AVCOL_SPC_UNSPECIFIED
 _HIGH_DEFINITION: Final = (1280, 576)
@@ -181,11 +183,11 @@ def _make(
         raise Undecodable("too_expensive")
     context.thread_count = 1
     full = facts.width, facts.height
-    most = OVERSAMPLING * max(edges)
+    size = fitting(*full, OVERSAMPLING * max(edges))
     chosen: tuple[Image.Image, Look] | None = None
     for moment in moments:
         if (frame := _frame_at(container, stream, moment)) is not None:
-            image = _shrunk(frame, most)
+            image = _shrunk(frame, size)
             is_dark = ImageStat.Stat(image.convert("L")).mean[0] < DARK
             if chosen is None or not is_dark:
                 # As in AVIF, browsers use the function of sRGB instead of those of cameras.
@@ -238,16 +240,15 @@ def _frame_at(
     return None
 
 
-def _shrunk(frame: VideoFrame, edge: int) -> Image.Image:
-    """Return a frame as RGB of at most `edge` × `edge` pixels, in its own space and orientation."""
+def _shrunk(frame: VideoFrame, size: Size) -> Image.Image:
+    """Return a frame as RGB of this size, in its own space and orientation."""
     matrix = None
     if frame.colorspace == _UNKNOWN:
         wide, high = _HIGH_DEFINITION
         is_high = frame.width >= wide or frame.height > high
         matrix = Colorspace.ITU709 if is_high else Colorspace.ITU601
     small = frame.reformat(
-        min(frame.width, edge),
-        min(frame.height, edge),
+        *size,
         "rgb24",
         src_colorspace=matrix,
         interpolation=Interpolation.AREA,
