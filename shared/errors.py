@@ -26,6 +26,7 @@
     ├── DecoderFault                the decoder failed, and the file is not known to be the cause
     ├── ScannerUnavailable          the scanner did not answer, or could not scan
     ├── TooExpensive                the decoder used more CPU time than one file may use
+    ├── VipsError                   libvips cannot read or shrink an image; Pillow is used instead
     ├── ZygoteGone                  the process that forks decoders has ended
     ├── ClaimLost                   another worker has claimed the attachment
     ├── Busy                        a limited part of the service is in use

@@ -105,12 +105,25 @@ def where(organization_id: int, filters: Iterable[Filter]) -> tuple[str, list[An
     return " AND ".join(conditions), values
 
 
-def walked(filters: Sequence[Filter]) -> OneOf | None:
-    """Return the filter whose index lists all matching attachments in the order of ids, or None."""
+def walked(filters: Sequence[Filter]) -> OneOf | OfAttachable | None:
+    """Return the filter whose index lists attachments in the order of ids, or None.
+
+    A filter by attachable is chosen also if there are others, because few attachments belong to one
+    object. A filter by `id` is better still, and needs no walk.
+    """
     positive = [item for item in filters if _narrows(item)]
+    if not any(item.name == "id" for item in positive):
+        by_attachable = (item for item in positive if isinstance(item, OfAttachable))
+        if (chosen := next(by_attachable, None)) is not None:
+            return chosen
     if len(positive) == 1 and isinstance(positive[0], OneOf) and positive[0].is_walked:
         return positive[0]
     return None
+
+
+def narrowed(filters: Sequence[Filter]) -> bool:
+    """Return True if a filter selects attachments, instead of leaving some out."""
+    return any(map(_narrows, filters))
 
 
 def by_time(filters: Sequence[Filter]) -> bool:

@@ -1,9 +1,14 @@
 """SQL statements for lists: total numbers, pages by number, and pages from an id.
 
-Each list is read in one of three ways. If the only filter has an index of its own, that index gives
-a list of attachments for each value of the filter, and these lists are merged by id. For a range of
-times, the index by time is read, and the ids are sorted. For any other list, PostgreSQL's planner
-chooses the index by id or the index by attachable.
+Each list is read in one of four ways. If a filter is by attachable, or if the only filter has an
+index of its own, that index gives a list of attachments for each value of the filter, and these
+lists are merged by id. For a range of times, the index by time is read, and the ids are sorted. A
+list without filters, or with negated ones only, is read from the organization's index by id. For
+any other list, PostgreSQL's planner chooses the index.
+
+The planner must never choose the primary key for a list: it would then skip all older attachments
+of other organizations, which may be millions. So the conditions compare all columns of the index
+with > and <. If the organization were compared with "=", the planner would ignore it in ORDER BY.
 """
 
 import json
@@ -13,7 +18,7 @@ from typing import Any
 from shared import filters as filtering
 from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection
-from shared.filters import INDEXED, Filter, OneOf
+from shared.filters import INDEXED, Filter, OfAttachable, OneOf
 from shared.keys import MAX_ID
 
 MAX_COUNTED = 100_000
@@ -26,6 +31,9 @@ async def count(connection: Connection, organization_id: int, filters: Sequence[
     if chosen is not None:
         source, values = _walk(organization_id, chosen, filters, "ASC", str(MAX_COUNTED + 1))
         selected = f"SELECT {source}"
+    elif not filtering.narrowed(filters):
+        source, values = _walk_all(organization_id, filters, "ASC")
+        selected = f"SELECT {source}"
     else:
         where, values = filtering.where(organization_id, filters)
         # Without ORDER BY, the planner may scan the table from its start. It then reads most of the
@@ -34,8 +42,8 @@ async def count(connection: Connection, organization_id: int, filters: Sequence[
         order = "ORDER BY a.organization_id, a.id"
         if filtering.by_time(filters):
             order = "ORDER BY a.organization_id, a.created_at"
-        elif any(not item.negated and item.name != "organization_id" for item in filters):
-            order = "" if not filtering.read_many(filters) else order
+        elif not filtering.read_many(filters):
+            order = ""
         selected = f"SELECT FROM attachments AS a WHERE {where} {order}"
     total = await connection.fetchval(
         f"SELECT count(*) FROM ({selected} LIMIT {MAX_COUNTED + 1}) AS counted", *values
@@ -72,15 +80,17 @@ async def page(
     backwards = before is not None
     bound = before if backwards else after
     order = "DESC" if descending != backwards else "ASC"
+    low = high = None
+    if bound is not None:
+        low, high = (bound, None) if order == "ASC" else (None, bound)
     chosen = filtering.walked(filters)
     if chosen is not None:
-        low = high = None
-        if bound is not None:
-            low, high = (bound, None) if order == "ASC" else (None, bound)
         source, values = _walk(
             organization_id, chosen, filters, order, str(limit + offset), low=low, high=high
         )
         selected = f"{source} ORDER BY a.id {order}"
+    elif not filtering.narrowed(filters):
+        selected, values = _walk_all(organization_id, filters, order, low=low, high=high)
     else:
         where, values = filtering.where(organization_id, filters)
         if bound is not None:
@@ -108,9 +118,35 @@ async def page(
     return found[::-1] if backwards else found
 
 
+def _walk_all(
+    organization_id: int,
+    filters: Sequence[Filter],
+    order: str,
+    *,
+    low: int | None = None,
+    high: int | None = None,
+) -> tuple[str, list[Any]]:
+    """Return SQL (FROM …) that reads an organization's attachments by id, and its parameters."""
+    where, values = _others(organization_id, filters)
+    values += [low or 0, MAX_ID if high is None else high]
+    count = len(values)
+    return (
+        "FROM attachments AS a"
+        f" WHERE (a.organization_id, a.id) > ($1, ${count - 1}::bigint)"
+        f" AND (a.organization_id, a.id) < ($1, ${count}::bigint)"
+        f" AND {where} ORDER BY a.organization_id {order}, a.id {order}"
+    ), values
+
+
+def _others(organization_id: int, filters: Sequence[Filter]) -> tuple[str, list[Any]]:
+    """Return the conditions of a walk other than that of its index, and their parameters."""
+    where, values = filtering.where(organization_id, filters)
+    return where.removeprefix("a.organization_id = $1 AND "), values
+
+
 def _walk(
     organization_id: int,
-    chosen: OneOf,
+    chosen: OneOf | OfAttachable,
     filters: Sequence[Filter],
     order: str,
     most: str,
@@ -118,23 +154,23 @@ def _walk(
     low: int | None = None,
     high: int | None = None,
 ) -> tuple[str, list[Any]]:
-    """Return SQL (FROM …) that lists up to `most` ids of each value, and its parameters.
-
-    The condition compares all columns of the index with > and <. If a column were compared with
-    "=", the planner would ignore it in ORDER BY. It might then choose another index, and read and
-    skip any number of rows.
-    """
-    others = [item for item in filters if item is not chosen]
-    where, values = filtering.where(organization_id, others)
-    where = where.removeprefix("a.organization_id = $1 AND ")
-    values += [list(chosen.values), low or 0, MAX_ID if high is None else high]
-    count, column = len(values), chosen.column
-    key = f"a.organization_id, a.{column}, a.id"
-    directed = f"a.organization_id {order}, a.{column} {order}, a.id {order}"
+    """Return SQL (FROM …) that lists up to `most` ids of each value, and its parameters."""
+    where, values = _others(organization_id, [item for item in filters if item is not chosen])
+    if isinstance(chosen, OfAttachable):
+        values.append(chosen.attachable_type)
+        columns = ["organization_id", "attachable_type", "attachable_id", "id"]
+        bounds, kind, walked = f"$1, ${len(values)}, walked.value", "bigint", chosen.ids
+    else:
+        columns = ["organization_id", chosen.column, "id"]
+        bounds, kind, walked = "$1, walked.value", INDEXED[chosen.column], chosen.values
+    values += [list(walked), low or 0, MAX_ID if high is None else high]
+    count = len(values)
+    key = ", ".join(f"a.{column}" for column in columns)
+    directed = ", ".join(f"a.{column} {order}" for column in columns)
     return (
-        f"FROM unnest(${count - 2}::{INDEXED[column]}[]) AS walked (value) CROSS JOIN LATERAL ("
+        f"FROM unnest(${count - 2}::{kind}[]) AS walked (value) CROSS JOIN LATERAL ("
         "SELECT a.id FROM attachments AS a"
-        f" WHERE ({key}) > ($1, walked.value, ${count - 1}::bigint)"
-        f" AND ({key}) < ($1, walked.value, ${count}::bigint)"
-        f" AND a.{column} IS NOT NULL AND {where} ORDER BY {directed} LIMIT {most}) AS a"
+        f" WHERE ({key}) > ({bounds}, ${count - 1}::bigint)"
+        f" AND ({key}) < ({bounds}, ${count}::bigint)"
+        f" AND a.{columns[-2]} IS NOT NULL AND {where} ORDER BY {directed} LIMIT {most}) AS a"
     ), values

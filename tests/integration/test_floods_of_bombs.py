@@ -16,7 +16,7 @@ from statistics import median
 import pytest
 
 from tests.support.resources import PATH
-from tests.support.service import MEDIA_TYPE, Client
+from tests.support.service import MEDIA_TYPE, Client, until
 from tests.support.stack import EVENTS_TOKEN
 from tests.support.starting import StartService
 
@@ -60,9 +60,12 @@ async def flooded(client: Client, bomb: bytes, path: str) -> AsyncIterator[Flood
             flood.statuses[answer.status] += 1
 
     senders = [asyncio.create_task(send()) for _ in range(CONNECTIONS)]
+
+    async def has_begun() -> bool:
+        return flood.answered >= CONNECTIONS
+
     try:
-        while flood.answered < CONNECTIONS:
-            await asyncio.sleep(0.01)
+        await until(has_begun, within_s=60)
         yield flood
         failed = [sender for sender in senders if sender.done()]
         assert failed == []

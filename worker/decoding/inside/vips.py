@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from PIL import Image
 
+from shared.errors import AttachmentsError
+
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _SAMPLES: Final = {"L": 1, "La": 2, "RGB": 3, "RGBa": 4}
 """The samples of a pixel in Pillow's modes. Colours with alpha must be weighted by it, because
@@ -42,7 +44,7 @@ Keep = Callable[[Any], Any]
 for a null pointer."""
 
 
-class VipsError(Exception):
+class VipsError(AttachmentsError):
     """libvips cannot read a file, or has no memory. The message is the one of libvips."""
 
 
