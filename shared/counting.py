@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 
 from shared.database import Connection
+from shared.keys import MAX_ID
 from shared.quotas import COUNTERS
 
 AT_ONCE = 50_000
@@ -134,9 +135,13 @@ async def count_first(connection: Connection, organization_id: int) -> bool:
     ):
         return True
     beyond = await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM attachments AS a WHERE a.organization_id = $1"
-        f" AND a.deleted_at IS NULL ORDER BY a.id OFFSET {AT_ONCE} LIMIT 1)",
+        # Both columns are compared, so that the planner does not choose the primary key: see
+        # `shared.lists`.
+        "SELECT EXISTS (SELECT FROM attachments AS a WHERE (a.organization_id, a.id) > ($1, 0)"
+        " AND (a.organization_id, a.id) < ($1, $2::bigint) AND a.deleted_at IS NULL"
+        f" ORDER BY a.organization_id, a.id OFFSET {AT_ONCE} LIMIT 1)",
         organization_id,
+        MAX_ID,
     )
     if beyond:
         return False

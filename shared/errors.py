@@ -26,6 +26,8 @@
     ├── DecoderFault                the decoder failed, and the file is not known to be the cause
     ├── ScannerUnavailable          the scanner did not answer, or could not scan
     ├── TooExpensive                the decoder used more CPU time than one file may use
+    ├── MissingRange                a range of a film is needed that its job does not have
+    ├── RangeWanted                 a decoder asks the worker for another range of a film
     ├── VipsError                   libvips cannot read or shrink an image; Pillow is used instead
     ├── ZygoteGone                  the process that forks decoders has ended
     ├── ClaimLost                   another worker has claimed the attachment

@@ -4,6 +4,8 @@ import os
 from collections.abc import Sequence
 from typing import BinaryIO, Final
 
+from shared.errors import AttachmentsError
+
 STEP_BYTES: Final = 256 * 1024
 """Number of bytes that are requested at a place where nothing is known."""
 
@@ -12,7 +14,7 @@ MAX_STEP_BYTES: Final = 4 * 1024 * 1024
 as that one, so a long track list needs few requests."""
 
 
-class MissingRange(Exception):
+class MissingRange(AttachmentsError):
     """The bytes from `start` to `end` are needed and were not read yet."""
 
     def __init__(self, start: int, end: int) -> None:
