@@ -15,5 +15,4 @@ ATTACHABLE_TYPES = (
     "booking",
     "widget",
 )
-"""The kinds of object, in a client's application, that an attachment may belong to
-(contract.md)."""
+"""The kinds of object in a client's application. See contract.md."""

@@ -1,7 +1,7 @@
 """botocore's models of AWS services, which the clients of a process share.
 
-Each session of botocore would read and parse its own. That takes 0.05 s of CPU time for each
-client, and some megabytes of memory.
+By default, each session of botocore reads and parses its own models. That takes 0.05 s of CPU time
+for each client, and some megabytes of memory.
 """
 
 from functools import cache
@@ -13,8 +13,8 @@ from botocore.session import Session
 def share_models(session: Session) -> None:
     """Let a session use the models that other sessions of this process have read.
 
-    They are read when the session makes its first client. AWS_DATA_PATH and the config file say
-    where else botocore looks for models, so errors of the configuration are raised then.
+    The configuration is read when the session makes its first client, because AWS_DATA_PATH and the
+    config file can name more folders of models. So errors in the configuration are raised then.
     """
     session.lazy_register_component(
         "data_loader", lambda: _loader(session.get_config_variable("data_path"))

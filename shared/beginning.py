@@ -4,8 +4,8 @@ This module imports little, so its handlers are set early. Until the process set
 no work has begun. So a signal ends the process at once. The exit status is 0, as after a normal
 end.
 
-Garbage collection is paused during the imports. Modules are no garbage, and searching them again
-and again would take a quarter of the imports' time.
+Garbage collection is paused during the imports. Modules do not become garbage, and searching them
+again and again would take a quarter of the imports' time.
 """
 
 import gc
@@ -37,7 +37,7 @@ def resume_collection() -> None:
     """Collect garbage from now on, but exclude all objects that exist now. May be repeated.
 
     Call this after the imports. The modules live as long as the process, so no later collection
-    searches them, also not the one at the end of the process.
+    searches them, not even the one at the end of the process.
     """
     gc.freeze()
     gc.enable()

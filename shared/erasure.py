@@ -45,8 +45,8 @@ class Listing:
 def listings_of(row: Attachment) -> tuple[Listing, ...]:
     """Return the listings of an attachment: for its original, and for thumbnails in each style.
 
-    The row names all styles that the attachment ever had, also those that are not configured any
-    more.
+    The row names all styles that the attachment ever had, including those that are no longer
+    configured.
     """
     named = named_keys(row)
     return (

@@ -26,7 +26,7 @@
     ├── DecoderFault                the decoder failed, and the file is not known to be the cause
     ├── ScannerUnavailable          the scanner did not answer, or could not scan
     ├── TooExpensive                the decoder used more CPU time than one file may use
-    ├── MissingRange                a range of a film is needed that its job does not have
+    ├── MissingRange                a decoder needs a range of a film that it was not given
     ├── RangeWanted                 a decoder asks the worker for another range of a film
     ├── VipsError                   libvips cannot read or shrink an image; Pillow is used instead
     ├── ZygoteGone                  the process that forks decoders has ended

@@ -14,10 +14,10 @@ class Facts:
     """The measured facts of one object; None means unknown.
 
     `size` is in bytes. `width` and `height` are in pixels, after the orientation is applied. They
-    are None for a document, which has `pages`. `duration` is that of a film, in seconds, to a
-    thousandth. `checksum_sha256` is hexadecimal. `thumbhash` is a
-    placeholder of the thumbnail in Base64. `carries_more` is true if bytes of another kind follow
-    the image, or if that could not be checked.
+    are None for a document, which has `pages`. `duration` is the length of a film in seconds,
+    rounded to a thousandth. `checksum_sha256` is hexadecimal. `thumbhash` is a placeholder of the
+    thumbnail in Base64. `carries_more` is true if bytes of another kind follow the image, or if
+    that could not be checked.
     """
 
     content_type: str | None = None
@@ -76,7 +76,7 @@ def is_thumbhash(value: object) -> bool:
 
 
 MAX_DURATION_S: Final = 1e7
-"""The longest possible film, in seconds: 115 days. A longer duration is a fault of the file."""
+"""Maximum duration of a film, in seconds: 115 days. A longer one is a fault of the file."""
 
 
 def is_duration(value: object) -> bool:

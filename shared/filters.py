@@ -108,8 +108,8 @@ def where(organization_id: int, filters: Iterable[Filter]) -> tuple[str, list[An
 def walked(filters: Sequence[Filter]) -> OneOf | OfAttachable | None:
     """Return the filter whose index lists attachments in the order of ids, or None.
 
-    A filter by attachable is chosen also if there are others, because few attachments belong to one
-    object. A filter by `id` is better still, and needs no walk.
+    A filter by attachable is chosen even if there are other filters, because few attachments belong
+    to one object. If there is a filter by `id`, that one is better, and no index is walked.
     """
     positive = [item for item in filters if _narrows(item)]
     if not any(item.name == "id" for item in positive):
@@ -122,7 +122,7 @@ def walked(filters: Sequence[Filter]) -> OneOf | OfAttachable | None:
 
 
 def narrowed(filters: Sequence[Filter]) -> bool:
-    """Return True if a filter selects attachments, instead of leaving some out."""
+    """Return True if at least one filter selects attachments, instead of excluding some."""
     return any(map(_narrows, filters))
 
 

@@ -8,7 +8,7 @@ MAX_FILE_NAME_BYTES = 180
 MAX_ID = 2**63 - 1
 ORIGINAL = "original"
 THUMB = "thumb"
-"""The style that every thumbnail has. The setting ATTACHMENTS_STYLES adds others."""
+"""The style in which every thumbnail is made. The setting ATTACHMENTS_STYLES adds others."""
 
 STYLE_NAME = r"[a-z][a-z0-9_-]{0,31}"
 """A pattern of the names of styles. Such a name is read in the same way by every store and URL

@@ -570,9 +570,9 @@ async def retry(connection: Connection, ids: Sequence[int]) -> list[WakeUp]:
 async def retry_style(
     connection: Connection, ids: Sequence[int], style: str, edge: int
 ) -> list[WakeUp]:
-    """Let attachments be processed again that have a thumbnail, but lack a style with this edge.
+    """Let attachments that have a thumbnail, but not in this style and edge, be processed again.
 
-    Other ids are ignored, also those of attachments that are not `ready`, so the call may be
+    Other ids are ignored, also those of attachments that are not `ready`. So the call may be
     repeated. Nothing about the original changes. So no webhook is delivered, unless the attachment
     does not become `ready` again: see migration 0023. Returns the wake-ups to publish.
     """

@@ -55,7 +55,10 @@ the server's timeout even if no row lacks the style."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lacking(FromRow):
-    """The ids of one part of a walk that lack a style. `walked_to` is None after the last part."""
+    """One part of a walk: the ids of attachments that lack a style.
+
+    `walked_to` is the last id that was read; None after the last part.
+    """
 
     ids: list[int]
     walked_to: int | None

@@ -232,7 +232,7 @@ class Reconciliation:
                     yield difference
 
     async def _missing_thumbnail(self, row: Attachment) -> Difference | None:
-        """Return the first thumbnail, in any style, that a row shows and the store has not."""
+        """Return the first thumbnail, in any style, that a row shows and the store lacks."""
         for style, each in shown_thumbnails(row).items():
             if row.id not in self._thumbnails.get(style, IdSet()):
                 difference = await self._sought(Kind.THUMBNAIL_MISSING, row, each.key)

@@ -11,8 +11,8 @@ from shared.keys import ORIGINAL, STYLE_NAME, THUMB
 from shared.part_settings import LogSettings, QueueSettings, Words, split_setting
 
 MAX_STYLES: Final = 6
-"""Maximum number of styles, `thumb` included. Each is one more object to write, within the same
-lease, and one more to remove."""
+"""Maximum number of styles, `thumb` included. Each style is one more object to write within the
+same lease, and one more to remove."""
 
 MIN_EDGE: Final = 16
 MAX_EDGE: Final = 2048
@@ -53,14 +53,14 @@ def _faults(words: tuple[str, ...]) -> list[str]:
         if match is None:
             faults.append(
                 f"entry {number} must be a name and a number of pixels, such as medium:1024; the"
-                " name has a letter and up to 31 more of a-z, 0-9, _ and -"
+                " name must begin with a-z, followed by up to 31 of a-z, 0-9, _ and -"
             )
             continue
         name, edge = match[1], int(match[2])
         if name in names:
             faults.append(f"entry {number} repeats a name")
         elif name == ORIGINAL:
-            faults.append(f"entry {number}: {ORIGINAL} is not a name for a style")
+            faults.append(f"entry {number}: {ORIGINAL} cannot be the name of a style")
         elif name == THUMB and edge != THUMB_EDGE:
             faults.append(f"entry {number}: {THUMB} always has {THUMB_EDGE} pixels")
         elif not MIN_EDGE <= edge <= MAX_EDGE:

@@ -1,7 +1,8 @@
-"""What a row says of its thumbnails in each style: the column `styles`, a JSON object by style.
+"""The thumbnails of an attachment in each style, as its row stores them in the column `styles`.
 
-A style is a size of thumbnails, with a name that is a part of the key. The style `thumb` is also
-named by the columns `thumbnail_name` and `resized`, as in the releases before there were others.
+The column is a JSON object with one member for each style. A style is a size of thumbnails, with a
+name that is a part of the key. For the style `thumb`, the row also has the columns `thumbnail_name`
+and `resized`. Earlier releases have only these two columns.
 """
 
 import json
@@ -14,13 +15,13 @@ from shared.attachments import Attachment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """What a row says of one style.
+    """The thumbnail of an attachment in one style, as the row stores it.
 
     `name` is the name in the key. It is set before the thumbnail is stored, and None if there is no
     thumbnail any more, or if it was not made because only `thumb` was cheap enough. `edge` is the
-    edge that was configured. `etag` is that of the original from which the thumbnail was made: a
-    release that does not know styles may have processed a newer upload. `width`, `height` and
-    `etag` are None until the thumbnail is stored. Sizes are in pixels.
+    edge that was configured. `etag` is the one of the original from which the thumbnail was made.
+    It may differ from that of the row, because an earlier release does not update it. `width`,
+    `height` and `etag` are None until the thumbnail is stored. Sizes are in pixels.
     """
 
     name: str | None = None
@@ -34,13 +35,13 @@ Styles = Mapping[str, Style]
 
 
 def lacks(style: int, edge: int) -> str:
-    """Return the SQL condition that a row with a thumbnail lacks a style with a certain edge.
+    """Return the SQL condition that a row has a thumbnail, but not in a style with a certain edge.
 
-    `style` and `edge` are the numbers of the parameters with the style's name and its edge, a text.
-    A style that was not made, because it was too expensive, is not lacking.
+    `style` and `edge` are the numbers of two SQL parameters: the style's name, and its edge as a
+    text. A style that was not made because it was too expensive does not count as lacking.
     """
-    said = f"a.styles -> ${style}::text"
-    return f"""(a.resized AND ({said} ->> 'edge', {said} ->> 'etag')
+    stored = f"a.styles -> ${style}::text"
+    return f"""(a.resized AND ({stored} ->> 'edge', {stored} ->> 'etag')
                 IS DISTINCT FROM (${edge}::text, a.etag))"""
 
 
@@ -58,8 +59,8 @@ def read_styles(text: str | None) -> dict[str, Style]:
     if text is None:
         return {}
     return {
-        style: Style(**{name: said.get(name) for name in Style.__slots__})
-        for style, said in json.loads(text).items()
+        style: Style(**{name: stored.get(name) for name in Style.__slots__})
+        for style, stored in json.loads(text).items()
     }
 
 
@@ -69,8 +70,8 @@ def write_styles(styles: Styles) -> str | None:
         return None
     return json.dumps(
         {
-            style: {name: value for name, value in asdict(said).items() if value is not None}
-            for style, said in styles.items()
+            style: {name: value for name, value in asdict(stored).items() if value is not None}
+            for style, stored in styles.items()
         }
     )
 
@@ -79,9 +80,9 @@ def named_keys(row: Attachment) -> dict[str, str]:
     """Return the keys of all thumbnails that a row names, by style. Some may not be stored."""
     folder = f"{keys.PREFIX}{keys.partition(row.id)}"
     named = {
-        style: f"{folder}/{style}/{said.name}"
-        for style, said in read_styles(row.styles).items()
-        if said.name is not None
+        style: f"{folder}/{style}/{stored.name}"
+        for style, stored in read_styles(row.styles).items()
+        if stored.name is not None
     }
     return named if row.thumbnail_key is None else {**named, keys.THUMB: row.thumbnail_key}
 
@@ -94,15 +95,18 @@ def shown_thumbnails(row: Attachment) -> dict[str, Shown]:
     if row.styles is None:
         return found
     named = named_keys(row)
-    for style, said in read_styles(row.styles).items():
-        if said.width is None or said.etag is None or said.etag != row.etag:
+    for style, stored in read_styles(row.styles).items():
+        if stored.width is None or stored.etag is None or stored.etag != row.etag:
             continue
-        if style == keys.THUMB and said.name != row.thumbnail_name:
+        if style == keys.THUMB and stored.name != row.thumbnail_name:
             continue
-        found[style] = Shown(key=named[style], width=said.width, height=said.height)
+        found[style] = Shown(key=named[style], width=stored.width, height=stored.height)
     return found
 
 
 def emptied(styles: Styles) -> dict[str, Style]:
-    """Return styles without thumbnails. Their names stay: versions may be left in the bucket."""
+    """Return the same styles, but without thumbnails.
+
+    The names of the styles are kept, because the bucket may still have versions of their objects.
+    """
     return dict.fromkeys(styles, Style())

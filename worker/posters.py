@@ -1,7 +1,8 @@
 """Make the poster of a film from a few ranges of its bytes.
 
-A decoder asks for the ranges that it needs, one at a time. No decoder is held while the store is
-read: the job ends with the question, and is begun again with one range more.
+A decoder asks for the ranges that it needs, one at a time. Each request ends the job. The worker
+reads the range from the store, and starts the job again with one more range. So no decoder waits
+for the store.
 """
 
 import asyncio

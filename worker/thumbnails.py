@@ -53,8 +53,8 @@ async def store_thumbnail(
         raise ClaimLost(str(row.id))
     try:
         # The writes must end before the lease does. A later write could overwrite the thumbnail of
-        # the worker that claims the upload next. For the same reason they come one after the other:
-        # none goes on when another one has failed.
+        # the worker that claims the upload next. For the same reason the writes run one after
+        # the other: when one has failed, no other one is still running.
         async with store_limit(lease_s * 0.8):
             for key, picture in to_write.values():
                 await _write(tools, key, picture)
@@ -74,11 +74,11 @@ async def store_thumbnail(
 
 
 def _announced(row: Attachment, styles: Styles) -> Styles:
-    """Return what the row says while the thumbnails are being stored.
+    """Return the styles for the row while the thumbnails are being stored.
 
-    Those that are stored with another name or edge are named without their size, so they are not
-    shown yet. The others are shown if they are those of the current upload. Styles that are not
-    made any more were dropped.
+    A style whose name or edge differs from the stored one is named without its size, so it is not
+    shown yet. A style with the same name and edge stays as it is: it is shown if it was made from
+    the current upload. Styles that are no longer made have no thumbnail.
     """
     before = read_styles(row.styles)
     return {

@@ -116,8 +116,9 @@ def shown() -> dict[str, Json]:
         ),
         "Thumbs": {
             "type": "object",
-            "description": "The thumbnails of the current upload by style; `thumb` is there if any"
-            " is. Width and height are null if an earlier release made the thumbnail",
+            "description": "The thumbnails of the current upload, by style. If there are any,"
+            " `thumb` is one of them. Width and height are null if an earlier release made the"
+            " thumbnail",
             "propertyNames": {"pattern": f"^{STYLE_NAME}$"},
             "additionalProperties": members(
                 {"url": URL, "width": or_null(COUNT), "height": or_null(COUNT)}

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from shared.style_settings import RetrySettings
 
 AT_A_TIME = 500
-"""Attachments that are queued by one statement. Before the next ones are queued, the workers must
-have finished all but this number of uploads. So each attachment is `uploaded` and `processing` only
-for a short time, and new uploads do not wait behind all of them."""
+"""Maximum number of attachments that one statement queues. The next ones are queued when fewer
+uploads than this wait for a worker. So an attachment is `uploaded` and `processing` only for a
+short time, and a new upload does not wait until all of them are processed."""
 
 POLL_EVERY_S = 0.5
 WAITING_AFTER_S = 30.0
-"""Seconds after which the command says that it waits for the workers."""
+"""Seconds of waiting after which the command prints that it waits for the workers."""
 
 
 def restyle(style: str, organization: int | None, data_dir: Path) -> int:
     """Let all ready attachments that lack a style be processed again; return the exit status.
 
-    May be repeated, and interrupted: what was queued is processed, and the next call queues the
-    rest. Raises Misused if the style is not configured.
+    May be interrupted and repeated: attachments that were queued are processed, and the next call
+    queues the others. Raises Misused if the style is not configured.
     """
     from shared import lifecycle
     from shared.deployment import find_prefix
@@ -66,8 +66,8 @@ def restyle(style: str, organization: int | None, data_dir: Path) -> int:
         if publisher.dropped:
             note(publisher.left_to_sweep)
         if not queued:
-            whose = f" of organization {organization}" if organization else ""
-            note(f"no attachment{whose} lacks the style {style}; nothing was done")
+            owner = f" of organization {organization}" if organization else ""
+            note(f"no attachment{owner} lacks the style {style}; nothing was done")
 
     with_database(data_dir, RetrySettings, work)
     return 0

@@ -35,7 +35,9 @@ def retry(
     reason: OneReason = None,
     style: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Make this thumbnail where a ready attachment lacks it."),
+        typer.Option(
+            metavar="NAME", help="Make thumbnails in this style for ready attachments without one."
+        ),
     ] = None,
     organization: OneOrganization = None,
     data_dir: DataDir = LOCAL,
@@ -43,7 +45,8 @@ def retry(
     """Process failed and rejected attachments again, and ready ones that have a reason.
 
     With --reason, all attachments in these states that have this reason are processed again. With
-    --style, all that are ready and have a thumbnail, but not in this style of ATTACHMENTS_STYLES.
+    --style, all ready attachments are processed again that have a thumbnail, but not in this style
+    of ATTACHMENTS_STYLES.
     """
     if style is not None:
         if ids or failed or state is not None or reason is not None:

@@ -45,7 +45,7 @@ def test_thumb_is_always_the_first_style(
         ("..:1024", f"entry 1 {ENTRY}"),
         ("a.b:1024", f"entry 1 {ENTRY}"),
         (f"{'a' * 33}:1024", f"entry 1 {ENTRY}"),
-        ("original:1024", "entry 1: original is not a name for a style"),
+        ("original:1024", "entry 1: original cannot be the name of a style"),
         ("thumb:640", "entry 1: thumb always has 320 pixels"),
         ("thumb:320,thumb:320", "entry 2 repeats a name"),
         ("x:100,y:200,x:300", "entry 3 repeats a name"),

@@ -20,7 +20,7 @@ class RangeWanted(AttachmentsError):
 def checked(
     answer: Any, body: bytes, job: str, edges: Sequence[int], film: Film | None = None
 ) -> Thumbnail:
-    """Return the thumbnails in the answer to a job that asked for one for each of `edges`.
+    """Return the thumbnails in the answer to a job, one for each of `edges`.
 
     Raises EOFError if the answer is malformed, Undecodable if it reports a fault of the file, and
     RangeWanted if it asks for a range of a `film`.
@@ -55,7 +55,7 @@ def _checked_range(asked: Any, film: Film) -> RangeWanted:
 def _checked_pictures(described: Any, body: bytes, edges: Sequence[int]) -> tuple[Picture, ...]:
     """Return the pictures, whose bytes follow each other in `body`. Raises EOFError."""
     if not isinstance(described, list) or len(described) != len(edges):
-        raise EOFError("the decoder's answer has another number of thumbnails")
+        raise EOFError("the decoder's answer has a wrong number of thumbnails")
     pictures, start = [], 0
     for each, edge in zip(described, edges, strict=True):
         if not isinstance(each, dict) or not _is_picture(each, edge):
@@ -72,7 +72,7 @@ def _checked_pictures(described: Any, body: bytes, edges: Sequence[int]) -> tupl
         )
         start = end
     if start != len(body):
-        raise EOFError("the thumbnails have another length than the decoder's answer")
+        raise EOFError("the thumbnails do not have the length in the decoder's answer")
     return tuple(pictures)
 
 

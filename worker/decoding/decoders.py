@@ -23,7 +23,7 @@ class Decoders:
     """All decoders of a worker, of all kinds. At most `size` work at one time.
 
     Organizations that wait for a decoder are served in turns (`worker.slices`). A file gets a
-    thumbnail for each of `edges`, or only for the first if all of them are too expensive.
+    thumbnail for each of `edges`, or only for the first if all together are too expensive.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Decoders:
         """
         async with self._gate.turn(organization):
             try:
-                return await self._made(kind, organization, descriptor)
+                return await self._decode(kind, organization, descriptor)
             except Undecodable as error:
                 if error.code != "too_expensive" or error.facts.width is not None:
                     raise
@@ -79,18 +79,18 @@ class Decoders:
         Raises Undecodable and DecoderFault as `decode` does, but does not read the header again.
         """
         async with self._gate.turn(organization):
-            return await self._made(Box.IMAGES, organization, descriptor, packing)
+            return await self._decode(Box.IMAGES, organization, descriptor, packing)
 
     async def decode_film(self, organization: int, descriptor: int, film: Film) -> Thumbnail:
-        """Make the poster of a film of which some ranges were read.
+        """Make the poster of a film from the ranges that were read.
 
         Raises RangeWanted if another range is needed, and Undecodable and DecoderFault as `decode`
         does.
         """
         async with self._gate.turn(organization):
-            return await self._made(Box.FILMS, organization, descriptor, film=film)
+            return await self._decode(Box.FILMS, organization, descriptor, film=film)
 
-    async def _made(
+    async def _decode(
         self,
         kind: Box,
         organization: int,
@@ -98,7 +98,7 @@ class Decoders:
         packing: Packing | None = None,
         film: Film | None = None,
     ) -> Thumbnail:
-        """Decode a file once; once more for the first edge alone if all are too expensive.
+        """Decode a file. If all edges are too expensive, decode it again for the first edge only.
 
         So no file loses its `thumb` because of the other styles.
         """

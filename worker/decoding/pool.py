@@ -116,8 +116,8 @@ class DecoderPool:
     ) -> Thumbnail:
         """Decode a file of an organization, or the preview of a document with its `packing`.
 
-        Of a `film`, only some ranges are given: raises RangeWanted if another one is needed.
-        Returns a thumbnail for each of `edges`. Raises Undecodable if decoding fails because of the
+        Returns a thumbnail for each of `edges`. Of a `film`, the file holds only some ranges.
+        Raises RangeWanted if another range is needed, Undecodable if decoding fails because of the
         file, and DecoderFault if the decoder died. With `header_only`, it always raises
         Undecodable, with the facts from the header.
         """

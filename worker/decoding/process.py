@@ -124,9 +124,9 @@ class Decoder:
         # The name is random, so that an answer that was sent before the job cannot contain it.
         name = secrets.token_hex(8)
         limits = {"timeout_s": timeout_s * LONGEST, "cpu_s": allowed_s}
-        words = {"job": name, "header_only": header_only, "packing": packing, "edges": edges}
-        words["film"] = None if film is None else asdict(film)
-        job = json.dumps({**words, **limits}).encode()
+        fields = {"job": name, "header_only": header_only, "packing": packing, "edges": edges}
+        fields["film"] = None if film is None else asdict(film)
+        job = json.dumps({**fields, **limits}).encode()
         self._allow_cpu(allowed_s)
         rested_s = self._rested_s
         clock = JobClock(self.pid, timeout_s, asyncio.get_running_loop().time())

@@ -2,8 +2,8 @@
 
 The worker sends a job and the descriptor of a file. The decoder answers with JSON and the bytes of
 the thumbnails, one after the other. If it needs another range of a film, it answers with that range
-instead, and the job is over. Both sides import this module, so it must not import Pillow or
-any other module that only one side uses.
+instead, and the job ends. Both sides import this module, so it must not import Pillow or any other
+module that only one side uses.
 """
 
 import struct
@@ -24,7 +24,7 @@ MAX_ANSWER_BYTES = 4096
 def max_bytes(edges: Iterable[int]) -> int:
     """Return the maximum length of thumbnails with these edges, in bytes.
 
-    It is twice the length of squares of pixels of four bytes each.
+    That is twice the length of uncompressed squares with four bytes per pixel.
     """
     return sum(4 * edge * edge * 2 for edge in edges)
 
@@ -41,10 +41,10 @@ END: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """What a decoder gets of a film of `size` bytes: the ranges (start, end) of its bytes.
+    """The ranges of a film that a decoder gets. `size` is that of the whole film, in bytes.
 
-    The file has these bytes, one range after the other. If the ranges are `final`, the decoder may
-    not ask for another one.
+    `extents` are the ranges (start, end). The decoder's file holds their bytes, one range after the
+    other. If they are `final`, the decoder may not ask for another range.
     """
 
     size: int

@@ -76,7 +76,7 @@ _TYPES: Final = {
     "parquet": "application/vnd.apache.parquet",
     "emf": "image/emf",
     "m2ts": "video/mp2t",
-    "ts": "video/mp2t",  # libmagic knows only some that begin with the table of programs
+    "ts": "video/mp2t",  # libmagic: only some that begin with the table of programs
     "raf": RAF,
     "mrw": MRW,
 }

@@ -1,4 +1,4 @@
-"""How long a film lasts."""
+"""The duration of films."""
 
 from alembic import op
 

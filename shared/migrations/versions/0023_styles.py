@@ -1,4 +1,4 @@
-"""Thumbnails in several styles: what each row has, and no webhooks for a mere further style."""
+"""Thumbnails in several styles. Webhooks do not report that only a style was added."""
 
 from alembic import op
 
@@ -23,9 +23,9 @@ STATEMENTS = (
     "ALTER TABLE attachments ADD COLUMN styles jsonb, ADD COLUMN restyled_revision bigint",
     "COMMENT ON COLUMN attachments.styles IS 'The thumbnails by style: name in the key, configured"
     " edge, width and height in pixels, etag of the original. Names are set before the thumbnails"
-    " are stored, the rest after. A style without a name has no thumbnail any more.'",
-    "COMMENT ON COLUMN attachments.restyled_revision IS 'The revision at which it was last"
-    " processed again only for a style; webhooks do not report that.'",
+    " are stored, the other members after. A style without a name has no thumbnail.'",
+    "COMMENT ON COLUMN attachments.restyled_revision IS 'The revision at which the attachment"
+    " was last processed again only to make a style. Webhooks do not report that.'",
     # The function of migration 0013, with the first condition added.
     f"""
     CREATE OR REPLACE FUNCTION queue_deliveries() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -36,7 +36,7 @@ STATEMENTS = (
         IF {RESTYLED} THEN
             RETURN NULL;
         END IF;
-        -- all that a change costs in an organization without webhooks
+        -- in an organization without webhooks, a change costs only this query
         IF NOT EXISTS (SELECT FROM webhooks AS w
                        WHERE w.organization_id = NEW.organization_id AND w.active) THEN
             RETURN NULL;

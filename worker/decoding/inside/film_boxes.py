@@ -1,4 +1,7 @@
-"""What FFmpeg does not say of a film: whether it is cut off, or states a part of its length only.
+"""Read from a film what FFmpeg does not report.
+
+That is: which of FFmpeg's readers fits, whether the film is cut off, and whether it states only a
+part of its length.
 
 Sources: ISO/IEC 14496-12 (8.8.1, 8.8.2), RFC 8794 and RFC 9559 for Matroska, and Microsoft's
 reference of AVI files.
@@ -17,10 +20,9 @@ _HEAD_BYTES: Final = 4096
 
 
 def demuxer_of(pieces: Pieces) -> str | None:
-    """Return the name of FFmpeg's reader for a film; None if there is none for it.
+    """Return the name of FFmpeg's reader for a film, or None if its container is not supported.
 
-    The reader is always named, because FFmpeg would also choose readers of playlists, which open
-    other files.
+    If FFmpeg chose the reader itself, it could choose one for playlists, which opens other files.
     """
     head = pieces.known(0, _HEAD_BYTES)
     if head[4:8] in _QUICKTIME:
@@ -62,7 +64,7 @@ def is_partly_stated(pieces: Pieces, demuxer: str, size: int) -> bool:
 
 
 def _find(pieces: Pieces, wanted: bytes, at: int, end: int) -> tuple[int, int] | None:
-    """Return the start and the end of the body of a box among those from `at` to `end`."""
+    """Find a box among those from `at` to `end`. Return the start and end of its body, or None."""
     for _ in range(_MAX_BOXES):
         header = pieces.known(at, 16)
         if at >= end or len(header) < 8:
@@ -81,7 +83,7 @@ def _find(pieces: Pieces, wanted: bytes, at: int, end: int) -> tuple[int, int] |
 
 
 def _vint(data: bytes, at: int) -> tuple[int | None, int]:
-    """Read an EBML number; return it, or None if the length is unknown, and the offset after it."""
+    """Read a length in EBML. Return it (None if it is unknown), and the offset after it."""
     width = 9 - data[at].bit_length() if at < len(data) and data[at] else 1
     value = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
     return None if value == (1 << 7 * width) - 1 else value, at + width

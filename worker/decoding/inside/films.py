@@ -1,8 +1,8 @@
 """Make the poster of a film with FFmpeg, only inside a sandbox of its own.
 
 FFmpeg gets the ranges of the film that the worker has read. If it needs another one, the job ends
-with MissingRange, and is begun again after the worker has read that range. So the sandbox needs no
-way to the store, and no decoder waits for it. Nothing starts a thread.
+with MissingRange. The worker reads that range and starts the job again. So the sandbox needs no
+connection to the store, and no decoder waits for the store. FFmpeg starts no thread here.
 """
 
 import io
@@ -53,12 +53,12 @@ begin with such frames."""
 
 OVERSAMPLING: Final = 2
 """FFmpeg shrinks a frame to this many times the size of the largest poster, and makes its pixels
-square. Lanczos shrinks it then."""
+square. Then Lanczos shrinks it to the size of the poster."""
 
 _UNKNOWN: Final = 2  # AVCOL_SPC_UNSPECIFIED
 _HIGH_DEFINITION: Final = (1280, 576)
-"""A frame that is at least this wide, or higher, has the colours of BT.709 unless it says so. That
-is what players assume."""
+"""If a frame does not state its colour matrix, BT.709 is used for a frame that is at least this
+wide, or higher than this, and BT.601 for a smaller one. Players do the same."""
 
 _ORIENTATIONS: Final = {
     (1, 0, 0, 1): 1,
@@ -92,7 +92,7 @@ def make_thumbnail(file: BinaryIO, job: dict[str, Any]) -> Thumbnail:
     """Make the poster of a film: a frame near its start, as a JPEG for each of the job's `edges`.
 
     The job's `film` has the fields of `protocol.Film`. Raises MissingRange if another range is
-    needed, and there may be one. Raises Undecodable with `damaged`, `unsupported` or
+    needed and the ranges are not `final`. Raises Undecodable with `damaged`, `unsupported` or
     `too_expensive`, and with the facts that the file states.
     """
     size, extents, final = (job["film"][name] for name in ("size", "extents", "final"))
@@ -140,7 +140,7 @@ def _open(pieces: Pieces, demuxer: str) -> InputContainer:
 
 
 def _picture(container: InputContainer) -> VideoStream:
-    """Return the stream of the film's picture, which is not that of its cover."""
+    """Return the first video stream that is not a cover. Raises Undecodable if there is none."""
     for stream in container.streams.video:
         is_cover = stream.disposition & stream.disposition.attached_pic
         if not is_cover and stream.codec_context is not None:  # None if FFmpeg has no decoder
@@ -190,7 +190,7 @@ def _make(
             image = _shrunk(frame, size)
             is_dark = ImageStat.Stat(image.convert("L")).mean[0] < DARK
             if chosen is None or not is_dark:
-                # As in AVIF, browsers use the function of sRGB instead of those of cameras.
+                # As for AVIF, browsers use the transfer function of sRGB, not those of cameras.
                 points = frame.color_primaries, frame.color_trc
                 colour = by_code_points(*points, video_gamma=None)
                 chosen = image, Look(colour, _orientation(frame), "", is_lossless=False)
@@ -241,7 +241,7 @@ def _frame_at(
 
 
 def _shrunk(frame: VideoFrame, size: Size) -> Image.Image:
-    """Return a frame as RGB of this size, in its own space and orientation."""
+    """Return a frame as RGB of this size, in its own colour space and orientation."""
     matrix = None
     if frame.colorspace == _UNKNOWN:
         wide, high = _HIGH_DEFINITION
@@ -259,7 +259,7 @@ def _shrunk(frame: VideoFrame, size: Size) -> Image.Image:
 
 
 def _orientation(frame: VideoFrame) -> int:
-    """Return the orientation of a frame as a number of Exif; 1 if it is not a multiple of 90°."""
+    """Return the orientation of a frame as in Exif; 1 if its angle is not a multiple of 90°."""
     data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]  # wrong type
     if data is None:
         return 1

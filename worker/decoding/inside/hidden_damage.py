@@ -1,4 +1,4 @@
-"""Find damage with which a reader decodes an image without an error."""
+"""Find damage that a reader does not report as an error."""
 
 from typing import BinaryIO
 
@@ -9,9 +9,10 @@ from worker.decoding.inside.polyglots import is_cut_off
 
 
 def is_damaged(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
-    """Return True if the file has a fault with which decoding succeeds.
+    """Return True if the file has a fault, although its first frame was decoded without an error.
 
-    It may be cut off in a later frame, or in a PNG's last chunks.
+    The file may be cut off in a later frame or in a PNG's last chunks, or a PNG's checksum may be
+    wrong.
     """
     return is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
 

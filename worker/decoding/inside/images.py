@@ -86,7 +86,7 @@ def make_thumbnail(
 ) -> Thumbnail:
     """Make a thumbnail for each of `edges`: upright, in sRGB, with alpha, without metadata.
 
-    Its sides have at most this many pixels, and no more than those of the image.
+    A thumbnail's longer side has at most `edge` pixels. An image is never enlarged.
 
     JPEG gives JPEG, PNG gives PNG, WebP gives WebP. GIF gives a PNG of its first frame. All
     others give JPEG, or PNG if a pixel is transparent, or if the original is lossless and small.
@@ -163,8 +163,8 @@ def _decode(
 ) -> _Decoded:
     """Decode an image, or the part of it that can be decoded.
 
-    With `streams`, an image may be shrunk while it is decoded. Raises Undecodable, or any exception
-    of a reader.
+    If `streams` is true, an image may be shrunk while it is decoded. Raises Undecodable, or any
+    exception of a reader.
     """
     opened: list[tuple[Rectangle | None, tuple[int, int, int, int] | None, _Header]] = []
 

@@ -1,7 +1,7 @@
 """Call the libjxl that is bundled in the wheel of imagecodecs, through ctypes.
 
 imagecodecs' own function returns pixels without their colour profile, returns nothing of a file
-that is cut off, and needs NumPy. Here, NumPy is not imported, and libjxl gets no functions that run
+that is cut off, and needs NumPy. Here, NumPy is not imported. libjxl gets no function that runs
 threads, so it decodes in the calling thread. Sources: `jxl/decode.h`, `jxl/codestream_header.h`,
 `jxl/types.h` of libjxl 0.11.
 """
@@ -15,8 +15,8 @@ from typing import BinaryIO, Final
 from shared.errors import Undecodable
 
 VERSION: Final = 11
-"""The minor version of libjxl whose structures these are. Until libjxl 1.0, the structures of
-another minor version may differ."""
+"""The minor version of libjxl that has the structures below. Before libjxl 1.0, another minor
+version may have other structures."""
 
 PIECE_BYTES: Final = 1024 * 1024
 """Number of bytes of a file that libjxl gets at a time."""
@@ -201,7 +201,7 @@ class Decoder:
         self.profile = profile.raw
 
     def _prefer_srgb(self) -> None:
-        """Have lossy colours, which have no space of their own, decoded to sRGB.
+        """Let libjxl decode a lossy image to sRGB. Its pixels have no colour space of their own.
 
         An image of high range keeps its space, because libjxl would cut off its bright parts.
         """
@@ -226,8 +226,8 @@ class Decoder:
     def decode(self) -> tuple[memoryview, bool]:
         """Return the pixels of the first frame, a byte for each channel, and whether it is whole.
 
-        Of a frame that is cut off, libjxl shows coarsely what it has. Raises Undecodable if it has
-        nothing.
+        If the frame is cut off, libjxl returns a coarse image of the data that it has. Raises
+        Undecodable if it has too little.
         """
         self._await(_NEEDS_BUFFER)
         layout = Layout(self.channels, BYTES, 0, 0)

@@ -1,9 +1,9 @@
 """Decode a WebP with libwebp's own decoder, which shrinks an image while it decodes.
 
 Pillow's reader always uses libwebp's decoder of animations. That decoder first writes every pixel
-with alpha to a canvas, which takes half of the CPU time of a photo. libwebp is called by `ctypes`,
-in the file that Pillow has loaded. The structures are those of libwebp's `decode.h`; their layout
-is fixed by its ABI version.
+with alpha to a canvas, which takes half of the CPU time of a photo. This module calls libwebp
+by `ctypes`, in the library that Pillow has loaded. The structures are those of libwebp's
+`decode.h`. Their layout is fixed by its ABI version.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ from typing import Any, Final
 from PIL import Image, _webp
 
 _ABI: Final = 0x0209
-"""WEBP_DECODER_ABI_VERSION. libwebp rejects a caller whose first byte is another one."""
+"""WEBP_DECODER_ABI_VERSION. libwebp rejects a caller if the first of the two bytes differs."""
 
 _RGB: Final = 0
 _PREMULTIPLIED: Final = 7  # MODE_RGB and MODE_rgbA in WEBP_CSP_MODE

@@ -24,8 +24,9 @@ from worker.decoding.inside.encoding import encode_page
 from worker.decoding.inside.thumbhash import thumbhash
 
 MAX_SCALE: Final = THUMB_EDGE / 72
-"""Maximum number of pixels per point (1/72 inch). A page of at least one inch fills `thumb`, a page
-of A4 fills 2048 pixels. A smaller page does not."""
+"""Maximum number of pixels per point (1/72 inch). A page whose longer side is at least one inch
+fills `thumb`, and a page of A4 fills a style of 2048 pixels. The thumbnail of a smaller page is
+smaller than the style."""
 
 OVERSAMPLING: Final = 2
 """A page is drawn at this many times the size of the largest thumbnail, then shrunk with Lanczos,
@@ -55,9 +56,9 @@ def warm_up() -> None:
 def make_thumbnail(file: BinaryIO, edges: Sequence[int] = (THUMB_EDGE,)) -> Thumbnail:
     """Draw the first page, upright and on white, as one JPEG for each of `edges`; count the pages.
 
-    Its sides have at most this many pixels. PDFium reads only the parts of the file that it needs.
-    Raises Undecodable with `encrypted` (the file needs a password, or its encryption is unknown),
-    `damaged` or `too_expensive`.
+    The longer side of a JPEG has at most `edge` pixels. PDFium reads only the parts of the file
+    that it needs. Raises Undecodable with `encrypted` (the file needs a password, or its encryption
+    is unknown), `damaged` or `too_expensive`.
     """
     try:
         with _open(file) as document:

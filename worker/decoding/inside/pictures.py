@@ -1,4 +1,4 @@
-"""Make the thumbnails of a decoded image: shrink, to sRGB, upright, encode."""
+"""Make thumbnails of a decoded image: shrink it, convert it to sRGB, turn it upright, encode it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from worker.decoding.inside.thumbhash import thumbhash
 
 
 class Look(NamedTuple):
-    """What thumbnails take over from an image: colours, orientation, and perhaps the format."""
+    """The properties of an image that its thumbnails depend on. `orientation` is as in Exif."""
 
     colour: bytes | ColourSpace | None
     orientation: int

@@ -1,4 +1,4 @@
-"""A film of which the worker has read only some ranges. FFmpeg reads it like a whole file."""
+"""A file object for a film of which only some ranges were read. FFmpeg reads it as a whole file."""
 
 import os
 from collections.abc import Sequence
@@ -7,15 +7,15 @@ from typing import BinaryIO, Final
 from shared.errors import AttachmentsError
 
 STEP_BYTES: Final = 256 * 1024
-"""Number of bytes that are requested at a place where nothing is known."""
+"""Number of bytes that are requested at a place that does not continue a known range."""
 
 MAX_STEP_BYTES: Final = 4 * 1024 * 1024
-"""Maximum number of bytes that are requested at once. A range that continues a known one is as long
-as that one, so a long track list needs few requests."""
+"""Maximum number of bytes that are requested at once. A range that continues a known one has the
+same length as that one, so a long track list needs few requests."""
 
 
 class MissingRange(AttachmentsError):
-    """The bytes from `start` to `end` are needed and were not read yet."""
+    """The bytes from `start` to `end` are needed, but were not read yet."""
 
     def __init__(self, start: int, end: int) -> None:
         super().__init__(start, end)
@@ -25,9 +25,9 @@ class MissingRange(AttachmentsError):
 class Pieces:
     """A readable and seekable file of `size` bytes.
 
-    `file` holds the bytes of the `extents` (start, end), one after the other. Where another byte is
-    read, the file seems to end, and `missing` is the range that would be needed. An exception would
-    be hidden by FFmpeg, or printed by PyAV.
+    `file` holds the bytes of the `extents` (start, end), one after the other. A read of any other
+    byte returns nothing, as at the end of a file, and `missing` is set to the first range that is
+    needed. No exception is raised, because FFmpeg would hide it, or PyAV would print it.
     """
 
     def __init__(self, file: BinaryIO, size: int, extents: Sequence[Sequence[int]]) -> None:
@@ -42,7 +42,7 @@ class Pieces:
         self.missing: MissingRange | None = None
 
     def known(self, start: int, length: int) -> bytes:
-        """Return `length` bytes from `start`, or fewer if the next one is not known."""
+        """Return `length` bytes from `start`, or fewer if a byte among them is not known."""
         found = b""
         while len(found) < length and (piece := self._piece(start + len(found))) is not None:
             place, left = piece

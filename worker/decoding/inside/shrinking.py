@@ -21,7 +21,7 @@ Size = tuple[int, int]
 
 
 def drafted(width: int, height: int, edge: int) -> Size:
-    """Return the smallest size to which the decoder may shrink a JPEG. `edge` is the largest."""
+    """Return the smallest size to which the decoder may shrink a JPEG for the largest `edge`."""
     fits = fitting(width, height, edge)
     return int(fits[0] * SHRINK_GAP), int(fits[1] * SHRINK_GAP)
 
@@ -40,8 +40,8 @@ def shrink_to(
 ) -> dict[Size, Image.Image]:
     """Shrink the part `area` of an image to several sizes, the largest first.
 
-    A size is made of the next larger one if that has SHRINK_GAP times its height, so that the
-    pixels of the whole image are read once.
+    A size is made from the smallest result that has at least SHRINK_GAP times its width and height;
+    without such a result, it is made from the image. This avoids reading all pixels again.
     """
     made: dict[Size, Image.Image] = {}
     for size in sorted(set(sizes), reverse=True):

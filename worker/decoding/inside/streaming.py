@@ -2,7 +2,7 @@
 
 The result has at least SHRINK_GAP times the thumbnail's size, as with a JPEG that its decoder
 shrinks. A file that is unusual or has a fault is left to Pillow's readers: they decode more kinds,
-and `damage` saves what it can.
+and `damage` recovers a part of the image.
 """
 
 import io
@@ -17,10 +17,10 @@ from worker.decoding.inside.shrinking import WEIGHTED, Rectangle
 from worker.decoding.inside.vips import SHRINK_GAP
 
 LEAST_PIXELS: Final = 100_000
-"""Smaller images are left to Pillow, because their decoding takes no time."""
+"""Smaller images are left to Pillow, because they are decoded fast anyway."""
 
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
-"""Maximum size of a file, in bytes. The whole file is copied to memory."""
+"""Maximum size of a file, in bytes, because the whole file is copied to memory."""
 
 STRIP_ROWS: Final = 64
 """The approximate number of rows of a PNG with alpha that are decoded at once."""

@@ -73,7 +73,7 @@ def warm_up() -> None:
 def make_thumbnail(file: BinaryIO, edges: Sequence[int] = (THUMB_EDGE,)) -> Thumbnail:
     """Draw an SVG as PNGs that are transparent where nothing is drawn, one for each of `edges`.
 
-    The longer edge has this many pixels even for a small drawing, because drawings can be enlarged
+    The longer side has `edge` pixels even for a small drawing, because drawings can be enlarged
     without loss. The size in the result is that of the drawing, in CSS pixels. Raises Undecodable
     with `damaged`, `unsupported` (the encoding of the text) or `too_expensive`.
     """

@@ -17,8 +17,8 @@ from shared.errors import AttachmentsError
 
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _SAMPLES: Final = {"L": 1, "La": 2, "RGB": 3, "RGBa": 4}
-"""The samples of a pixel in Pillow's modes. Colours with alpha must be weighted by it, because
-libvips shrinks each sample alone."""
+"""The number of samples of a pixel in Pillow's modes. Colours must be weighted by their alpha,
+because libvips shrinks each channel separately."""
 
 _BYTES: Final = 0
 """VIPS_FORMAT_UCHAR in libvips' enum VipsBandFormat: a sample is an unsigned byte."""
@@ -60,7 +60,7 @@ def load() -> Any:
     library = _libvips.lib
     if library.vips_init(b"decoder") != 0:
         raise ImportError("libvips cannot be started")
-    library.vips_cache_set_max(0)  # no result is asked for twice
+    library.vips_cache_set_max(0)  # no result is needed twice
     library.vips_concurrency_set(1)
     library.vips_operation_block_set(_READERS, True)
     library.vips_operation_block_set(_PNG_READERS, False)
@@ -89,7 +89,7 @@ class Rows:
     def shrink(self, size: tuple[int, int]) -> Image.Image:
         """Decode the image and shrink it to `size` with Lanczos. Raises VipsError.
 
-        The image must have no alpha, because libvips shrinks each sample alone.
+        The image must have no alpha, because libvips shrinks each channel separately.
         """
         small = Rows(_reduced(self._keep, self._image, self.size, size), self._keep)
         if small.size != size:
@@ -179,7 +179,7 @@ def _result(
 
 
 def _keeper(stack: ExitStack) -> Keep:
-    """Return a function that releases objects at the end of the stack."""
+    """Return a function that releases objects when the stack is closed."""
     module = load()
 
     def keep(thing: Any) -> Any:
