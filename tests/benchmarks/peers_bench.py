@@ -1,8 +1,8 @@
 """Uploads per second and CPU time of the service's processes, compared with peers.
 
 One peer is in Node: fastify, BullMQ and sharp. Another one is in Python: FastAPI, SQLAlchemy,
-Celery and Pillow. Its worker runs with as many child processes as the service has decoders, and
-with 10, as waiting for the store then costs less time.
+Celery and Pillow. Its worker runs once with as many child processes as the service has decoders,
+and once with 10, because then more processes compute while others wait for the store.
 
 All run an API process and a worker process on the same store, database and broker. All get the
 same files, and their events one by one. Their rounds alternate, and the store's work for each is
@@ -39,12 +39,12 @@ PYTHON_PROCESSES: Final = (2, 10)
 """The numbers of child processes of the Celery worker. The service has 2 decoders."""
 
 RATE_AIM: Final = 2.0
-"""The service should process at least this many times the uploads per second of Python's peer."""
+"""Aim: the uploads per second of the service, as a multiple of those of the peer in Python."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Files of one kind: their title, and the file with a number.
+    """Files of one kind: their title, and a function that makes the file with a number.
 
     `aim` is the largest allowed ratio of the service's CPU time to that of Node's peer.
     """

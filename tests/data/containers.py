@@ -35,13 +35,13 @@ def zip_of(
 
 
 def large_zip_of(entries: Sequence[tuple[str, bytes]]) -> bytes:
-    """Write the ZIP that `zip_of` writes of more than 65,535 entries, but six times as fast.
+    """Write the same ZIP as `zip_of` for more than 65,535 entries, but six times as fast.
 
     The names are ASCII.
     """
     files, directory = bytearray(), bytearray()
     for name, body in entries:
-        # version 2.0, no flags, stored, the first moment of 1980
+        # Version 2.0, no flags, no compression, and the first moment of 1980 as its time.
         head = struct.pack("<5H", 20, 0, 0, 0, 0x21)
         head += struct.pack("<3I2H", zlib.crc32(body), len(body), len(body), len(name), 0)
         more = struct.pack("<3H2I", 0, 0, 0, 0o600 << 16, len(files))

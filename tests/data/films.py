@@ -29,7 +29,7 @@ def film(
     colours: tuple[int, int, int] | None = None,
     options: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Make a film of `seconds` with a key frame in each second; it shows quadrants or `frames`.
+    """Make a film of `seconds` that shows quadrants or `frames`. Each second has a key frame.
 
     `rotation` is counterclockwise in degrees, written as a display matrix. `aspect` is that of a
     pixel. `colours` are code points: matrix, primaries, transfer function.
@@ -49,7 +49,7 @@ def film(
             stream.set_display_rotation(rotation or 0, hflip=mirrored)
         if colours is not None:
             context.colorspace, context.color_primaries, context.color_trc = colours
-        container.start_encoding()  # writes the header, also if there is no frame
+        container.start_encoding()  # writes the header even if there is no frame
         for image in shown:
             frame = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]  # it has no types
             if colours is not None:
@@ -61,7 +61,7 @@ def film(
 
 
 def sound(kind: str = "mp4") -> bytes:
-    """Make a second of silence in a container of films."""
+    """Make a film container with a second of silence, and without pictures."""
     file = io.BytesIO()
     with av.open(file, "w", format=kind) as container:
         stream = container.add_stream("aac", rate=8000)
@@ -83,7 +83,7 @@ def noise(seconds: int, size: tuple[int, int] = (320, 240)) -> list[Image.Image]
 
 
 def with_padding(content: bytes, length: int) -> tuple[bytes, bytes, bytes]:
-    """Return an MP4 in three parts, whose track list is at its end: start, padding, end.
+    """Return an MP4 in three parts: start, padding, and end. The end has the track list.
 
     The padding is an empty box of `length` bytes between the pictures and the track list.
     """
@@ -93,7 +93,7 @@ def with_padding(content: bytes, length: int) -> tuple[bytes, bytes, bytes]:
 
 
 def with_first_frame(moov: bytes, length: int) -> bytes:
-    """Return a track list that gives the first frame another length, in bytes."""
+    """Return a track list in which the first frame has another length, in bytes."""
     at = moov.index(b"stsz") + 16
     return moov[:at] + struct.pack(">I", length) + moov[at + 4 :]
 

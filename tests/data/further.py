@@ -29,7 +29,7 @@ def declared_type(name: str, side: int) -> bytes:
 
 def jxl_header(side: int) -> bytes:
     """Return the header of a JPEG XL whose width and height are `side`, and which has no pixels."""
-    # from the lowest bit: the height in 30 bits, the same width, all else by default
+    # From the lowest bit: the height in 30 bits, the same width, then only default values.
     bits = 0b11 << 1 | (side - 1) << 3 | 1 << 33 | 0b11 << 36
     return b"\xff\x0a" + bits.to_bytes(8, "little")
 

@@ -73,7 +73,7 @@ def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
 
 
 def tiled_noise(width: int, height: int) -> Image.Image:
-    """Draw random noise in tiles of 1000 × 1000 pixels that are all alike.
+    """Draw random noise in equal tiles of 1000 × 1000 pixels.
 
     So a large image is drawn quickly; `noise` takes 0.1 s of CPU time for each million pixels.
     """

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.fault
 
 
 class StoppingProxy(Proxy):
-    """A proxy to the store. It passes on nothing from the first thumbnail `medium` on."""
+    """A proxy to the store that passes on nothing more from the first thumbnail `medium` on."""
 
     stopped = False
 

@@ -54,25 +54,25 @@ async def test_films_have_posters_sizes_and_durations(
 
 
 @pytest.mark.parametrize("where", ["end", "start"])
-async def test_of_a_large_film_little_is_read(
+async def test_only_a_small_part_of_a_large_film_is_read(
     where: str, start_service: StartService, start_worker: StartWorker, proxy: Proxy
 ) -> None:
     service = await start_service()
     await start_worker(service, more_formats="video", s3_endpoint_url=proxy.url)
     if where == "end":
         content = b"".join(films.with_padding(films.film(), 70 * MIB))
-    else:  # the padding is a part of the pictures, which the film does not name
+    else:  # the padding is among the pictures, and no index refers to it
         content = films.film(options={"moov_size": "65536"}) + bytes(70 * MIB)
     before = proxy.received
     resource = await service.client.settled(await service.client.upload(content, "a.mp4"))
     attributes, meta = resource["attributes"], resource["meta"]
     assert (meta["state"], meta.get("reason"), attributes["resized"]) == ("ready", None, True)
     assert (meta["width"], meta["height"], meta["duration"]) == (320, 240, 2.0)
-    # This includes what is in the buffers of sockets, and the events.
+    # The count includes bytes that are still in the buffers of sockets, and the events.
     assert proxy.received - before < 4 * MIB < MAX_READ_BYTES
 
 
-async def test_no_more_is_read_of_a_film_with_a_frame_that_is_too_long(
+async def test_a_film_with_a_frame_that_is_too_long_is_read_up_to_the_limit(
     start_service: StartService, start_worker: StartWorker, proxy: Proxy
 ) -> None:
     service = await start_service()
@@ -88,7 +88,7 @@ async def test_no_more_is_read_of_a_film_with_a_frame_that_is_too_long(
     assert MAX_READ_BYTES - MIB < proxy.received - before < MAX_READ_BYTES + 2 * MIB
 
 
-async def test_a_film_is_kept_without_poster_where_it_is_not_asked_for(working: Service) -> None:
+async def test_a_film_gets_no_poster_if_the_setting_does_not_name_video(working: Service) -> None:
     body = FILMS["a.mp4"][0]
     resource = await working.client.settled(await working.client.upload(body, "a.mp4"))
     attributes, meta = resource["attributes"], resource["meta"]

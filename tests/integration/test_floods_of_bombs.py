@@ -1,4 +1,4 @@
-"""Bodies that are hard to parse, sent without a pause by one organization, delay no other one.
+"""One organization sends bodies that are hard to parse, without a pause. No other one must wait.
 
 A flood of requests has its own connections. The test counts how many of them are answered while
 another organization's request waits. If bodies were parsed on the event loop, in the order of their
@@ -35,7 +35,7 @@ BOMBS = {
 
 
 class Flood:
-    """Requests that are sent again and again, and how often each status was answered."""
+    """Counts how often each status was answered to requests that are sent again and again."""
 
     def __init__(self) -> None:
         self.statuses = Counter[int]()
@@ -77,7 +77,7 @@ async def flooded(client: Client, bomb: bytes, path: str) -> AsyncIterator[Flood
 
 @pytest.mark.parametrize("path", [PATH, "/events/s3"], ids=["bulk", "event"])
 @pytest.mark.parametrize("name", BOMBS)
-async def test_anothers_requests_do_not_wait_for_a_flood_of_bombs(
+async def test_requests_of_another_organization_do_not_wait_for_a_flood_of_bombs(
     start_service: StartService, name: str, path: str
 ) -> None:
     service = await start_service(rate_limit="100000")
@@ -90,7 +90,7 @@ async def test_anothers_requests_do_not_wait_for_a_flood_of_bombs(
             answer = await other.request("POST", PATH, document)
             meanwhile.append(flood.answered - before)
             assert (answer.status, number) == (201, number), json.dumps(answer.document)
-    # an event that cannot be read is kept as a dead letter, with 200
+    # An event that cannot be parsed is stored as a dead letter, and answered with 200.
     allowed = {200, 413, 429, 503} if path.startswith("/events") else {400, 413, 422, 429, 503}
     assert set(flood.statuses) <= allowed
     assert median(meanwhile) < CONNECTIONS / 2

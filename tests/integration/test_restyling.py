@@ -1,4 +1,4 @@
-"""`attachments retry --style` makes what is missing, and reports no news to webhooks."""
+"""`attachments retry --style` makes missing thumbnails, and webhooks do not report it."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ from tests.support.states import create, put
 from tests.support.style_files import FILES, STYLES, described, sizes
 
 
-async def test_retry_makes_a_style_that_was_configured_later_and_reports_no_news(
+async def test_retry_makes_a_style_that_was_configured_later_without_a_webhook_event(
     service: Service, start_worker: StartWorker
 ) -> None:
     worker = await start_worker(service)
@@ -31,7 +31,7 @@ async def test_retry_makes_a_style_that_was_configured_later_and_reports_no_news
     again = await command(service, "retry", "--style", "medium", styles=STYLES)
     assert (again.status, again.out) == (0, "")
     assert again.err == "no attachment lacks the style medium; nothing was done\n"
-    # What is stored stays visible until the new styles are there.
+    # The stored thumbnails stay visible until the new styles are stored.
     for each in ids:
         waiting = await service.client.show(each)
         assert waiting["meta"]["state"] == "uploaded"
@@ -83,7 +83,7 @@ async def test_a_style_of_an_upload_that_an_earlier_release_replaced_is_not_show
     attachment_id = await service.client.upload(images.photo(1600, 1200), "photo.jpg")
     await service.client.settled(attachment_id)
     await worker.stop()
-    # What a worker of the previous release does after a newer upload: it knows no styles.
+    # A worker of the previous release, which knows no styles, does this after a newer upload.
     newer = "UPDATE attachments SET etag = 'newer' WHERE id = $1"
     await service.execute(newer, int(attachment_id))
     shown = await service.client.show(attachment_id)
@@ -95,7 +95,7 @@ async def test_a_style_of_an_upload_that_an_earlier_release_replaced_is_not_show
 
 
 @pytest.mark.parametrize("state", ["ready", "failed"])
-async def test_a_webhook_gets_all_styles_and_no_news_of_a_mere_style(
+async def test_a_webhook_gets_all_styles_and_no_event_if_only_a_style_is_made(
     start_service: StartService, start_worker: StartWorker, state: str
 ) -> None:
     service = await start_service(**SETTINGS)
@@ -127,7 +127,7 @@ async def test_a_webhook_gets_all_styles_and_no_news_of_a_mere_style(
         ]
 
 
-async def test_no_more_attachments_wait_than_workers_can_take_soon(
+async def test_the_command_queues_a_limited_number_of_attachments_at_a_time(
     service: Service, start_worker: StartWorker
 ) -> None:
     (one,) = await create(service)

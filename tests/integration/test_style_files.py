@@ -63,7 +63,7 @@ async def test_events_of_our_own_styles_have_no_effect(
     assert (row.state, row.revision, row.attempt) == ("ready", 1, 1)
 
 
-async def test_an_object_that_someone_else_put_at_a_styles_key_is_neither_shown_nor_served(
+async def test_an_object_that_a_stranger_put_at_the_key_of_a_style_is_not_shown_or_served(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
     await start_worker(service, styles=STYLES)

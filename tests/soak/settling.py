@@ -176,7 +176,7 @@ async def look(site: Site) -> Picture:
 
 
 async def _read_thumbnail(site: Site, row: Attachment) -> int | None:
-    """Return the number that a row's thumbnail shows, or None unless all styles show the same."""
+    """Return the number that all thumbnails of a row show, or None if they show different ones."""
     try:
         codes = {
             await asyncio.to_thread(read_code, await content(site.storage, each.key))

@@ -6,7 +6,7 @@ from PIL import Image, ImageChops, ImageStat
 
 
 def psnr(one: Image.Image, other: Image.Image) -> float:
-    """Return how alike two images of the same mode and size are, in dB. Equal ones give 99.
+    """Return the PSNR of two images of the same mode and size, in dB; 99 for equal images.
 
     Colours are weighted by alpha first, because the colour of a transparent pixel is not seen.
     """

@@ -29,7 +29,7 @@ def test_garbage_is_collected_once_the_imports_are_over() -> None:
     assert gc.isenabled()
 
 
-def test_what_exists_after_the_imports_is_not_searched_again() -> None:
+def test_objects_that_exist_after_the_imports_are_not_searched_again() -> None:
     old = Node()
     assert any(each is old for each in gc.get_objects())
     resume_collection()

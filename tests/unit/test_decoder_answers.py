@@ -34,7 +34,7 @@ EDGES = (320, 640)
 
 
 def with_picture(**changes: Any) -> dict[str, Any]:
-    """Return a good answer, but with these changes of its picture."""
+    """Return a valid answer, but with these changes in its picture."""
     return {**GOOD, "pictures": [{**PICTURE, **changes}]}
 
 
@@ -163,12 +163,12 @@ async def test_each_thumbnail_has_its_own_bytes() -> None:
         pytest.param(
             [{**PICTURE, "length": max_bytes([320]) + 1}, {**SECOND, "length": 1}],
             b"x" * (max_bytes([320]) + 2),
-            id="one with the bytes of another",
+            id="one has the bytes of another",
         ),
         pytest.param([PICTURE, SECOND, SECOND], BODY + b"twotwo", id="one more"),
     ],
 )
-async def test_thumbnails_that_do_not_fit_the_job_are_the_decoders_end(
+async def test_thumbnails_that_do_not_fit_the_job_are_a_malformed_answer(
     pictures: list[dict[str, Any]], body: bytes
 ) -> None:
     liar = Liar(framed({**GOOD, "pictures": pictures}, body))

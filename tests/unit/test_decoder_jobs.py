@@ -50,7 +50,7 @@ async def test_the_sandbox_lets_the_fast_libraries_work(
         with monkeypatch.context() as patch:
             patch.setattr("worker.decoding.inside.images.shrunk", lambda *_: None)
             patch.setattr("worker.decoding.inside.vips.can_shrink", lambda _: False)
-            # Pillow's pixels differ a little, so the sandbox has not fallen back to it
+            # Pillow's pixels differ a little, so the sandboxed decoder did not use Pillow.
             assert sealed != make_thumbnail(io.BytesIO(content)).body
 
 

@@ -111,7 +111,7 @@ def declared(requirements: list[str]) -> dict[str, str]:
 RUNTIME = declared(PROJECT["dependencies"])
 BENCH_LOCK = (ROOT / "deploy/requirements/bench.lock").read_text("utf-8")
 BENCHMARKS = declared(re.findall(r"^[a-z0-9-]+==", BENCH_LOCK, re.MULTILINE))
-"""What `make bench` installs."""
+"""The packages that `make bench` installs."""
 EXTRAS = {name: declared(found) for name, found in PROJECT["optional-dependencies"].items()}
 
 

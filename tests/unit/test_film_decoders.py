@@ -1,4 +1,4 @@
-"""Sealed decoders of films: they start no thread, load no code later, and only ask for ranges."""
+"""Sealed decoders of films: they start no thread, load no code later, and only request ranges."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ pytestmark = [
 
 
 async def decode(decoder: Decoder, content: bytes, head: int = 4096) -> tuple[Thumbnail, int]:
-    """Make a poster as a worker does; return it with the number of ranges that were asked for."""
+    """Make a poster as a worker does; return it with the number of ranges that were requested."""
     extents: tuple[tuple[int, int], ...] = ((0, min(head, len(content))),)
     while True:
         with opened(b"".join(content[start:end] for start, end in extents)) as descriptor:
@@ -62,7 +62,7 @@ async def test_a_sealed_decoder_makes_posters(kind: str, codec: str) -> None:
         await decoder.stop()
 
 
-async def test_it_gets_no_range_when_there_is_none_left() -> None:
+async def test_a_decoder_gets_no_further_range_if_its_ranges_are_final() -> None:
     content = films.film(frames=films.noise(2))
     decoder = await Decoder.start(Box.FILMS, ["video"])
     try:
@@ -101,7 +101,7 @@ def test_a_range_that_is_not_of_the_film_is_a_malformed_answer(asked: object) ->
 
 
 @pytest.mark.parametrize("film", [None, Film(100, ((0, 9),), final=True)])
-def test_only_a_film_may_have_another_range_and_only_while_there_are_some(
+def test_a_range_is_accepted_only_for_a_film_whose_ranges_are_not_final(
     film: Film | None,
 ) -> None:
     with pytest.raises(EOFError):

@@ -1,4 +1,4 @@
-"""Thumbnails of JPEG XL: upright, in sRGB, with alpha, of the first frame or what is left of it."""
+"""Thumbnails of JPEG XL: upright, in sRGB, with alpha, of the first frame, even of a part of it."""
 
 import io
 import subprocess
@@ -23,7 +23,7 @@ LINEAR, SRGB, PQ = 8, 13, 16
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("container", [False, True], ids=["codestream", "container"])
-def test_row79_it_is_turned_by_its_header(orientation: int, container: bool) -> None:
+def test_row79_an_image_is_turned_by_its_header(orientation: int, container: bool) -> None:
     turns = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -64,7 +64,7 @@ def test_only_the_first_frame_of_an_animation_is_shown() -> None:
     assert are_close(images.corners(shown), COLOURS)
 
 
-def test_a_jpeg_inside_is_shown_as_that_jpeg() -> None:
+def test_a_jpeg_that_was_packed_into_a_jpeg_xl_looks_the_same() -> None:
     jpeg = images.encode(images.quadrants(640, 480), "JPEG", quality=90)
     _, shown = make_and_open(jxl.from_jpeg(jpeg))
     _, wanted = make_and_open(jpeg)
@@ -78,7 +78,7 @@ def test_a_jpeg_inside_is_shown_as_that_jpeg() -> None:
         ((D65, SRGB_PRIMARIES, SRGB), (200, 100, 50), (200, 100, 50)),
         ((D65, P3, SRGB), (200, 100, 50), (213, 97, 37)),
         ((D65, SRGB_PRIMARIES, LINEAR), (128, 55, 10), (188, 128, 56)),
-        # White paper (203 cd/m²) is 58 % in PQ, and half the light of the thumbnail.
+        # White paper (203 cd/m²) is 58 % in PQ. In the thumbnail it has half of the maximum light.
         ((D65, BT2100, PQ), (148, 148, 148), (188, 188, 188)),
     ],
     ids=["sRGB", "P3", "linear", "PQ"],
@@ -102,7 +102,7 @@ def test_an_image_with_black_ink_is_unsupported() -> None:
 
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("part", [3, 6, 9])
-def test_row72_of_an_image_that_is_cut_off_the_rest_is_coarse(progressive: bool, part: int) -> None:
+def test_row72_an_image_that_is_cut_off_is_shown_coarsely(progressive: bool, part: int) -> None:
     photo = Image.effect_noise((75, 50), 90).resize((1200, 800)).convert("RGB")
     content = jxl.encode(photo, progressive=progressive)
     made, shown = make_and_open(content[: len(content) * part // 10])

@@ -106,9 +106,7 @@ def test_id_and_style_are_parsed_from_a_key(attachment_id: int, name: str) -> No
 
 
 @given(style=st.from_regex(keys.STYLE_NAME, fullmatch=True), name=st.text(max_size=255))
-def test_each_key_of_a_style_is_parsed_and_is_not_that_of_an_original(
-    style: str, name: str
-) -> None:
+def test_each_key_of_a_style_is_parsed_and_differs_from_the_original(style: str, name: str) -> None:
     assume(style != keys.ORIGINAL)
     original = keys.original_key(10**18, name)
     possible = keys.style_keys(original, style)
@@ -157,7 +155,9 @@ def test_a_thumbnail_of_a_name_without_extension_gains_one() -> None:
         pytest.param("attachments/files/000/000/004/original/", id="no file name"),
         pytest.param("attachments/files/000/000/004/original/a/b", id="a folder more"),
         pytest.param("attachments/files/000/000/004/Large/a.png", id="a style in another case"),
-        pytest.param("attachments/files/000/000/004/1large/a.png", id="a style that begins oddly"),
+        pytest.param(
+            "attachments/files/000/000/004/1large/a.png", id="a style that begins with a digit"
+        ),
         pytest.param("attachments/files/000/000/004/la.rge/a.png", id="a style with a dot"),
         pytest.param(f"attachments/files/000/000/004/{'l' * 33}/a.png", id="a long style"),
         pytest.param("attachments/files/000/004/original/a.png", id="six digits"),

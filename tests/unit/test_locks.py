@@ -60,7 +60,7 @@ def test_an_extra_and_development_contain_their_packages(extra: str) -> None:
     assert names(extras["dev"]) <= PINS["dev"].keys()
 
 
-def test_what_only_a_peer_of_the_benchmarks_needs_is_in_no_other_lock() -> None:
+def test_packages_that_only_a_benchmark_peer_needs_are_in_no_other_lock() -> None:
     needed = {"fastapi", "httptools", "psycopg", "psycopg-binary", "pyvips", "uvicorn"}
     assert needed <= PINS["bench"].keys()
     others = set[str]().union(*(pins for name, pins in PINS.items() if name != "bench"))

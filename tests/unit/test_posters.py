@@ -1,4 +1,4 @@
-"""Posters of films: which frame, its orientation, shape and colours, and what a film states."""
+"""Posters of films: the chosen frame, its orientation, shape and colours, and the facts."""
 
 import io
 from collections.abc import Sequence
@@ -65,11 +65,13 @@ def opened(made: Thumbnail) -> Image.Image:
         ("mpegts", "libx264"),
     ],
 )
-def test_each_kind_has_a_poster_a_size_and_a_duration(kind: str, codec: str) -> None:
+def test_films_of_each_kind_have_a_poster_a_size_and_a_duration(kind: str, codec: str) -> None:
     made, _ = make(films.film(kind, codec, seconds=3, size=(640, 480)))
     assert made.reason is None
     assert (made.facts.width, made.facts.height) == (640, 480)
-    assert made.facts.duration == pytest.approx(3, abs=0.15)  # some count the first frame twice
+    assert made.facts.duration == pytest.approx(
+        3, abs=0.15
+    )  # some containers count the first frame twice
     assert made.facts.thumbhash
     image = opened(made)
     assert (made.content_type, made.extension, image.format) == ("image/jpeg", "jpg", "JPEG")
@@ -109,7 +111,7 @@ def test_pixels_that_are_not_square_are_stretched(aspect: Fraction, size: tuple[
     assert opened(made).size == ((320, 120) if aspect > 1 else (213, 320))
 
 
-def test_it_is_made_in_each_style() -> None:
+def test_a_poster_is_made_in_each_style() -> None:
     made, _ = make(films.film(size=(640, 480), rotation=90), edges=(320, 64, 1000))
     assert [(each.width, each.height) for each in made.pictures] == [
         (240, 320),
@@ -131,10 +133,10 @@ def test_a_black_start_is_not_the_poster() -> None:
     [((320, 240), None), ((1280, 720), None), ((320, 240), (BT709, BT709, BT709))],
     ids=["small", "high definition", "declared"],
 )
-def test_colours_are_those_of_players(
+def test_a_poster_has_the_colours_that_players_show(
     size: tuple[int, int], colours: tuple[int, int, int] | None
 ) -> None:
-    if colours is None and size[0] == 1280:  # encoded in BT.709, which the file does not say
+    if colours is None and size[0] == 1280:  # encoded in BT.709, but the file does not state it
         content = films.film(codec="libx264", size=size, colours=(BT709, 2, 2))
         content = content.replace(b"colr", b"free")
     else:
@@ -162,7 +164,7 @@ def test_a_film_of_high_range_is_mapped_to_srgb() -> None:
     ],
     ids=["end", "start", "fragments", "matroska", "avi", "ts"],
 )
-def test_only_what_the_poster_needs_is_read(kind: str, options: dict[str, str]) -> None:
+def test_only_the_ranges_that_the_poster_needs_are_read(kind: str, options: dict[str, str]) -> None:
     content = films.film(kind, frames=films.noise(60), options=options)
     assert len(content) > 10_000_000
     made, extents = make(content)
@@ -218,7 +220,7 @@ def test_a_film_that_needs_too_many_bytes_is_too_expensive() -> None:
 
 
 @pytest.mark.parametrize("kind", ["mp4", "matroska", "avi", "mpegts"])
-def test_row78_any_changed_bytes_come_to_an_end(kind: str) -> None:
+def test_row78_a_film_with_changed_bytes_ends_in_a_poster_or_a_reason(kind: str) -> None:
     from random import Random
 
     whole = films.film(kind, "mpeg4", seconds=1, size=(64, 48))

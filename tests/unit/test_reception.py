@@ -116,7 +116,7 @@ async def test_where_too_many_wait_in_all_the_one_that_has_most_loses_its_newest
     assert left == [*range(1001, 1007), *range(2000, 2004)]
 
 
-async def test_after_closing_nothing_begins() -> None:
+async def test_after_close_no_job_starts() -> None:
     desk = Desk(total=2)
     desk.flood(5)
     assert len(desk.reception.close()) == 4

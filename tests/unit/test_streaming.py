@@ -45,7 +45,7 @@ def written(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def streamed(content: bytes) -> Image.Image | None:
-    """Shrink an image while it is decoded; return None if that is left to Pillow."""
+    """Shrink an image while it is decoded; return None if Pillow should decode it."""
     is_png = content.startswith(b"\x89PNG")
     reader: type[ImageFile.ImageFile] = (
         PngImagePlugin.PngImageFile if is_png else WebPImagePlugin.WebPImageFile
@@ -63,7 +63,7 @@ def by_pillow(image: Image.Image) -> Image.Image:
 
 @pytest.fixture(autouse=True)
 def every_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let small images be shrunk while they are decoded too."""
+    """Let small images, too, be shrunk while they are decoded."""
     monkeypatch.setattr(streaming, "LEAST_PIXELS", 0)
 
 
@@ -111,7 +111,7 @@ def test_a_webp_looks_as_pillow_shows_it(
 
 
 def changed(content: bytes, name: bytes, where: int, *, right_checksum: bool) -> bytes:
-    """Change a byte of the last chunk with a name."""
+    """Change a byte of the last chunk that has this name."""
     at = content.rindex(name)
     length = int.from_bytes(content[at - 4 : at], "big")
     found = bytearray(content)

@@ -44,7 +44,7 @@ MAKERS: dict[str, tuple[Make, bytes, tuple[int, int]]] = {
     "svg": (svg.make_thumbnail, SVG, (6000, 4000)),
     "pdf": (pdf.make_thumbnail, pdfs.plain(box="0 0 600 400"), (6000, 4000)),
 }
-"""For each kind of file: the function, a file, and the size up to which thumbnails grow."""
+"""For each kind of file: the function, a file, and the maximum size of its thumbnails."""
 
 
 def opened(picture: Picture) -> Image.Image:
@@ -84,7 +84,7 @@ def test_facts_do_not_depend_on_the_styles(name: str) -> None:
     assert among.extension == alone.extension
 
 
-def test_thumb_alone_is_as_if_there_were_no_styles() -> None:
+def test_thumb_alone_has_the_same_bytes_as_without_styles() -> None:
     content = images.encode(images.noise(1500, 900), "JPEG")
     assert of_image(io.BytesIO(content), (320,)) == inside.make_thumbnail(io.BytesIO(content))
 
@@ -104,7 +104,7 @@ def test_styles_of_a_small_image_are_one_picture() -> None:
 
 
 def test_each_style_has_its_own_format_where_the_size_decides_it() -> None:
-    # As large as the original, a picture of a lossless format is a PNG; a smaller one is a JPEG.
+    # If the original is lossless, a thumbnail of the same size is a PNG, a smaller one a JPEG.
     content = images.encode(images.quadrants(640, 480), "BMP")
     made = of_image(io.BytesIO(content), (320, 640))
     assert [each.extension for each in made.pictures] == ["jpg", "png"]
@@ -133,7 +133,7 @@ def test_no_style_is_larger_than_its_edge_or_than_the_original(
         assert opened(each).size == (each.width, each.height)
 
 
-def test_the_largest_styles_that_are_allowed_cost_a_part_of_the_budget() -> None:
+def test_the_largest_styles_that_are_allowed_are_within_the_budget() -> None:
     costs = of_sizes([(2048, 2048)] * 5)
     assert not costs.exceeds(BUDGET)
     assert costs.memory_bytes > 5 * 4 * 2048**2

@@ -1,4 +1,4 @@
-"""The setting ATTACHMENTS_STYLES: which styles it names, and which rules it reports."""
+"""The setting ATTACHMENTS_STYLES: the styles that it names, and the rules that it must keep."""
 
 import pytest
 
@@ -85,7 +85,7 @@ def test_all_broken_rules_are_reported_at_once_beside_those_of_other_settings(
     assert "secret" not in sent[0]
 
 
-def test_the_most_styles_that_fit_are_allowed(environment: pytest.MonkeyPatch) -> None:
+def test_the_maximum_number_of_styles_is_allowed(environment: pytest.MonkeyPatch) -> None:
     words = ",".join(f"x{number}:2048" for number in range(MAX_STYLES - 1))
     assert len(load_with(environment, STYLES=f"{words},thumb:320").edges) == MAX_STYLES
 

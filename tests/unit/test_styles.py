@@ -1,4 +1,4 @@
-"""What a row says of its thumbnails: their keys, and which of them clients see."""
+"""The thumbnails in a row: their keys, and which of them clients see."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def row_with(**changes: Style | str | bool | None) -> Attachment:
     return replace(row, **more)  # type: ignore[arg-type]  # fields of the row
 
 
-def test_all_that_is_written_is_read() -> None:
+def test_read_styles_returns_the_styles_that_were_written() -> None:
     styles = {"thumb": THUMB, "medium": MEDIUM, "old": Style(), "skipped": Style(edge=9, etag="e")}
     assert read_styles(write_styles(styles)) == styles
     assert read_styles(None) == {}
@@ -69,7 +69,7 @@ def test_a_thumbnail_of_an_earlier_release_is_shown_without_its_size() -> None:
         pytest.param(Style(name="img.jpg", edge=1024), id="announced"),
         pytest.param(Style(edge=1024, etag="e"), id="too expensive"),
         pytest.param(Style(), id="removed"),
-        pytest.param(replace(MEDIUM, etag="other"), id="of an upload before"),
+        pytest.param(replace(MEDIUM, etag="other"), id="of an earlier upload"),
     ],
 )
 def test_a_style_that_is_not_stored_is_not_shown(medium: Style) -> None:
@@ -98,7 +98,7 @@ def test_the_resource_has_all_thumbnails_and_each_has_its_own_address() -> None:
     thumbs = shown["meta"]["thumbs"]
     assert thumbs["thumb"]["url"] == shown["attributes"]["thumb"]
     assert (thumbs["medium"]["width"], thumbs["medium"]["height"]) == (1024, 768)
-    # With a new edge, the style is made again of the same original, and its address must change.
+    # With a new edge, the style is made again from the same original. Its address must change.
     assert (
         f"/medium/img.jpg?{int(CHANGED.replace(year=2027).timestamp())}&"
         in (thumbs["medium"]["url"])

@@ -25,7 +25,7 @@ from tests.benchmarks.site import Site
 from tests.support.service import until
 
 CACHE: Final = Path.home() / ".cache" / "attachments-benchmarks"
-"""The folder of installed packages and of the logs of the last run."""
+"""The folder of the installed packages, and of the logs of the last run."""
 
 TABLE: Final = """
 CREATE TABLE uploads (

@@ -61,7 +61,7 @@ def sample(attachment_id: int, *, resized: bool) -> dict[str, Any]:
         },
         meta={
             "state": "ready",
-            # The row is one of a release that did not store the size of thumbnails.
+            # The row is from a release that did not store the size of thumbnails.
             "thumbs": {
                 "thumb": {
                     "url": f"{base}/thumb/img.png?1776398568",

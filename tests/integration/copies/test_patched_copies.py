@@ -34,7 +34,7 @@ async def test_a_temp_url_may_be_patched_onto_any_state(
     service.stack.relay.target = None
     if large:
         monkeypatch.setattr("api.temp_urls.copying.MAX_COPIED_AT_ONCE", 0)
-    # One worker makes all the copies, because its start takes longer than they do.
+    # One worker makes all the copies, because it takes longer to start than to copy.
     urls = {await patched_onto(service, bucket, state, large=large): state for state in STATES}
     await start_worker(service, sweep_interval="0.5", publish_grace="1")
 

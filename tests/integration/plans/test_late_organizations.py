@@ -1,7 +1,7 @@
-"""A list skips no attachments of other organizations, even if the planner expects few of them.
+"""Lists skip hardly any attachments of other organizations, whatever the planner expects.
 
-Most attachments belong to one organization here, but those of another one were created before. By
-its statistics, the planner expects that nearly every row in the order of ids is of the former.
+Here, most attachments belong to a first organization, but those of a second one are older. From its
+statistics, the planner expects that nearly every row, in the order of ids, belongs to the first.
 """
 
 import json
@@ -20,7 +20,7 @@ from tests.support.stack import Stack
 EARLY, LATE = 1, 2
 EARLY_ROWS, LATE_ROWS = 30_000, 200_000
 MOST_SKIPPED = 100
-"""The number of rows that a statement may read in vain."""
+"""Maximum number of rows that a statement may read without using them."""
 
 FILL = """
 INSERT INTO attachments (organization_id, bucket, name, file_name, attachable_type, attachable_id,
@@ -62,7 +62,9 @@ async def connection(stack: Stack) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_a_list_reads_no_rows_in_vain(connection: asyncpg.Connection, name: str) -> None:
+async def test_a_list_skips_hardly_any_rows_of_other_organizations(
+    connection: asyncpg.Connection, name: str
+) -> None:
     statement, values = await sent(CALLS[name])
     plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values)
     read = [

@@ -138,7 +138,7 @@ async def test_an_operators_list_reads_no_more_than_it_may_show(
 
 
 @pytest.mark.parametrize("organization", [None, USUAL, BIG])
-async def test_a_part_of_the_walk_for_a_style_reads_no_more_rows_than_it_may(
+async def test_each_part_of_the_walk_for_a_style_reads_a_limited_number_of_rows(
     connection: Explaining, organization: int | None
 ) -> None:
     statement, values = await sent(
