@@ -72,7 +72,7 @@ $(RUNNING): $(LOCKS)/up.lock pyproject.toml deploy/install.py
 	@$(BIN)/python deploy/install.py $<
 	@touch $@
 
-# Holds all that up.lock and the locks of the extras hold.
+# dev.lock has all packages of up.lock and of the extras' locks.
 $(DEVELOPING): $(LOCKS)/dev.lock pyproject.toml deploy/install.py
 	@$(BIN)/python deploy/install.py $<
 	@touch $(RUNNING) $(OPTIONAL_STAMPS) $@
@@ -124,6 +124,6 @@ lock: ## resolve the locks again from pyproject.toml (needs uv)
 	echo "av" | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/video.lock
 	printf "%s\n" opentelemetry-exporter-otlp-proto-http opentelemetry-sdk requests | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/otel.lock
 	printf "%s\n" "pyvips[binary]>=3.2" $(PEER) | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/bench.lock
-# The peer in Python needs these besides the packages of the service.
+# The peer in Python needs these in addition to the packages of the service.
 PEER := boto3 "fastapi>=0.120" httptools "psycopg[binary]>=3.2" "uvicorn>=0.38"
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate

@@ -53,7 +53,7 @@ def encode(
     black: bool = False,
     progressive: bool = False,
 ) -> bytes:
-    """Encode images as JPEG XL. More than one image give an animation.
+    """Encode images as JPEG XL. Several images make an animation.
 
     A `distance` of 0 is lossless. `orientation` is written into the header, and the pixels are not
     turned. `code_points` are libjxl's numbers of the white point, the primaries and the transfer

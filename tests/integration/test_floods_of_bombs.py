@@ -2,7 +2,7 @@
 
 A flood of requests has its own connections. The test counts how many of them are answered while
 another organization's request waits. If bodies were parsed on the event loop, in the order of their
-arrival, all connections of the flood would be answered before each request of the other.
+arrival, all connections of the flood would be answered before each of those requests.
 """
 
 import asyncio

@@ -176,7 +176,10 @@ async def look(site: Site) -> Picture:
 
 
 async def _read_thumbnail(site: Site, row: Attachment) -> int | None:
-    """Return the number that all thumbnails of a row show, or None if they show different ones."""
+    """Return the number that all thumbnails of a row show.
+
+    Returns None if there is no thumbnail, if one cannot be read, or if their numbers differ.
+    """
     try:
         codes = {
             await asyncio.to_thread(read_code, await content(site.storage, each.key))

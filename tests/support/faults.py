@@ -111,8 +111,9 @@ async def stored_keys(storage: Storage, prefix: str) -> list[str]:
 
 
 async def no_orphans(service: Service, storage: Storage, attachment_id: str | int) -> None:
-    """Assert that the store holds only the original and the thumbnails that the attachment's row
-    names, and all that it shows.
+    """Assert that the store has the original, all thumbnails that the row shows, and no others.
+
+    A thumbnail that the row names but does not show may be stored, too.
     """
     row = await service.row(attachment_id)
     found = set(await stored_keys(storage, row.key.partition("/original/")[0] + "/"))

@@ -1,4 +1,4 @@
-"""Thumbnails of JPEG XL: upright, in sRGB, with alpha, of the first frame, even of a part of it."""
+"""Thumbnails of JPEG XL: upright, in sRGB, with alpha, of all or a part of the first frame."""
 
 import io
 import subprocess

@@ -22,8 +22,8 @@ CLOSE_DB = 37.0
 """Two thumbnails with at least this PSNR look alike."""
 
 SAME_SHAPE_DB = 32.0
-"""libwebp shrinks colours, which have half the resolution, apart from the luminance. If the size is
-odd, this moves them by a part of a pixel."""
+"""The minimum PSNR if libwebp moves the colours. It shrinks them separately from the luminance, and
+they have half its resolution. If the size is odd, they move by a part of a pixel."""
 
 
 def drawn(size: tuple[int, int], mode: str = "RGB") -> Image.Image:

@@ -17,7 +17,7 @@ PHOTO = images.encode(images.quadrants(2000, 1500), "PNG")
 
 
 async def sizes(monkeypatch: pytest.MonkeyPatch, folder: Path, change: str) -> list[int]:
-    """Return the widths of the thumbnails that changed decoders make of a photo."""
+    """Return the widths of a photo's thumbnails, made by decoders whose code has a `change`."""
     monkeypatch.setattr(sys, "executable", python_with_changed_child(folder, change))
     pool = Decoders(1, timeout_s=2, edges=EDGES)
     await pool.warm_up()

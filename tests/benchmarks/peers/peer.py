@@ -114,7 +114,7 @@ async def running_peer(
     port: int,
     environment: Mapping[str, str],
 ) -> AsyncIterator[Peer]:
-    """Run a peer's API and worker in `folder` during the block, with a database of their own.
+    """Run a peer's API and worker in `folder` during the block, with their own database.
 
     `environment` is added to the settings that all peers have. The logs are in the cache.
     """
