@@ -53,6 +53,14 @@ def shrink_to(
     return made
 
 
+def reduction(original: Size, size: Size) -> Size:
+    """Return how many columns and how many rows are averaged into one before Lanczos."""
+    return (
+        max(1, int(original[0] / size[0] / SHRINK_GAP)),
+        max(1, int(original[1] / size[1] / SHRINK_GAP)),
+    )
+
+
 def shrink(image: Image.Image, size: Size, area: Rectangle) -> Image.Image:
     """Shrink the part `area` of an image to `size` with Lanczos.
 
@@ -65,6 +73,11 @@ def shrink(image: Image.Image, size: Size, area: Rectangle) -> Image.Image:
     if mode in WEIGHTED:
         return shrink(image.convert(WEIGHTED[mode]), size, area).convert(mode)
     if area == (0, 0, *image.size) and vips.can_shrink(image):
-        with suppress(vips.VipsError):  # libvips rounds a few sizes differently
-            return vips.lanczos(image, size)
+        across, down = reduction(image.size, size)
+        # Pillow averages whole blocks faster than libvips. A block that is cut off at the edge
+        # would move the image by a part of a pixel.
+        if image.width % across == 0 and image.height % down == 0:
+            reduced = image.reduce((across, down)) if (across, down) != (1, 1) else image
+            with suppress(vips.VipsError):  # libvips rounds a few sizes differently
+                return vips.lanczos(reduced, size)
     return image.resize(size, Image.Resampling.LANCZOS, area, reducing_gap=SHRINK_GAP)

@@ -13,13 +13,12 @@ from typing import BinaryIO, Final
 from PIL import Image, ImageFile
 
 from worker.decoding.inside import libwebp, vips
-from worker.decoding.inside.shrinking import WEIGHTED, Rectangle
-from worker.decoding.inside.vips import SHRINK_GAP
+from worker.decoding.inside.shrinking import WEIGHTED, Rectangle, reduction
 
 LEAST_PIXELS: Final = 100_000
 """Smaller images are left to Pillow, because they are decoded fast anyway."""
 
-MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 """Maximum size of a file, in bytes, because the whole file is copied to memory."""
 
 STRIP_ROWS: Final = 64
@@ -88,8 +87,7 @@ def _shrunk_png(
         if rows.mode not in WEIGHTED:
             return rows.shrink(size), (0, 0, *size)
         width, height = original
-        across = max(1, int(width / size[0] / SHRINK_GAP))
-        down = max(1, int(height / size[1] / SHRINK_GAP))
+        across, down = reduction(original, size)
         strip = down * max(1, STRIP_ROWS // down)
         weighted = Image.new(WEIGHTED[rows.mode], (-(-width // across), -(-height // down)))
         for top in range(0, height, strip):
