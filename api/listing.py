@@ -6,10 +6,11 @@ from typing import Any
 from api.pages import cursor_links, number_links
 from api.parts import Parts
 from api.queries import MAX_PAGE_SIZE, Listing
-from api.walks import Walks
+from api.walks import LONG_OFFSET, Walks
 from shared import lists
 from shared.attachments import Attachment
 from shared.database import Connection
+from shared.filters import sifted
 from shared.lists import MAX_COUNTED
 
 
@@ -34,11 +35,15 @@ async def read_page(parts: Parts, organization_id: int, asked: Listing, base: st
             return await _by_cursor(connection, organization_id, asked, base)
         return await _by_number(connection, parts.walks, organization_id, asked, base)
 
-    if parts.walks.are_long(organization_id, asked):
+    run = parts.clients.of(organization_id).run
+    is_long = parts.walks.are_long(organization_id, asked)
+    if not is_long and (chosen := sifted(asked.filters)) is not None:
+        is_long = await run(lists.is_crowded, organization_id, chosen, most=LONG_OFFSET)
+    if is_long:
         page = await parts.walks.run(parts.clients, organization_id, asked, read)
         assert isinstance(page, Page)
         return page
-    return await parts.clients.of(organization_id).run(read)
+    return await run(read)
 
 
 async def _by_cursor(

@@ -13,7 +13,7 @@ import asyncpg
 from api.problems import bad_request
 from api.queries import Listing
 from shared.database import Connection
-from shared.filters import read_many
+from shared.filters import read_many, sifted, values_walked
 from shared.lists import MAX_COUNTED
 from shared.shares import Shares
 from shared.turns import Turns
@@ -21,18 +21,18 @@ from shared.turns import Turns
 Read = Callable[[Connection], Awaitable[Any]]
 
 LONG_OFFSET = 2_000
-"""A request is a walk if more rows than this come before its page, or if the list has more rows
-than this."""
+"""A request is a walk if more rows than this come before its page, if the list has more rows than
+this, or if several filters sift more attachments of an object than this."""
 
 WALKS, WALKING_WAIT = 2, 32
 """WALKS is the maximum number of walks that run at the same time, for all organizations together.
 WALKING_WAIT is the maximum number of walks of one organization that wait."""
 
 WALK_S = 2.0
-"""Timeout, in seconds, of one statement of a walk. Only two kinds of walks take that long. One has
-filters that match few of millions of rows (`not_eq`, or several filters together). The other has a
-range of times that matches millions of rows. Every other walk reads at most about 100,000 rows of
-an index."""
+"""Timeout, in seconds, of one statement of a walk. Only three kinds of walks take that long: with
+filters that match few of millions of rows (`not_eq`, or several filters together), with a range of
+times that matches millions of rows, and with many values of a filter and a page far from the
+beginning. Every other walk reads at most about 100,000 rows of an index."""
 
 REMEMBERED = 1_000
 """Maximum number of large totals in the cache."""
@@ -42,7 +42,8 @@ ESTIMATE_KEPT_S = 10.0
 
 def too_long(asked: Listing) -> str:
     """Return the error text for a walk that takes too long. It names the cause and the remedy."""
-    if not read_many(asked.filters):
+    is_sifted = sifted(asked.filters) is not None
+    if not read_many(asked.filters) and not is_sifted:
         name = "page[after]" if asked.cursor else "page[number]"
         return (
             f"Parameter '{name}': the list takes too long to read this far from its beginning."
@@ -51,9 +52,10 @@ def too_long(asked: Listing) -> str:
     negated = next((item for item in asked.filters if item.negated), None)
     if negated is None:
         names = " and ".join(f"'filter[{item.name}]'" for item in asked.filters)
+        remedy = "fewer of these filters" if is_sifted else "a shorter range of times"
         return (
             f"Parameters {names}: very many attachments must be read to find those that match."
-            " Use a shorter range of times, or a filter by ids"
+            f" Use {remedy}, or a filter by ids"
         )
     name = f"filter[{negated.name}][not_eq]"
     return (
@@ -75,9 +77,11 @@ class Walks:
 
     def are_long(self, organization_id: int, asked: Listing) -> bool:
         """Return True if a list is known to be a walk before any row is read."""
+        offset = (asked.number - 1) * asked.size
         return (
             read_many(asked.filters)
-            or (asked.number - 1) * asked.size > LONG_OFFSET
+            or offset > LONG_OFFSET
+            or offset * values_walked(asked.filters) > MAX_COUNTED
             or (not asked.cursor and (organization_id, asked.filters) in self._large)
         )
 

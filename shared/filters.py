@@ -121,6 +121,24 @@ def walked(filters: Sequence[Filter]) -> OneOf | OfAttachable | None:
     return None
 
 
+def values_walked(filters: Sequence[Filter]) -> int:
+    """Return the number of values whose lists of attachments are merged; 0 if none are."""
+    chosen = walked(filters)
+    if chosen is None:
+        return 0
+    return len(chosen.ids if isinstance(chosen, OfAttachable) else chosen.values)
+
+
+def sifted(filters: Sequence[Filter]) -> OfAttachable | None:
+    """Return the filter by attachable whose attachments other filters sift, or None.
+
+    Such a list may have to read all attachments of these objects to find a few.
+    """
+    chosen = walked(filters)
+    others = any(_narrows(item) or item.negated for item in filters if item is not chosen)
+    return chosen if isinstance(chosen, OfAttachable) and others else None
+
+
 def narrowed(filters: Sequence[Filter]) -> bool:
     """Return True if at least one filter selects attachments, instead of excluding some."""
     return any(map(_narrows, filters))

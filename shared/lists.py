@@ -8,7 +8,8 @@ any other list, PostgreSQL's planner chooses the index.
 
 The planner must never choose the primary key for a list: it would then skip all older attachments
 of other organizations, which may be millions. So the conditions compare all columns of the index
-with > and <. If the organization were compared with "=", the planner would ignore it in ORDER BY.
+with > and <, or the organization with "= ANY". If it were compared with "=", the planner would
+ignore it in ORDER BY.
 """
 
 import json
@@ -35,7 +36,7 @@ async def count(connection: Connection, organization_id: int, filters: Sequence[
         source, values = _walk_all(organization_id, filters, "ASC")
         selected = f"SELECT {source}"
     else:
-        where, values = filtering.where(organization_id, filters)
+        where, values = _own(organization_id, filters)
         # Without ORDER BY, the planner may scan the table from its start. It then reads most of the
         # table if the organization's rows are at the end. But ORDER BY can make the planner scan
         # the organization's rows by id, which is slow if a filter lists ids.
@@ -49,6 +50,20 @@ async def count(connection: Connection, organization_id: int, filters: Sequence[
         f"SELECT count(*) FROM ({selected} LIMIT {MAX_COUNTED + 1}) AS counted", *values
     )
     return int(total)
+
+
+async def is_crowded(
+    connection: Connection, organization_id: int, chosen: OfAttachable, *, most: int
+) -> bool:
+    """Return whether more than `most` attachments belong to the objects of a filter.
+
+    At most that many entries of an index are read.
+    """
+    source, values = _walk(organization_id, chosen, [chosen], "ASC", str(most + 1))
+    count = await connection.fetchval(
+        f"SELECT count(*) FROM (SELECT {source} LIMIT {most + 1}) AS counted", *values
+    )
+    return int(count) > most
 
 
 async def estimate(connection: Connection, organization_id: int, filters: Sequence[Filter]) -> int:
@@ -92,14 +107,16 @@ async def page(
     elif not filtering.narrowed(filters):
         selected, values = _walk_all(organization_id, filters, order, low=low, high=high)
     else:
-        where, values = filtering.where(organization_id, filters)
+        where, values = _own(organization_id, filters)
         if bound is not None:
             values.append(bound)
             where += f" AND a.id {'>' if order == 'ASC' else '<'} ${len(values)}"
         # With `+ 0`, the planner cannot use the index by id. That index would be slow if all
         # attachments of the range of times were at its end.
-        sorted_by = "a.id + 0" if filtering.by_time(filters) else "a.id"
-        selected = f"FROM attachments AS a WHERE {where} ORDER BY {sorted_by} {order}"
+        sorted_by = f"a.organization_id {order}, a.id {order}"
+        if filtering.by_time(filters):
+            sorted_by = f"a.id + 0 {order}"
+        selected = f"FROM attachments AS a WHERE {where} ORDER BY {sorted_by}"
     values.append(limit)
     selected += f" LIMIT ${len(values)}"
     statement = f"SELECT {COLUMNS} {selected}"
@@ -135,6 +152,16 @@ def _walk_all(
         f" WHERE (a.organization_id, a.id) > ($1, ${count - 1}::bigint)"
         f" AND (a.organization_id, a.id) < ($1, ${count}::bigint)"
         f" AND {where} ORDER BY a.organization_id {order}, a.id {order}"
+    ), values
+
+
+def _own(organization_id: int, filters: Sequence[Filter]) -> tuple[str, list[Any]]:
+    """Return the conditions of a list whose index the planner chooses, and their parameters."""
+    where, values = filtering.where(organization_id, filters)
+    # A list of one value finds the same rows and can use the same indexes as "=", but the planner
+    # does not ignore the column in ORDER BY.
+    return where.replace(
+        "a.organization_id = $1", "a.organization_id = ANY (ARRAY[$1::bigint])", 1
     ), values
 
 

@@ -18,6 +18,9 @@ FROM generate_series(1, $2::integer) AS n
 """
 
 
+MANY = ",".join(map(str, range(1, 201)))
+
+
 async def fill(service: Service, organization_id: int, rows: int) -> None:
     """Insert many rows for an organization."""
     connection = await asyncpg.connect(service.environment["ATTACHMENTS_DATABASE_URL"])
@@ -59,6 +62,7 @@ async def test_totals_are_exact_up_to_100000_and_an_estimate_beyond(service: Ser
         ("filter[page_id]=3&filter[task_id][not_eq]=1,2&sort=-id", "filter[task_id][not_eq]"),
         ("filter[comment_id][not_eq]=1&page[after]=", "filter[comment_id][not_eq]"),
         ("page[number]=200&page[size]=100", "page[number]"),
+        (f"filter[task_id]={MANY}&page[number]=6&page[size]=200", "page[number]"),
     ],
 )
 async def test_a_walk_that_takes_too_long_is_400_with_a_remedy(
@@ -73,6 +77,33 @@ async def test_a_walk_that_takes_too_long_is_400_with_a_remedy(
     assert f"'{parameter}'" in detail
     assert "'page[after]'" in detail
     assert (await service.client.request("GET", f"{PATH}?page[after]=")).status == 200
+
+
+@pytest.mark.parametrize("page", ["", "&page[after]="])
+async def test_filters_that_sift_the_attachments_of_a_crowded_object_are_a_walk(
+    service: Service, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    monkeypatch.setattr("api.walks.WALK_S", 0.05)
+    await fill(service, service.client.organization_id, 5000)
+    # Only a statement that reads the column `state` is slow.
+    await service.execute(
+        "CREATE FUNCTION slow(text) RETURNS text LANGUAGE sql STABLE"
+        " AS 'SELECT CASE WHEN pg_sleep(10) IS NOT NULL THEN $1 END'"
+    )
+    await service.execute("ALTER TABLE attachments RENAME TO everything")
+    others = await service.database.fetchval(
+        "SELECT string_agg(attname, ', ') FROM pg_attribute"
+        " WHERE attrelid = 'everything'::regclass AND attnum > 0 AND attname <> 'state'"
+    )
+    await service.execute(
+        f"CREATE VIEW attachments AS SELECT {others}, slow(state) AS state FROM everything"
+    )
+    query = "filter[task_id]=1&filter[state]=failed"
+    answer = await service.client.request("GET", f"{PATH}?{query}{page}")
+    assert answer.status == 400
+    detail = answer.document["errors"][0]["detail"]
+    assert detail.startswith("Parameters 'filter[task_id]' and 'filter[state]': ")
+    assert detail.endswith("Use fewer of these filters, or a filter by ids")
 
 
 @asynccontextmanager

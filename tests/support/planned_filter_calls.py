@@ -77,6 +77,10 @@ def _calls() -> dict[str, tuple[Call, Callable[[Any], bool]]]:
         lambda c: lists.count(c, BIG, [OTHERS]),
         lambda found: found == 0,
     )
+    calls["lists.is_crowded"] = (
+        lambda c: lists.is_crowded(c, BIG, ONE_COMMENT, most=1),
+        bool,
+    )
     calls["lists.estimate by a type"] = (
         lambda c: lists.estimate(c, BIG, [COMMENTS, EVER]),
         lambda found: found > lists.MAX_COUNTED,

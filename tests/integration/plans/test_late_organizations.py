@@ -30,6 +30,10 @@ FROM generate_series(1, $2::integer) AS n
 """
 
 TASK = OfAttachable(attachable_type="task", ids=(1,))
+PENDING_TASKS = [
+    OneOf(column="state", values=("pending",)),
+    OneOf(column="attachable_type", values=("task",)),
+]
 OTHER_TASK = OfAttachable(attachable_type="task", ids=(2,), negated=True)
 CALLS: dict[str, Call] = {
     "page": lambda c: lists.page(c, LATE, [], limit=30),
@@ -41,8 +45,13 @@ CALLS: dict[str, Call] = {
         c, LATE, [TASK, OneOf(column="state", values=("pending",))], limit=30
     ),
     "page of another attachable": lambda c: lists.page(c, LATE, [OTHER_TASK], limit=30),
+    "page of a state and a type": lambda c: lists.page(c, LATE, PENDING_TASKS, limit=30),
+    "page of a state and a type, from an id": lambda c: lists.page(
+        c, LATE, PENDING_TASKS, limit=30, before=EARLY_ROWS + 100
+    ),
     "last page of the early": lambda c: lists.page(c, EARLY, [], limit=30, descending=True),
     "count": lambda c: lists.count(c, LATE, []),
+    "count of a state and a type": lambda c: lists.count(c, LATE, PENDING_TASKS),
     "count of an attachable": lambda c: lists.count(c, LATE, [TASK]),
 }
 
