@@ -190,6 +190,11 @@ class EmbeddedPostgres(Server):
         """Return the address of a database of this server, with its password."""
         return f"postgresql://attachments:{self.password}@{HOST}:{self.port}/{database}"
 
+    @property
+    def is_new(self) -> bool:
+        """True until the first start has initialized the data directory."""
+        return not (self.directory / "data").exists()
+
     async def start(self) -> None:
         """Run the server; at the first start, initialize its data directory. Raises StartFailed."""
         binaries = find_binaries()

@@ -80,10 +80,12 @@ class Stack:
         Raises StartFailed. Then call `stop`, because some parts may be running.
         """
         servers = together(self._start_worker(), self._start_store())
-        # Mend before the API starts, because the API does not start if ids are taken.
-        if self.mend:
+        postgres = self.servers.postgres
+        # Mend before the API starts, because the API does not start if ids are taken. A new
+        # database has no tables yet, and the API would log that.
+        if self.mend or (postgres is not None and postgres.is_new):
             await servers
-            await check_bucket(self.settings, mend=True)
+            await check_bucket(self.settings, mend=self.mend)
             await self.api.start()
         else:
             await together(servers, self.api.start())
