@@ -119,9 +119,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[int]]:
         seen.setdefault(decoder.pid, []).append(organizations[descriptor])
         return await decode_one(decoder, descriptor, **named)
 
-    async def noting_enter(pool: Any, organization: int, descriptor: int) -> Any:
+    async def noting_enter(pool: Any, organization: int, descriptor: int, **named: Any) -> Any:
         organizations[descriptor] = organization
-        return await enter(pool, organization, descriptor)
+        return await enter(pool, organization, descriptor, **named)
 
     monkeypatch.setattr(Decoder, "decode", noting_decode)
     monkeypatch.setattr(pool_module.DecoderPool, "decode", noting_enter)
