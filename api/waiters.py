@@ -1,6 +1,6 @@
 """Let clients wait until an attachment is settled. A notification of the database wakes them.
 
-A waiting client uses no database connection. The rows of clients that come or are woken are read in
+A waiting client uses no database connection. When clients arrive or wake up, their rows are read in
 groups (`api.row_groups`).
 """
 

@@ -259,11 +259,10 @@ async def delete(
 ) -> bool:
     """Mark an attachment as deleted, and set the time at which the sweep purges its objects.
 
-    The purge must come after the last write to the attachment's keys. So it waits for the latest of
-    four times: the retention (`retention_s`) has passed, the last upload that the policy allows has
-    ended, the lease of a worker that holds the attachment has ended, and LATE_UPLOAD_S has passed
-    for a copy that the store may be making. Returns False if the attachment does not exist or is
-    already deleted. May be repeated.
+    The purge must come after the last write to the attachment's keys. So it waits until four times
+    have passed: the retention (`retention_s`), the last upload that the policy allows, the lease of
+    a worker that holds the attachment, and LATE_UPLOAD_S if the store may still make a copy.
+    Returns False if the attachment does not exist or is already deleted. May be repeated.
     """
     status = await connection.execute(
         f"""

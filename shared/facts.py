@@ -102,9 +102,9 @@ class Picture:
 class Thumbnail:
     """The thumbnail of an original in one or more styles, and the facts measured in the original.
 
-    `pictures` has one picture for each edge that was requested, in the same order; `thumb` is the
-    first. `reason` is `damaged` if a part of the original could not be shown, or if its end or a
-    checksum of its pixels is missing.
+    `pictures` has one picture for each requested style, in the same order; `thumb` is the first.
+    `reason` is `damaged` if a part of the original could not be shown, if the end of the original
+    is missing, or if a checksum of its pixels is missing.
     """
 
     pictures: tuple[Picture, ...]

@@ -186,7 +186,7 @@ def _add_process(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 def _json_line(logger: Any, method: str, event: EventDict) -> bytes:
-    """Do the same as all processors for `json`, in half of their time."""
+    """Replace the whole chain of processors for `json`: the same line in half the time."""
     name = event.pop("event", None)
     return json_line({**fields_now(), **event}, name, method, logger.name, datetime.now(UTC))
 

@@ -78,7 +78,7 @@ class LineWriter:
         atexit.register(self.flush)
 
     def note_with(self, note: Note) -> None:
-        """Set the function that returns the line with the number of dropped lines."""
+        """Set the function that makes the log line about dropped lines from their number."""
         self._note = note
 
     def write_line(self, line: bytes) -> None:

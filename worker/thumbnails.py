@@ -76,9 +76,9 @@ async def store_thumbnail(
 def _announced(row: Attachment, styles: Styles) -> Styles:
     """Return the styles for the row while the thumbnails are being stored.
 
-    A style whose name or edge differs from the stored one is named without its size, so it is not
-    shown yet. A style with the same name and edge stays as it is: it is shown if it was made from
-    the current upload. Styles that are no longer made have no thumbnail.
+    If the row has no style with the same name and edge, the style is written without a size, so it
+    is not shown yet. If the row has one, that one is kept: it is shown if it was made from the
+    current upload. Styles that are no longer made are written without a thumbnail.
     """
     before = read_styles(row.styles)
     return {

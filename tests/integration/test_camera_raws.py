@@ -1,4 +1,4 @@
-"""Camera raws whose type or size is after the first 64 KiB, read by ranges from a real store."""
+"""Camera raws with type or image size beyond the first 64 KiB, read from a real store in ranges."""
 
 import asyncio
 

@@ -2,7 +2,7 @@
 
 libmagic identifies a file by its first bytes. `identify` continues if that is not enough: for
 documents that share a container, for texts, and for formats that are marked at the end of the file.
-For an image that is always decoded, no further range is needed.
+For the image formats that are always decoded, it reads no further range of the file.
 """
 
 import re
