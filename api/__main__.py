@@ -27,7 +27,7 @@ from api.parts import PARTS, Parts
 from shared.beginning import resume_collection
 from shared.broker_check import refuse_cluster
 from shared.errors import AttachmentsError, CannotListen
-from shared.listening import fault_of, listen_everywhere
+from shared.listening import allow_connections, fault_of, listen_everywhere
 from shared.liveness import Health
 from shared.log import configure_logging, get_logger
 from shared.log_lines import fault_line, name_process
@@ -136,6 +136,7 @@ async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
 def run(settings: Settings) -> None:
     """Run the API on uvloop in this process until SIGTERM or SIGINT. Raises what `serve` raises."""
     resume_collection()
+    allow_connections()
     configure_logging(settings.log_level, settings.log_format, serving=True, process="api")
     with exported(settings, "api"), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))

@@ -1,7 +1,9 @@
 """Listen on an address, where `::` means IPv6 and IPv4; find the host for local requests."""
 
 import os
+import resource
 import socket
+from contextlib import suppress
 from ipaddress import ip_address
 
 LOOPBACK = "127.0.0.1"
@@ -9,6 +11,23 @@ LOOPBACK = "127.0.0.1"
 SERVER = "attachments"
 """The `Server` header of every answer. aiohttp's own header names the versions of aiohttp and
 Python."""
+
+MAX_DESCRIPTORS = 65_536
+"""Maximum number of descriptors of a process that clients connect to. One address has fewer ports,
+so a client with one address cannot open as many connections."""
+
+
+def allow_connections() -> None:
+    """Raise this process's soft limit of open descriptors to MAX_DESCRIPTORS or the hard limit.
+
+    The soft limit of Linux is 1,024 for most processes. Then so many idle connections of one client
+    would prevent all others from connecting. If the system does not allow it, nothing changes.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def is_everywhere(host: str) -> bool:

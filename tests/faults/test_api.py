@@ -33,6 +33,10 @@ LIMIT_HEADS = """
 import api.connection
 api.connection.HEAD_TIMEOUT_S = 2.0
 """
+FEW_DESCRIPTORS = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+"""
 SOCKETS = 500
 WHOLE_HEAD = b"GET /health/live HTTP/1.1\r\nHost: attachments\r\n\r\n"
 HALF_A_HEAD = b"POST /events/s3 HTTP/1.1\r\nHost: attachments\r\nX-Slow: "
@@ -159,6 +163,22 @@ async def test_f24_five_hundred_requests_that_never_end_leave_the_others_alone(
         for _, writer in opened:
             writer.close()
     await service.client.create()
+
+
+async def test_f24_a_low_limit_of_descriptors_lets_no_silent_client_shut_out_the_others(
+    service: Service, launch: Launch
+) -> None:
+    api = await launch(ApiProcess(service.environment, program=changed(FEW_DESCRIPTORS, "api")))
+    port = int(api.url.rpartition(":")[2])
+    opened = await asyncio.gather(
+        *(asyncio.open_connection("127.0.0.1", port) for _ in range(SOCKETS))
+    )
+    service.client.base_url = api.url
+    try:
+        await service.client.create()
+    finally:
+        for _, writer in opened:
+            writer.close()
 
 
 async def test_f24_an_idle_connection_is_closed_and_a_served_one_stays(
