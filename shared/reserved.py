@@ -90,134 +90,38 @@ TYPES: Final = frozenset(
     }
 )
 
-EXTENSIONS: Final[dict[str, tuple[str, ...]]] = {
-    "programs of Windows": (
-        "com",
-        "cpl",
-        "exe",
-        "ocx",
-        "pif",
-        "scr",
-        "wll",
-        "xll",
-    ),
-    "scripts and commands of Windows": (
-        "bat",
-        "cmd",
-        "hta",
-        "jse",
-        "msh1",
-        "msh2",
-        "psc1",
-        "psc2",
-        "sct",
-        "shb",
-        "shs",
-        "vbe",
-        "vbs",
-        "vbscript",
-        "ws",
-        "wsb",
-        "wsc",
-        "wsf",
-        "wsh",
-    ),
-    "shortcuts and settings of Windows": (
-        "appcontent-ms",
-        "appref-ms",
-        "deskthemepack",
-        "gadget",
-        "grp",
-        "ins",
-        "isp",
-        "library-ms",
-        "lnk",
-        "mam",
-        "msc",
-        "osd",
-        "pcd",
-        "prf",
-        "printerexport",
-        "reg",
-        "scf",
-        "search-ms",
-        "searchconnector-ms",
-        "settingcontent-ms",
-        "theme",
-        "themepack",
-        "url",
-        "webpnp",
-        "website",
-        "xnk",
-    ),
-    "installers of Windows": (
-        "appinstaller",
-        "application",
-        "appx",
-        "appxbundle",
-        "diagcab",
-        "diagcfg",
-        "diagpkg",
-        "msi",
-        "msix",
-        "msixbundle",
-        "msp",
-        "mst",
-        "msu",
-        "ppkg",
-        "vsix",
-        "vsto",
-        "xbap",
-    ),
-    "documents that run as programs": ("accde", "ade", "adp", "chm", "hlp", "mde"),
-    "macOS": (
-        "action",
-        "afploc",
-        "app",
-        "command",
-        "configprofile",
-        "dmg",
-        "fileloc",
-        "ftploc",
-        "inetloc",
-        "mobileconfig",
-        "mpkg",
-        "pkg",
-        "safariextz",
-        "terminal",
-        "tool",
-        "vncloc",
-        "webloc",
-        "workflow",
-    ),
-    "Linux": (
-        "appimage",
-        "deb",
-        "desktop",
-        "flatpak",
-        "flatpakref",
-        "flatpakrepo",
-        "kdelnk",
-        "rpm",
-        "run",
-        "snap",
-        "udeb",
-        "ymp",
-    ),
-    "Java, Android, browsers and others": (
-        "air",
-        "apk",
-        "crx",
-        "jar",
-        "jnlp",
-        "oxt",
-        "pyc",
-        "pyo",
-        "pyz",
-        "pyzw",
-        "xap",
-        "xpi",
-    ),
+EXTENSIONS: Final = {
+    kind: tuple(words.split())
+    for kind, words in {
+        "programs of Windows": "com cpl exe ocx pif scr wll xll",
+        "scripts and commands of Windows": (
+            "bat cmd hta jse msh1 msh1xml msh2 msh2xml mshxml psc1 psc2 sct shb shs "
+            "vbe vbs vbscript ws wsb wsc wsf wsh"
+        ),
+        "shortcuts and settings of Windows": (
+            "appcontent-ms appref-ms deskthemepack gadget grp ins isp library-ms lnk "
+            "maf mam maq mcf msc osd pcd prf printerexport rdp reg scf search-ms "
+            "searchconnector-ms settingcontent-ms theme themepack url webpnp website "
+            "xnk"
+        ),
+        "installers of Windows": (
+            "appinstaller application appx appxbundle diagcab diagcfg diagpkg msi "
+            "msix msixbundle msp mst msu ppkg vsix vsto xbap"
+        ),
+        "documents that run as programs": (
+            "accda accde accdr accdu ade adp chm hlp mda mde vsmacros"
+        ),
+        "macOS": (
+            "action afploc app command configprofile dmg fileloc ftploc inetloc "
+            "mobileconfig mpkg pkg safariextz terminal tool vncloc webloc workflow"
+        ),
+        "Linux": (
+            "appimage deb desktop flatpak flatpakref flatpakrepo kdelnk rpm run snap udeb ymp"
+        ),
+        "Java, Android, browsers and others": (
+            "aab air apk apks crx jar jnlp oxt pyc pyo pyz pyzw xap xapk xpi"
+        ),
+    }.items()
 }
 """Extensions in lower case, grouped by the system that runs such files."""
 

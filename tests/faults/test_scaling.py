@@ -18,7 +18,7 @@ from tests.support.starting import StartWorker
 
 pytestmark = pytest.mark.fault
 
-UPLOADS = 50
+UPLOADS = 90
 TEXT = b"a text needs no decoder"
 LATE_S = 0.1
 """Seconds by which each piece of the store's answers is delayed. So the workers mostly wait for the

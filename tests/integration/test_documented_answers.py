@@ -61,6 +61,9 @@ def general(value: Any, name: str = "") -> Any:
         return value
     if name in ("x-amz-signature", "checksum_sha256"):
         return re.sub(r"[0-9a-f]", "x", value)
+    if name == "thumbhash":
+        # another release of a codec may change a pixel by one step
+        return re.sub(r"[A-Za-z0-9+/]", "x", value)
     value = re.sub(rf"\b{BUCKET}$", "attachments", value)
     value = re.sub(r"&s=[A-Za-z0-9_-]{24}$", "&s=…", value)
     value = re.sub(r"^http://127\.0\.0\.1:\d+", "http://host", value)

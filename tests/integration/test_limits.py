@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.limits import MAX_UNKNOWN, NO_LIMITS, find_limits
-from shared.limits import allows
 from tests.data.images import photo
 from tests.support.objects import opened_storage
 from tests.support.service import MEDIA_TYPE, Answer, Client, Service
@@ -253,22 +252,6 @@ async def test_the_policy_is_the_services_own_where_that_is_smaller_now(
     row = await before.row(document["data"]["id"])
     assert row.max_bytes(50) == 50
     assert row.max_bytes(200) == 100
-
-
-@pytest.mark.parametrize(
-    ("patterns", "content_type", "allowed"),
-    [
-        (["image/*"], "image/png", True),
-        (["image/*"], "image/svg+xml", True),
-        (["image/*"], "IMAGE/PNG; a=b", True),
-        (["image/*"], "imagex/png", False),
-        (["image/png"], "image/png2", False),
-        (["text/plain"], "text/plain; charset=utf-8", True),
-        (["text/plain"], "text/html", False),
-    ],
-)
-def test_a_pattern_allows_its_types(patterns: list[str], content_type: str, allowed: bool) -> None:
-    assert allows(patterns, content_type) is allowed
 
 
 JSON = st.recursive(
