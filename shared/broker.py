@@ -81,8 +81,8 @@ def make_celery(broker_url: str, prefix: str = "") -> Celery:
 
     Messages contain ids and are read as JSON only. Results are not stored. The database decides
     about retries. Every wait for the broker has a time limit. All keys and channels at the broker
-    begin with `prefix`: queues, bindings, and kombu's records of unacknowledged messages, of which
-    this release writes none.
+    begin with `prefix`: queues, bindings, and kombu's records of unacknowledged messages. Only
+    earlier releases wrote such records.
     """
     app = Application("attachments", broker=_kombu_url(broker_url))
     app.conf.update(

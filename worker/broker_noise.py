@@ -17,9 +17,8 @@ _FAULTS = (RedisError, OperationalError, OSError)
 class BrokerNoise(logging.Filter):
     """Drops log records of Celery, kombu and redis about broker errors; reports the errors itself.
 
-    Celery logs a traceback at level critical for each message that it cannot acknowledge. This is
-    harmless: the broker delivers the message again, and a repeated message has no effect if its
-    upload is already processed.
+    The libraries log tracebacks about a lost broker, some of them late. An error of the broker is
+    harmless: the sweep finds the uploads whose messages are lost.
     """
 
     def __init__(self, server: str) -> None:

@@ -14,7 +14,7 @@ from tests.support.objects import store_proxy
 from tests.support.service import Service, until
 from tests.support.stack import Stack
 from tests.support.starting import StartWorker
-from tests.support.states import create, put
+from tests.support.states import copy_row, create, put
 
 NEVER_DONE = "9223372036854775807"
 
@@ -96,15 +96,7 @@ async def test_failed_takes_all_that_are_failed_and_no_rejected_or_deleted_one(
     await put(service, deleted, "failed", "internal_error")
     await service.execute("UPDATE attachments SET deleted_at = now() WHERE id = $1", int(deleted))
     many = 1100  # more rows than one batch of the command
-    await service.execute(
-        """
-        INSERT INTO attachments
-        SELECT (jsonb_populate_record(a, jsonb_build_object('id', a.id + n))).*
-        FROM attachments AS a, generate_series(10, $2::integer + 8) AS n WHERE a.id = $1
-        """,
-        int(one),
-        many,
-    )
+    await copy_row(service, one, many - 1)
     before = [await written(service, each) for each in (rejected, deleted)]
     ended = await command(service, "retry", "--failed")
     assert (ended.status, ended.err) == (0, "")

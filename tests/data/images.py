@@ -172,7 +172,8 @@ MODES: Final[Mapping[str, tuple[Callable[[], bytes], list[tuple[int, ...]]]]] = 
     ),
 }
 """Images of 120×80 pixels in every format and mode, with the corner pixels of their thumbnails."""
-_AS_STORED: Final = {
+
+AS_STORED: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -181,6 +182,7 @@ _AS_STORED: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
+"""How an upright image is turned before it is stored with each orientation of Exif."""
 
 
 def oriented(orientation: int, kind: str = "JPEG", *, width: int = 120, height: int = 80) -> bytes:
@@ -190,8 +192,8 @@ def oriented(orientation: int, kind: str = "JPEG", *, width: int = 120, height: 
     `orientation` is from 1 to 8.
     """
     image = quadrants(width, height)
-    if orientation in _AS_STORED:
-        image = image.transpose(_AS_STORED[orientation])
+    if orientation in AS_STORED:
+        image = image.transpose(AS_STORED[orientation])
     exif = Image.Exif()
     exif[0x0112] = orientation
     return encode(image, kind, exif=exif.tobytes())

@@ -13,7 +13,7 @@ OUTPUT_BYTES: Final = 1 << 20
 
 
 class FrameHeader(ctypes.Structure):
-    """libjxl's `JxlFrameHeader`, of which only the duration is set."""
+    """libjxl's `JxlFrameHeader`. Only its duration is set."""
 
     _fields_ = (("duration", ctypes.c_uint32), ("others", ctypes.c_uint32 * 30))
 

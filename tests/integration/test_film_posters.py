@@ -1,4 +1,4 @@
-"""Running workers make posters of films, of which they read only a part."""
+"""Running workers make posters of films, and read only a part of each film."""
 
 import asyncio
 import hashlib

@@ -11,7 +11,7 @@ from tests.support.receiver import SETTINGS, make_webhook, running_receiver
 from tests.support.resources import PATH
 from tests.support.service import Service, until
 from tests.support.starting import StartService, StartWorker
-from tests.support.states import create, put
+from tests.support.states import copy_row, create, put
 from tests.support.style_files import FILES, STYLES, described, sizes
 
 
@@ -140,15 +140,7 @@ async def test_the_command_queues_a_limited_number_of_attachments_at_a_time(
         """,
         int(one),
     )
-    await service.execute(
-        """
-        INSERT INTO attachments
-        SELECT (jsonb_populate_record(a, jsonb_build_object('id', a.id + n))).*
-        FROM attachments AS a, generate_series(10, $2::integer + 8) AS n WHERE a.id = $1
-        """,
-        int(one),
-        many,
-    )
+    await copy_row(service, one, many - 1)
     # Without a worker, the command queues the first attachments, and waits.
     running = asyncio.create_task(command(service, "retry", "--style", "medium", styles=STYLES))
     waiting = "SELECT count(*) FROM attachments WHERE state = 'uploaded'"

@@ -27,3 +27,16 @@ async def put(
         state,
         reason,
     )
+
+
+async def copy_row(service: Service, attachment_id: str, count: int) -> None:
+    """Insert `count` copies of a row. Their ids begin ten after that of the row."""
+    await service.execute(
+        """
+        INSERT INTO attachments
+        SELECT (jsonb_populate_record(a, jsonb_build_object('id', a.id + n))).*
+        FROM attachments AS a, generate_series(10, $2::integer + 9) AS n WHERE a.id = $1
+        """,
+        int(attachment_id),
+        count,
+    )

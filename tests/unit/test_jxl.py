@@ -24,18 +24,9 @@ LINEAR, SRGB, PQ = 8, 13, 16
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("container", [False, True], ids=["codestream", "container"])
 def test_row79_an_image_is_turned_by_its_header(orientation: int, container: bool) -> None:
-    turns = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
     stored = images.quadrants(600, 400)
-    if orientation in turns:
-        stored = stored.transpose(turns[orientation])
+    if orientation in images.AS_STORED:
+        stored = stored.transpose(images.AS_STORED[orientation])
     content = jxl.encode(stored, orientation=orientation, container=container)
     made, image = make_and_open(content)
     assert (made.content_type, made.extension) == ("image/jpeg", "jpg")

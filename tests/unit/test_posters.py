@@ -187,7 +187,7 @@ def test_row72_a_film_that_is_cut_off_keeps_its_poster(kind: str, known: bool) -
 
 def fault_of(content: bytes, **given: int) -> Undecodable:
     with pytest.raises(Undecodable) as caught:
-        make(content, **given)  # type: ignore[arg-type]  # only `most`
+        make(content, **given)  # type: ignore[arg-type]  # each case gives `most` alone
     return caught.value
 
 

@@ -110,6 +110,15 @@ def test_a_webp_looks_as_pillow_shows_it(
     assert psnr(found, by_pillow(Image.open(io.BytesIO(content)))) > close
 
 
+@pytest.mark.parametrize("size", [(3000, 1), (1, 3000), (500, 400)], ids=str)
+def test_a_webp_is_never_decoded_larger_than_it_is(size: tuple[int, int]) -> None:
+    content = written(drawn(size), "WEBP")
+    image = WebPImagePlugin.WebPImageFile(io.BytesIO(content))
+    found = streaming.shrunk(image, io.BytesIO(content), fitting(*size, 320))
+    assert found is not None
+    assert all(one <= other for one, other in zip(found[0].size, size, strict=True))
+
+
 def changed(content: bytes, name: bytes, where: int, *, right_checksum: bool) -> bytes:
     """Change a byte of the last chunk that has this name."""
     at = content.rindex(name)

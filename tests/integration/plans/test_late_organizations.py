@@ -1,4 +1,4 @@
-"""Lists skip hardly any attachments of other organizations, whatever the planner expects.
+"""A list skips at most a few attachments of other organizations, whatever the planner expects.
 
 Here, most attachments belong to a first organization, but those of a second one are older. From its
 statistics, the planner expects that nearly every row, in the order of ids, belongs to the first.

@@ -47,7 +47,7 @@ class _Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Decoded:
-    """A decoded image, of which some pixels may be missing.
+    """A decoded image. Some of its pixels may be missing.
 
     `missing` is a mask that is 255 at pixels that could not be decoded; None means that all pixels
     were decoded. `area` is the part of the pixels that belongs to the image; None means all. If the

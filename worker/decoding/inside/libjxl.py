@@ -67,7 +67,7 @@ class Info(ctypes.Structure):
 
 
 class Channel(ctypes.Structure):
-    """libjxl's `JxlExtraChannelInfo`, of which only the kind is read."""
+    """libjxl's `JxlExtraChannelInfo`. Only the kind is read."""
 
     kind: int
 

@@ -45,7 +45,7 @@ class _Packed(ctypes.Structure):
 
 
 class _Planes(ctypes.Structure):
-    """WebPYUVABuffer, of which only the size matters here."""
+    """WebPYUVABuffer. It is not used; it gives the union its size."""
 
     _fields_ = (
         ("planes", ctypes.c_void_p * 4),

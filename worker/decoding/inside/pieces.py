@@ -1,4 +1,4 @@
-"""A file object for a film of which only some ranges were read. FFmpeg reads it as a whole file."""
+"""A file object for a film that FFmpeg reads as a whole file, while only some ranges are known."""
 
 import os
 from collections.abc import Sequence

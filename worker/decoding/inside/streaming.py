@@ -1,8 +1,8 @@
 """Shrink a PNG or WebP while it is decoded, so that its pixels are never all in memory.
 
-The result has at least SHRINK_GAP times the thumbnail's size, as with a JPEG that its decoder
-shrinks. A file that is unusual or has a fault is left to Pillow's readers: they decode more kinds,
-and `damage` recovers a part of the image.
+A PNG without alpha is shrunk to its final size. Other images keep at least SHRINK_GAP times that
+size, as a JPEG that its decoder shrinks. A file that is unusual or has a fault is left to Pillow's
+readers: they decode more kinds, and `damage` recovers a part of the image.
 """
 
 import io
@@ -28,8 +28,10 @@ WEBP_GAP: Final = 2
 """The size to which libwebp shrinks an image, as a multiple of the thumbnail's size."""
 
 _PALETTE: Final = 3
-_GREY_OR_RGB: Final = (0, 2)
-"""Colour types of a PNG (specification, 11.2.1)."""
+"""The colour type of a PNG with a palette (specification, 11.2.1)."""
+
+_HEADER_BYTES: Final = 29
+"""The bytes of a PNG up to the field that states whether it is interlaced."""
 
 
 def load() -> None:
@@ -54,17 +56,16 @@ def shrunk(
     """
     if image.format not in ("PNG", "WEBP") or image.width * image.height < LEAST_PIXELS:
         return None
-    length = file.seek(0, os.SEEK_END)
-    if length > MAX_FILE_BYTES:
+    if file.seek(0, os.SEEK_END) > MAX_FILE_BYTES:
         return None
     file.seek(0)
-    content = file.read(length)
     if image.format == "WEBP":
-        return _shrunk_webp(image.size, content, size)
-    if not _is_plain(content) or ("transparency" in image.info and image.mode != "P"):
+        return _shrunk_webp(image.size, file.read(), size)
+    head = file.read(_HEADER_BYTES)
+    if not _is_plain(head) or ("transparency" in image.info and image.mode != "P"):
         return None
     try:
-        return _shrunk_png(image.size, content, size)
+        return _shrunk_png(image.size, head + file.read(), size)
     except vips.VipsError:
         return None
 
@@ -72,7 +73,7 @@ def shrunk(
 def _shrunk_webp(
     original: tuple[int, int], content: bytes, size: tuple[int, int]
 ) -> tuple[Image.Image, Rectangle] | None:
-    larger = min(original, (size[0] * WEBP_GAP, size[1] * WEBP_GAP))
+    larger = min(original[0], size[0] * WEBP_GAP), min(original[1], size[1] * WEBP_GAP)
     pixels = libwebp.decode(content, larger)
     return None if pixels is None else (pixels, (0, 0, *larger))
 
@@ -96,7 +97,7 @@ def _shrunk_png(
         return weighted.convert(rows.mode), (0, 0, width / across, height / down)
 
 
-def _is_plain(content: bytes) -> bool:
+def _is_plain(head: bytes) -> bool:
     """Return True if a PNG is not interlaced, and has 8 bits per sample or a palette."""
-    bits, colour, _, _, interlaced = struct.unpack_from("!5B", content, 24)
+    bits, colour, _, _, interlaced = struct.unpack_from("!5B", head, 24)
     return not interlaced and (bits == 8 or colour == _PALETTE)
